@@ -1,0 +1,148 @@
+/**
+ * The contract of the balancer: which origins there are, which of them carries a stream, and which
+ * WebRTC session is whose. The memory store meets it; a shared store meets the same conformance suite.
+ */
+import type { StreamKey } from './stream-key.ts'
+
+declare const originIdBrand: unique symbol
+
+/** `{server}-{service}-{pid}`: one run of one origin process (reference: origin registration). */
+export type OriginId = string & { readonly [originIdBrand]: true }
+
+/** What a request needs of an origin; each names the endpoint list that must not be empty. */
+export type Need = 'rtmp' | 'http' | 'webrtc' | 'srt'
+
+/** What an origin says of itself when it registers. Ports are already parsed; order is the origin's. */
+export interface OriginAnnouncement {
+  /** Where the gateway dials it: a literal address or a host name. */
+  readonly ip: string
+  readonly deviceId?: string
+  /** Kept by the origin over restarts. */
+  readonly server: string
+  /** New at every start of the origin. */
+  readonly service: string
+  readonly pid: string
+  readonly rtmp: readonly number[]
+  readonly http: readonly number[]
+  readonly api: readonly number[]
+  readonly srt: readonly number[]
+  /** UDP ports of WebRTC media. A 0 stands for "the port that each SDP answer names". */
+  readonly rtc: readonly number[]
+}
+
+export type OriginState =
+  /** Heard of within the heartbeat TTL, and no connection to it failed since. */
+  | 'healthy'
+  /** A connection to it failed; it is avoided for a while, until it proves itself. */
+  | 'suspect'
+  /** Not heard of within the heartbeat TTL; only tried when nothing better is there. */
+  | 'silent'
+
+/** A registered origin as the balancer sees it. */
+export interface Origin extends OriginAnnouncement {
+  readonly id: OriginId
+  readonly state: OriginState
+  /** A drained origin keeps the streams it has and gets no new one. */
+  readonly draining: boolean
+  /** Wall time of the newest heartbeat, in milliseconds. */
+  readonly lastHeartbeatMs: number
+  /** Stream keys that are kept at this origin. */
+  readonly streams: number
+}
+
+/** The origins that announced themselves. */
+export interface OriginRegistry {
+  /**
+   * Adds an origin or renews its heartbeat. An earlier run of the same server at the same address is
+   * removed. @throws BALANCER_TOO_MANY_ORIGINS when the table is full
+   */
+  announce(announcement: OriginAnnouncement): Promise<OriginId>
+  list(): Promise<readonly Origin[]>
+  /** False when there was none. Its picks go. */
+  remove(id: OriginId): Promise<boolean>
+  /** False when there was none. */
+  drain(id: OriginId, draining: boolean): Promise<boolean>
+}
+
+export type Role = 'publish' | 'play'
+
+export interface PickOptions {
+  readonly role: Role
+  /** Origins that were tried for this request already. */
+  readonly avoid?: readonly OriginId[]
+}
+
+/**
+ * An origin chosen for one request, not yet kept. Requests for the same new key that run at the same time
+ * get the same origin. End it with exactly one of its methods; a second call does nothing.
+ */
+export interface Claim {
+  readonly origin: Origin
+  /** The origin accepted: the choice sticks, and the hold says that it is in use. */
+  keep(): Promise<Hold>
+  /** The origin answered, but refused (no such stream, no permission): nothing is left behind. */
+  release(): Promise<void>
+  /**
+   * The origin could not be reached: it becomes suspect, and the pick moves, unless a publisher of the key
+   * is live there.
+   */
+  failed(): Promise<void>
+}
+
+/** A publisher or a player that is live at the picked origin. While there is one, the pick does not expire. */
+export interface Hold {
+  /** Ends it; the pick then expires after its idle time. May be called twice. */
+  end(): void
+}
+
+/** One stream key that is kept at an origin. */
+export interface Stream {
+  readonly key: StreamKey
+  readonly originId: OriginId
+  readonly publishers: number
+  readonly players: number
+  /** Wall time of the first use, in milliseconds. */
+  readonly sinceMs: number
+}
+
+/** Chooses the origin of a stream key; the choice sticks. */
+export interface Balancer {
+  /**
+   * The kept origin of the key while it lives and offers what is needed, else one chosen by the policy among healthy
+   * origins that offer it, else registered ones, newest heartbeat first.
+   * @throws BALANCER_NO_ORIGIN when none is left
+   */
+  pick(key: StreamKey, need: Need, options: PickOptions): Promise<Claim>
+  /** Forgets where a key is kept; what is running goes on. False when it was not kept. */
+  clearPick(key: StreamKey): Promise<boolean>
+  streams(): Promise<readonly Stream[]>
+}
+
+/** What any gateway must know of a WebRTC session to take its media over. */
+export interface RtcSession {
+  readonly streamKey: StreamKey
+  readonly role: Role
+  /** `answer-ufrag:offer-ufrag`, the USERNAME that the client's STUN requests carry. */
+  readonly username: string
+  /** The origin that answered the SDP, and only that one, gets the media. */
+  readonly originId: OriginId
+  /** Where that origin takes media: a literal address and a UDP port. */
+  readonly originAddress: string
+  readonly originPort: number
+  /** `ice-pwd` of the answer; STUN requests of the client are authenticated with it. */
+  readonly icePassword: string
+}
+
+/** WebRTC sessions, found by USERNAME and by stream. */
+export interface SessionStore {
+  /** @throws BALANCER_SESSION_EXISTS when the USERNAME belongs to a live session */
+  addSession(session: RtcSession): Promise<void>
+  /** Renews the session: it expires after the session TTL without a look-up or a renewal. */
+  findSession(username: string): Promise<RtcSession | undefined>
+  findSessions(key: StreamKey): Promise<readonly RtcSession[]>
+  renewSession(username: string): Promise<void>
+  removeSession(username: string): Promise<void>
+}
+
+/** All that services need of balancing; one store keeps it. */
+export interface BalancerStore extends OriginRegistry, Balancer, SessionStore {}

@@ -1,0 +1,210 @@
+/**
+ * The contract between TypeScript, which decides, and an engine, which moves datagrams. Both engines run
+ * the suite in `conformance.testkit.ts`. Design and reasons: docs/life-of-a-packet.md.
+ */
+import type { Lifecycle } from '../../foundation/lifecycle.ts'
+
+declare const endpointIdBrand: unique symbol
+declare const flowIdBrand: unique symbol
+declare const meterIdBrand: unique symbol
+
+/** Names one endpoint of one engine; never reused while the engine lives. */
+export type EndpointId = number & { readonly [endpointIdBrand]: true }
+/** Names one flow of one engine; never reused while the engine lives. 0 is no flow: a stranger. */
+export type FlowId = number & { readonly [flowIdBrand]: true }
+/** Names one meter of one engine; never reused while the engine lives. */
+export type MeterId = number & { readonly [meterIdBrand]: true }
+
+/** The flow id in arrivals that no flow took. */
+export const STRANGER: FlowId = 0 as FlowId
+
+/** A peer's transport address: a literal IPv4 or IPv6 address (never a name) and a port. */
+export interface Remote {
+  readonly address: string
+  readonly port: number
+}
+
+/** One local address on which an endpoint is bound. */
+export interface LocalAddress extends Remote {
+  /**
+   * Names the address within its endpoint. What arrives says on which local address it did, and what is
+   * sent says from which one it leaves, so that a reply comes from the address that was asked.
+   */
+  readonly local: number
+}
+
+/** A port, 0 for any free one, or a range from which a free port is taken at random. */
+export type PortChoice = number | { readonly from: number; readonly to: number }
+
+export interface EndpointOptions {
+  /**
+   * Local addresses to bind. `0.0.0.0` and `::` stand for every address of their family that the machine
+   * has, one socket each, followed as interfaces come and go (link-local IPv6 addresses are left out).
+   * Addresses of one endpoint share one port.
+   */
+  readonly addresses: readonly string[]
+  readonly port: PortChoice
+  /**
+   * Takes an even port and keeps the next higher one for a second endpoint, which is `pair` of the result
+   * (RFC 8656 §18.5, EVEN-PORT). @defaultValue false
+   */
+  readonly evenPair?: boolean
+  /** Only this peer is heard, and its ICMP errors arrive as records. Needs exactly one address. */
+  readonly remote?: Remote
+  /**
+   * Everything that arrives counts as known: it has the budget of the known, not that of strangers.
+   * @defaultValue false
+   */
+  readonly deliver?: boolean
+  /** Kernel receive buffer asked for, in bytes; `Endpoint.receiveBufferBytes` says what was got. @defaultValue 4 MiB, of a connected endpoint the system default */
+  readonly receiveBufferBytes?: number
+  /** Sockets that share the port so that several threads can read. An engine without threads opens one. @defaultValue 1 */
+  readonly threads?: number
+}
+
+/** Called once per datagram or ICMP error that the engine hands to TypeScript. Must not throw. */
+export type Receiver = (arrival: Arrival) => void
+
+/** What the engine hands to TypeScript. The object and its bytes are valid during the call only. */
+export interface Arrival extends Remote {
+  readonly endpoint: EndpointId
+  /** The flow that took it (a `deliver` flow, or the copy of a STUN request), or `STRANGER`. */
+  readonly flow: FlowId
+  /** The local address on which it arrived. */
+  readonly local: number
+  /** `icmp`: the peer's host or port is unreachable; `bytes` is empty. */
+  readonly kind: 'data' | 'icmp'
+  readonly bytes: Uint8Array
+}
+
+/** A bound endpoint. */
+export interface Endpoint {
+  readonly id: EndpointId
+  readonly port: number
+  /** Where it is bound at present; changes when a wildcard's interfaces do. */
+  readonly locals: readonly LocalAddress[]
+  readonly receiveBufferBytes: number
+  /** The endpoint on the next port, when `evenPair` was asked for. */
+  readonly pair?: Endpoint
+}
+
+/** Which datagrams a flow takes. With several flows for a remote, one whose match holds wins. */
+export interface FlowSource {
+  readonly endpoint: EndpointId
+  readonly remote: Remote
+  /** Takes only datagrams that have this big-endian u32 at this byte offset (an SRT socket id). */
+  readonly match?: { readonly offset: number; readonly value: number }
+}
+
+/** Where a flow's datagrams go out. */
+export interface FlowTarget {
+  readonly endpoint: EndpointId
+  readonly remote: Remote
+  /** The local address they leave from. @defaultValue the endpoint's first of that family */
+  readonly local?: number
+}
+
+interface FlowCommon {
+  readonly from: FlowSource
+  /** Shared budgets, up to three; a datagram that any of them refuses is dropped and counted. */
+  readonly meters?: readonly MeterId[]
+}
+
+/** Datagrams go on unchanged. */
+export interface ForwardFlow extends FlowCommon {
+  readonly kind: 'forward'
+  readonly to: FlowTarget
+  /**
+   * STUN requests (first bytes 00 01) are forwarded *and* handed to the receiver, which can so follow a
+   * peer that moves; at most within the budget of the known. @defaultValue false
+   */
+  readonly copyStunRequests?: boolean
+}
+
+/**
+ * TURN ChannelData (RFC 8656 §12). `strip`: takes datagrams that begin with the channel number and sends
+ * what the length field covers; one whose length field exceeds it is dropped. `add`: puts the four bytes before.
+ */
+export interface TurnChannelFlow extends FlowCommon {
+  readonly kind: 'turn-channel'
+  readonly to: FlowTarget
+  readonly channel: number
+  readonly header: 'add' | 'strip'
+}
+
+/** Datagrams of a known remote are handed to the endpoint's receiver, apart from strangers'. */
+export interface DeliverFlow extends FlowCommon {
+  readonly kind: 'deliver'
+}
+
+export type Flow = ForwardFlow | TurnChannelFlow | DeliverFlow
+
+/** A shared token bucket. Absent rates do not limit. */
+export interface MeterOptions {
+  readonly bytesPerSecond?: number
+  readonly packetsPerSecond?: number
+  /** How much may pass at once after silence, in seconds of the rate. @defaultValue 1 */
+  readonly burstSeconds?: number
+}
+
+/** Numbers per flow that `readCounters` writes: packets, bytes, drops, last seen. */
+export const COUNTER_STRIDE = 4
+
+/** Reasons for which an engine drops a datagram; the labels of its drop metric. */
+export const DROP_REASONS = ['stranger', 'known', 'meter', 'paused', 'queue', 'error', 'malformed'] as const
+export type DropReason = (typeof DROP_REASONS)[number]
+
+/** What an engine has done since it started. Datagrams and bytes of UDP payload. */
+export interface DatapathTotals {
+  readonly forwarded: { readonly packets: number; readonly bytes: number }
+  /** Handed to receivers, copies of STUN requests included. */
+  readonly delivered: { readonly packets: number; readonly bytes: number }
+  /** Sent by TypeScript. */
+  readonly sent: { readonly packets: number; readonly bytes: number }
+  /**
+   * Dropped datagrams: `stranger` and `known` were over the budget of their queue, `queue` found the
+   * socket's send queue full, `error` was refused by the system, `malformed` had a bad channel length.
+   */
+  readonly dropped: Readonly<Record<DropReason, number>>
+  readonly endpoints: number
+  readonly flows: number
+}
+
+/**
+ * Moves datagrams of flows that TypeScript has admitted.
+ *
+ * Misuse (an unknown id, a second flow for the same source, four meters) throws `DATAPATH_*` errors;
+ * what comes from the network never does. Removing or closing twice does nothing.
+ */
+export interface Datapath extends Lifecycle {
+  readonly engine: 'node' | 'native'
+
+  /** @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE, DATAPATH_PORTS_EXHAUSTED */
+  openEndpoint(options: EndpointOptions, receiver: Receiver): Promise<Endpoint>
+  /** Closes the sockets and removes the flows that come from it or go out of it. */
+  closeEndpoint(endpoint: EndpointId): void
+
+  addFlow(flow: Flow): FlowId
+  /** Sends what the flow takes to another remote (a client that moved) from now on. */
+  aim(flow: FlowId, remote: Remote, local?: number): void
+  /** A paused flow still takes its datagrams, and drops them. */
+  pause(flow: FlowId, paused: boolean): void
+  removeFlow(flow: FlowId): void
+
+  openMeter(options: MeterOptions): MeterId
+  /** Removes it from the flows that name it. */
+  closeMeter(meter: MeterId): void
+
+  /**
+   * Sends one datagram; the bytes are copied or sent before it returns. Engines may send at the end of the
+   * event loop's turn, many at once. False when it was dropped.
+   */
+  send(endpoint: EndpointId, remote: Remote, bytes: Uint8Array, local?: number): boolean
+
+  /**
+   * Writes `COUNTER_STRIDE` numbers for each flow: datagrams and bytes that it took and passed on, drops, and
+   * when it was last seen in milliseconds of the engine's clock (0: never). An unknown flow gives zeros.
+   */
+  readCounters(flows: readonly FlowId[], into: Float64Array): void
+  totals(): DatapathTotals
+}
