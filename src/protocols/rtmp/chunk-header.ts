@@ -95,10 +95,7 @@ export class ChunkHeaderReader {
     if (id < 2) {
       cursor += id + 1
       if (cursor > end) return 0
-      id =
-        id === 0
-          ? 64 + bytes[at + 1]!
-          : 64 + bytes[at + 1]! + bytes[at + 2]! * 256
+      id = id === 0 ? 64 + bytes[at + 1]! : 64 + bytes[at + 1]! + bytes[at + 2]! * 256
     }
     const basicBytes = cursor - at
     const header = cursor
@@ -148,7 +145,7 @@ export class ChunkHeaderReader {
       throw new RtmpError(
         RtmpErrorCode.tooManyChunkStreams,
         `more than ${this.#maxChunkStreams} chunk streams`,
-        this.side,
+        { side: this.side },
       )
     }
     return new ChunkStream(id)
@@ -183,12 +180,12 @@ export class ChunkHeaderReader {
     return new RtmpError(
       RtmpErrorCode.messageTooLarge,
       `message of ${bytes} bytes, at most ${this.maxMessageBytes} are allowed`,
-      this.side,
+      { side: this.side },
     )
   }
 
   #invalid(message: string): RtmpError {
-    return new RtmpError(RtmpErrorCode.chunkHeaderInvalid, message, this.side)
+    return new RtmpError(RtmpErrorCode.chunkHeaderInvalid, message, { side: this.side })
   }
 }
 
@@ -295,11 +292,5 @@ function u32(bytes: Uint8Array, at: number): number {
 }
 
 function u32le(bytes: Uint8Array, at: number): number {
-  return (
-    (bytes[at]! |
-      (bytes[at + 1]! << 8) |
-      (bytes[at + 2]! << 16) |
-      (bytes[at + 3]! << 24)) >>>
-    0
-  )
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
 }

@@ -43,7 +43,7 @@ export class ChunkWriter {
       throw new RtmpError(
         RtmpErrorCode.messageUnwritable,
         `message of ${length} bytes on chunk stream ${id}; at most ${MAX_MESSAGE_BYTES} on 2 to ${MAX_CHUNK_STREAM_ID}`,
-        'self',
+        { side: 'self' },
       )
     }
     const chunks = Math.max(1, Math.ceil(length / this.#chunkSize))
@@ -66,6 +66,6 @@ function checkedChunkSize(chunkSize: number): number {
   throw new RtmpError(
     RtmpErrorCode.messageUnwritable,
     `chunk size ${chunkSize}, must be 1 to ${MAX_CHUNK_SIZE}`,
-    'self',
+    { side: 'self' },
   )
 }

@@ -13,25 +13,33 @@ export const RtmpErrorCode = {
   controlMessageInvalid: 'RTMP_CONTROL_MESSAGE_INVALID',
   /** A message that we were asked to write cannot be written (id, length or chunk size out of range). A bug of ours. */
   messageUnwritable: 'RTMP_MESSAGE_UNWRITABLE',
-  /** The handshake names an unknown version or breaks its format. End the connection. */
-  handshakeInvalid: 'RTMP_HANDSHAKE_INVALID',
+  /** The handshake asks for an unknown version. End the connection. */
+  handshake: 'RTMP_HANDSHAKE',
   /** An AMF0 value cannot be decoded, or is deeper or longer than allowed. End the connection. */
-  amf0Invalid: 'RTMP_AMF0_INVALID',
-  /** A command is missing something it needs, or came where it is not allowed. End the connection. */
+  amf0Malformed: 'RTMP_AMF0_MALFORMED',
+  /** A command lacks something it needs, or came where it is not allowed. End the connection. */
   commandInvalid: 'RTMP_COMMAND_INVALID',
   /** The origin answered with an error status; try the next origin. */
   originRefused: 'RTMP_ORIGIN_REFUSED',
-  /** The peer did not come on with the dialogue in time. */
-  dialogueTimeout: 'RTMP_DIALOGUE_TIMEOUT',
 } as const
 
 export type RtmpErrorCode = (typeof RtmpErrorCode)[keyof typeof RtmpErrorCode]
 
-/** What ends an RTMP connection. `side` is the peer whose bytes were wrong. */
+/** What an `RtmpError` may carry. */
+export interface RtmpErrorOptions {
+  /** The peer whose bytes were wrong. @defaultValue 'client' */
+  readonly side?: Side
+  /** @defaultValue true for side `origin`, where another origin may do better */
+  readonly retryable?: boolean
+  readonly cause?: unknown
+}
+
+/** What ends an RTMP connection. */
 export class RtmpError extends SluiceError {
   override readonly name = 'RtmpError'
 
-  constructor(code: RtmpErrorCode, message: string, side: Side = 'client', cause?: unknown) {
-    super(code, message, { side, retryable: side === 'origin', cause })
+  constructor(code: RtmpErrorCode, message: string, options: RtmpErrorOptions = {}) {
+    const side = options.side ?? 'client'
+    super(code, message, { side, retryable: options.retryable ?? side === 'origin', cause: options.cause })
   }
 }

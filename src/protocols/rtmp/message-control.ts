@@ -9,7 +9,9 @@ import { RtmpError, RtmpErrorCode } from './errors.ts'
 export function announcedChunkSize(payload: Uint8Array, side: Side): number {
   const size = controlValue(payload, 'Set Chunk Size', side)
   if (size < 1 || size > MAX_CHUNK_SIZE) {
-    throw new RtmpError(RtmpErrorCode.controlMessageInvalid, `Set Chunk Size ${size} is out of range`, side)
+    throw new RtmpError(RtmpErrorCode.controlMessageInvalid, `Set Chunk Size ${size} is out of range`, {
+      side,
+    })
   }
   return size
 }
@@ -26,7 +28,7 @@ export function announcedWindow(payload: Uint8Array, side: Side): number {
 
 function controlValue(payload: Uint8Array, name: string, side: Side): number {
   if (payload.length < 4) {
-    throw new RtmpError(RtmpErrorCode.controlMessageInvalid, `${name} of ${payload.length} bytes`, side)
+    throw new RtmpError(RtmpErrorCode.controlMessageInvalid, `${name} of ${payload.length} bytes`, { side })
   }
   return new DataView(payload.buffer, payload.byteOffset).getUint32(0)
 }
