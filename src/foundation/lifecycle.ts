@@ -51,7 +51,7 @@ export class LifecycleStack implements Lifecycle {
     const started = this.#started
     this.#started = []
     const failures: unknown[] = []
-    for (const component of started.reverse()) {
+    for (const component of started.toReversed()) {
       try {
         await component.close(options)
       } catch (error) {

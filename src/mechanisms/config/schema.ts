@@ -1,0 +1,248 @@
+import { BlockList, isIP } from 'node:net'
+import { z } from 'zod'
+import { parseListenText } from '../net/endpoint-text.ts'
+
+/**
+ * The one schema of `sluice.toml`. Types, defaults, the JSON Schema for editors and the reference page come
+ * from it; each description says unit and what happens at the bound.
+ */
+
+const listenText = z.string().refine((text) => parseListenText(text) !== undefined, {
+  error:
+    'must be a port (8080), a port on every address (:8080), or an address and a port (127.0.0.1:8080, [::1]:8080)',
+})
+
+const address = z
+  .string()
+  .refine((text) => isIP(text) !== 0, { error: 'must be a literal IPv4 or IPv6 address' })
+
+const cidr = z
+  .string()
+  .refine(isCidr, { error: 'must be an address or a range such as 10.0.0.0/8 or fd00::/8' })
+
+const secret = z.string().min(1, { error: 'must not be empty' }).max(4096).meta({ secret: true })
+
+const seconds = z.number().positive().max(31_536_000)
+
+/** At most this many entries in a list of the configuration. */
+const LIST_MAX = 256
+
+const publicAddress = z.strictObject({
+  address: address.describe('Address that clients reach.'),
+  port: z
+    .int()
+    .min(1)
+    .max(65_535)
+    .optional()
+    .describe('Port that clients reach, where it is not the one bound (port mapping).'),
+})
+
+export const configSchema = z.strictObject({
+  log: z
+    .strictObject({
+      level: z
+        .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])
+        .default('info')
+        .describe('Least level that is written. Lines are JSON on standard error.'),
+    })
+    .prefault({}),
+
+  routing: z
+    .strictObject({
+      keys: z
+        .enum(['normal', 'srs'])
+        .default('normal')
+        .describe(
+          'How stream keys are made: `normal`, or `srs` for the table of the SRS proxy byte for byte.',
+        ),
+      vhosts: z
+        .array(z.string().min(1).max(253))
+        .max(LIST_MAX)
+        .default([])
+        .describe(
+          'Hosts that have streams of their own. Every other host is `__defaultVhost__`. Not used with `srs` keys.',
+        ),
+    })
+    .prefault({}),
+
+  registration: z
+    .strictObject({
+      listen: listenText.default('127.0.0.1:12025').describe('Where origins announce themselves (HTTP).'),
+      token: secret
+        .optional()
+        .describe(
+          'Bearer token that an origin must send. Without it anybody who reaches the port registers.',
+        ),
+      allow: z
+        .array(cidr)
+        .max(LIST_MAX)
+        .default([])
+        .describe('Addresses that may register. Empty: every address.'),
+    })
+    .prefault({}),
+
+  balancer: z
+    .strictObject({
+      policy: z
+        .enum(['random', 'least-streams'])
+        .default('random')
+        .describe('How a new stream gets its origin among the healthy ones.'),
+      heartbeatTtlSeconds: seconds
+        .default(300)
+        .describe('An origin that is not heard of for so long gets no new stream.'),
+      forgetSeconds: seconds
+        .default(86_400)
+        .describe('An origin that is not heard of for so long is removed.'),
+      suspectSeconds: seconds
+        .default(10)
+        .describe(
+          'How long an origin is avoided after a connection to it failed, unless it announces itself before.',
+        ),
+      pickIdleSeconds: seconds
+        .default(600)
+        .describe('How long the origin of a stream is remembered after its last use.'),
+      maxOrigins: z
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .default(10_000)
+        .describe('Most registered origins; further ones are refused.'),
+      maxPicks: z
+        .int()
+        .min(1)
+        .max(100_000_000)
+        .default(200_000)
+        .describe('Most remembered streams; the one unused for longest is forgotten for a new one.'),
+    })
+    .prefault({}),
+
+  datapath: z
+    .strictObject({
+      engine: z
+        .enum(['auto', 'node'])
+        .default('auto')
+        .describe('What moves datagrams. `auto` takes the fastest engine that this build has.'),
+    })
+    .prefault({}),
+
+  media: z
+    .strictObject({
+      http: z
+        .strictObject({
+          listen: z
+            .array(listenText)
+            .max(LIST_MAX)
+            .default(['8080', '1985'])
+            .describe('WHIP, WHEP, HTTP-FLV and pages. 1985 is where clients of SRS look. Empty: none.'),
+          pages: z
+            .string()
+            .min(1)
+            .optional()
+            .describe('Directory of static files served at `/`. Absent: none.'),
+          maxConnections: z
+            .int()
+            .min(1)
+            .default(20_000)
+            .describe('Most connections; further ones are closed at once.'),
+          maxConnectionsPerAddress: z
+            .int()
+            .min(1)
+            .default(2_000)
+            .describe('The same for one client address.'),
+          stallSeconds: seconds.default(30).describe('A viewer that takes nothing for so long is cut.'),
+          idleSeconds: seconds
+            .default(60)
+            .describe('A live body in which nothing comes for so long is ended.'),
+        })
+        .prefault({}),
+      rtmp: z
+        .strictObject({
+          listen: z.array(listenText).max(LIST_MAX).default(['1935']).describe('RTMP. Empty: none.'),
+          maxConnections: z
+            .int()
+            .min(1)
+            .default(20_000)
+            .describe('Most connections; further ones are closed at once.'),
+          maxConnectionsPerAddress: z
+            .int()
+            .min(1)
+            .default(2_000)
+            .describe('The same for one client address.'),
+          idleSeconds: seconds
+            .default(60)
+            .describe('A connection on which nothing comes for so long is ended.'),
+        })
+        .prefault({}),
+      webrtc: z
+        .strictObject({
+          listen: listenText.default('8000').describe('WebRTC media (UDP).'),
+          publicAddresses: z
+            .array(publicAddress)
+            .max(16)
+            .default([])
+            .describe(
+              'Addresses offered to clients, one candidate each. Empty: the address on which the request came in.',
+            ),
+          idleSeconds: seconds
+            .default(30)
+            .describe('A session without packets from one of its ends for so long is ended.'),
+          maxSessions: z
+            .int()
+            .min(1)
+            .max(10_000_000)
+            .default(10_000)
+            .describe('Most sessions; further ones get 503.'),
+          allowIceQuery: z
+            .boolean()
+            .default(false)
+            .describe('Whether `ice-ufrag` and `ice-pwd` in the query reach the origin.'),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+
+  admin: z
+    .strictObject({
+      listen: listenText.default('127.0.0.1:9190').describe('Health, metrics and the admin API (HTTP).'),
+      token: secret.optional().describe('Bearer token for metrics and the admin API. Health needs none.'),
+    })
+    .prefault({}),
+
+  shutdown: z
+    .strictObject({
+      graceSeconds: z
+        .number()
+        .min(0)
+        .max(86_400)
+        .default(20)
+        .describe('How long running sessions may go on after SIGTERM before they are cut.'),
+    })
+    .prefault({}),
+})
+
+/** A complete configuration: every default is filled in. */
+export type Config = z.output<typeof configSchema>
+
+/** The configuration that holds when no file says otherwise. */
+export function defaultConfig(): Config {
+  return configSchema.parse({})
+}
+
+/** The JSON Schema of the configuration file, for editors. */
+export function configJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' })
+}
+
+function isCidr(text: string): boolean {
+  const [base = '', bits, ...rest] = text.split('/')
+  const version = isIP(base)
+  if (version === 0 || rest.length > 0) return false
+  if (bits === undefined) return true
+  if (!/^\d{1,3}$/.test(bits)) return false
+  try {
+    new BlockList().addSubnet(base, Number(bits), version === 4 ? 'ipv4' : 'ipv6')
+    return true
+  } catch {
+    return false
+  }
+}
