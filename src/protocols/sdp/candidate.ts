@@ -1,0 +1,62 @@
+import { attributeValue, type SdpLine, type SessionDescription } from './session-description.ts'
+
+/** One `a=candidate` line (RFC 8839 §5.1), as far as a relay reads it. */
+export interface IceCandidate {
+  readonly component: number
+  /** Lower case. */
+  readonly transport: string
+  /** An IP address, a host name or an mDNS name. */
+  readonly address: string
+  readonly port: number
+  /** `host`, `srflx`, `prflx` or `relay`. */
+  readonly type: string
+}
+
+/** A transport address that clients are told. */
+export interface PublicAddress {
+  /** A literal IPv4 or IPv6 address. */
+  readonly address: string
+  readonly port: number
+}
+
+/** Whether a line carries a candidate, well-formed or not. */
+export function isCandidateLine(line: SdpLine): boolean {
+  return line.text.startsWith('a=candidate:') || line.text.startsWith('a=remote-candidates:')
+}
+
+/** The well-formed UDP host candidates of component 1, in their order: where an origin takes media. */
+export function udpHostCandidates(description: SessionDescription): readonly IceCandidate[] {
+  return description.lines.flatMap((line) => {
+    const candidate = parseCandidate(line)
+    const fits = candidate?.transport === 'udp' && candidate.type === 'host' && candidate.component === 1
+    return fits ? [candidate] : []
+  })
+}
+
+/** `undefined` for a line that is no candidate or is malformed. */
+export function parseCandidate(line: SdpLine): IceCandidate | undefined {
+  const value = attributeValue(line, 'candidate')
+  if (value === undefined) return undefined
+  const [, component, transport, , address, port, typ, type] = value.split(' ', 8)
+  const portNumber = decimal(port, 65_535)
+  const componentNumber = decimal(component, 256)
+  if (transport === undefined || address === undefined || typ !== 'typ' || type === undefined)
+    return undefined
+  if (portNumber === undefined || componentNumber === undefined) return undefined
+  return { component: componentNumber, transport: transport.toLowerCase(), address, port: portNumber, type }
+}
+
+/**
+ * The text of a UDP host candidate of component 1. `index` counts the candidates of one description: the
+ * first is preferred (RFC 8445 §5.1.2.1: type preference 126, then a local preference that falls).
+ */
+export function hostCandidateText({ address, port }: PublicAddress, index: number): string {
+  const priority = 126 * 2 ** 24 + Math.max(0, 65_535 - index) * 2 ** 8 + 255
+  return `a=candidate:${index + 1} 1 udp ${priority} ${address} ${port} typ host`
+}
+
+function decimal(text: string | undefined, max: number): number | undefined {
+  if (text === undefined || !/^\d{1,5}$/.test(text)) return undefined
+  const value = Number(text)
+  return value <= max ? value : undefined
+}
