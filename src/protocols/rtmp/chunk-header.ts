@@ -190,7 +190,7 @@ export class ChunkHeaderReader {
 }
 
 /** Writes a basic header in its shortest form; gives the offset after it. */
-export function writeBasicHeader(out: Uint8Array, at: number, format: number, id: number): number {
+function writeBasicHeader(out: Uint8Array, at: number, format: number, id: number): number {
   if (id < 64) {
     out[at] = (format << 6) | id
     return at + 1
@@ -220,7 +220,7 @@ export function writeFullHeader(
   out[cursor++] = (streamId >>> 8) & 0xff
   out[cursor++] = (streamId >>> 16) & 0xff
   out[cursor++] = streamId >>> 24
-  return writeExtended(out, cursor, timestamp)
+  return needsExtended(timestamp) ? writeU32(out, cursor, timestamp) : cursor
 }
 
 /** Writes a type 1 header, which counts from the message before it; gives the offset after it. */
@@ -230,14 +230,23 @@ export function writeDeltaHeader(
   message: { readonly id: number; readonly length: number; readonly type: number },
   delta: number,
 ): number {
-  let cursor = writeBasicHeader(out, at, 1, message.id)
-  cursor = writeTimedFields(out, cursor, message, delta)
-  return writeExtended(out, cursor, delta)
+  const cursor = writeTimedFields(out, writeBasicHeader(out, at, 1, message.id), message, delta)
+  return needsExtended(delta) ? writeU32(out, cursor, delta) : cursor
 }
 
-/** Writes the type 3 header of a message's next chunk; gives the offset after it. */
-export function writeContinuationHeader(out: Uint8Array, at: number, id: number, field: number): number {
-  return writeExtended(out, writeBasicHeader(out, at, 3, id), field)
+/**
+ * Writes the type 3 header of a message's next chunk, which repeats the timestamp field when that was
+ * an extended one; gives the offset after it.
+ */
+export function writeContinuationHeader(
+  out: Uint8Array,
+  at: number,
+  id: number,
+  field: number,
+  isExtended: boolean,
+): number {
+  const cursor = writeBasicHeader(out, at, 3, id)
+  return isExtended ? writeU32(out, cursor, field) : cursor
 }
 
 /** Whether a timestamp or delta needs the extended field. */
@@ -262,8 +271,7 @@ function writeTimedFields(
   return at + 7
 }
 
-function writeExtended(out: Uint8Array, at: number, field: number): number {
-  if (!needsExtended(field)) return at
+function writeU32(out: Uint8Array, at: number, field: number): number {
   out[at] = field >>> 24
   out[at + 1] = (field >>> 16) & 0xff
   out[at + 2] = (field >>> 8) & 0xff

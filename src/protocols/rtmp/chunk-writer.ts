@@ -46,12 +46,13 @@ export class ChunkWriter {
         { side: 'self' },
       )
     }
+    const isExtended = needsExtended(timestamp)
     const chunks = Math.max(1, Math.ceil(length / this.#chunkSize))
-    const continuationBytes = (id < 64 ? 1 : id < 320 ? 2 : 3) + (needsExtended(timestamp) ? 4 : 0)
+    const continuationBytes = (id < 64 ? 1 : id < 320 ? 2 : 3) + (isExtended ? 4 : 0)
     const out = Buffer.allocUnsafe(MAX_CHUNK_HEADER_BYTES + length + (chunks - 1) * continuationBytes)
     let at = writeFullHeader(out, 0, { id, length, type: message.type }, message.streamId, timestamp)
     for (let from = 0; from < length; ) {
-      if (from > 0) at = writeContinuationHeader(out, at, id, timestamp)
+      if (from > 0) at = writeContinuationHeader(out, at, id, timestamp, isExtended)
       const to = Math.min(length, from + this.#chunkSize)
       out.set(payload.subarray(from, to), at)
       at += to - from
