@@ -1,0 +1,180 @@
+/**
+ * Brings a clone to where `npm start` and `npm test` can run, and does nothing when it is there already:
+ *
+ *   node tools/prepare.mjs          npm packages and dist
+ *   node tools/prepare.mjs --test   and the programs that the suites in interop/ talk to
+ *
+ * Runs before anything is installed, so: plain JavaScript, built-ins only. Two stamps say what was done,
+ * each inside the folder that it speaks of, so that they vanish together, and each written last, so that
+ * what was broken off is done again.
+ */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const minimumNode = [20, 19]
+
+/** Programs that tests need, the Debian package of each, and the oldest version that does. */
+const peers = [
+  { command: 'ffmpeg', package: 'ffmpeg' },
+  { command: 'ffprobe', package: 'ffmpeg' },
+  { command: 'chromium', package: 'chromium' },
+  { command: 'go', package: 'golang', version: { args: ['version'], minimum: [1, 21] } },
+]
+
+try {
+  checkNode()
+  const packages = installPackages()
+  build(packages)
+  if (process.argv.includes('--test')) installPeers()
+} catch (error) {
+  process.stderr.write(`prepare: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+}
+
+function checkNode() {
+  if (isOlder(process.versions.node, minimumNode)) {
+    throw new Error(`Node ${minimumNode.join('.')} or newer is needed, this is ${process.versions.node}`)
+  }
+}
+
+/** Runs `npm ci` unless the stamp in node_modules says that it ran for just this. Gives the stamp. */
+function installPackages() {
+  const hash = createHash('sha256')
+  for (const name of ['package.json', 'package-lock.json']) hash.update(readFileSync(join(root, name)))
+  // Packages with binaries are chosen by these.
+  hash.update(`${process.versions.node.split('.')[0]} ${process.platform} ${process.arch}`)
+  const wanted = hash.digest('hex')
+  const stamp = join(root, 'node_modules/.sluice-installed')
+  // npm writes the hidden lock at the end of an install.
+  if (readIfThere(stamp) === wanted && existsSync(join(root, 'node_modules/.package-lock.json')))
+    return wanted
+  rmSync(stamp, { force: true })
+  run('npm packages', 'npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'])
+  writeFileSync(stamp, wanted)
+  return wanted
+}
+
+/** Builds dist unless the stamp in it says that it was built from just these sources and packages. */
+function build(packages) {
+  const files = [
+    ...listFiles('src').filter((name) => !/\.(test|bench|testkit)\.ts$/.test(name)),
+    ...listFiles('console'),
+    ...readdirSync(root).filter((name) => /^tsconfig.*\.json$/.test(name)),
+  ].sort()
+  const hash = createHash('sha256').update(packages)
+  for (const name of files) {
+    const { mtimeMs, size } = statSync(join(root, name))
+    hash.update(`${name} ${mtimeMs} ${size}\n`)
+  }
+  const wanted = hash.digest('hex')
+  const stamp = join(root, 'dist/.sluice-built')
+  const products = ['dist/cli/main.js', 'dist/console/index.html']
+  const [built, ...builtFrom] = readIfThere(stamp)?.split('\n') ?? []
+  if (built === wanted && products.every((name) => existsSync(join(root, name)))) return
+  rmSync(stamp, { force: true })
+  // The compiler leaves the output of a source that is gone.
+  const present = new Set(files)
+  if (builtFrom.some((name) => !present.has(name))) rmSync(join(root, 'dist'), { recursive: true })
+  run('dist', process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-b', 'tsconfig.build.json'])
+  run('dist/console', process.execPath, [
+    join(root, 'node_modules/vite/bin/vite.js'),
+    ...['build', 'console', '--config', 'console/vite.config.ts', '--logLevel', 'warn'],
+  ])
+  mkdirSync(dirname(stamp), { recursive: true })
+  writeFileSync(stamp, [wanted, ...files].join('\n'))
+}
+
+/** Installs the peers that are missing or too old with apt, where there is apt; else says what to install. */
+function installPeers() {
+  const missing = peers.filter((peer) => problemWith(peer) !== undefined)
+  if (missing.length === 0) return
+  const packages = [...new Set(missing.map((peer) => peer.package))]
+  const isRoot = process.getuid?.() === 0
+  if (!isOnPath('apt-get') || (!isRoot && !isOnPath('sudo'))) {
+    const how = isOnPath('apt-get') ? 'neither root nor sudo is there to' : 'this system has no apt-get to'
+    throw new Error(`the tests need ${packages.join(', ')}; ${how} install them, please do so yourself`)
+  }
+  const [command, ...before] = isRoot ? ['apt-get'] : ['sudo', 'DEBIAN_FRONTEND=noninteractive', 'apt-get']
+  run('apt-get update', command, [...before, 'update', '-q'])
+  run(`Debian packages ${packages.join(', ')}`, command, [
+    ...before,
+    ...['install', '-q', '-y', '--no-install-recommends', ...packages],
+  ])
+  const problems = missing.map(problemWith).filter((problem) => problem !== undefined)
+  if (problems.length > 0) throw new Error(`apt-get was not enough for the tests: ${problems.join('; ')}`)
+}
+
+function problemWith({ command, version }) {
+  if (!isOnPath(command)) return `${command} is not on the PATH`
+  if (version === undefined) return undefined
+  const text = spawnSync(command, version.args, { encoding: 'utf8' }).stdout ?? ''
+  const found = /\d+(\.\d+)+/.exec(text)?.[0] ?? '0'
+  if (!isOlder(found, version.minimum)) return undefined
+  return `${command} is ${found}, but ${version.minimum.join('.')} or newer is needed`
+}
+
+/** Runs a command and prints one line: what it brings and how long it took. Its output is shown if it fails. */
+function run(what, command, args) {
+  const startMs = performance.now()
+  process.stdout.write(`prepare: ${what} ... `)
+  const result = spawnSync(command, args, {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    maxBuffer: 64 * 1024 * 1024,
+    shell: process.platform === 'win32' && command === 'npm',
+    stdio: ['inherit', 'pipe', 'pipe'],
+  })
+  if (result.status === 0) {
+    process.stdout.write(`${((performance.now() - startMs) / 1000).toFixed(1)} s\n`)
+    return
+  }
+  process.stdout.write('failed\n')
+  process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`)
+  const why = result.error?.message ?? `ended with ${result.signal ?? `code ${result.status}`}`
+  throw new Error(`${[command, ...args].join(' ')}: ${why}`)
+}
+
+function listFiles(folder) {
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1))
+}
+
+function readIfThere(path) {
+  return existsSync(path) ? readFileSync(path, 'utf8') : undefined
+}
+
+function isOnPath(command) {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, command), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+function isOlder(version, minimum) {
+  const parts = version.split('.').map(Number)
+  for (const [index, least] of minimum.entries()) {
+    const part = parts[index] ?? 0
+    if (part !== least) return part < least
+  }
+  return false
+}

@@ -1,0 +1,199 @@
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
+import {
+  appendFileSync,
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+
+// The real script in a clone of its own, with an npm, a compiler and an apt-get that only note that they ran.
+let clone: string
+
+beforeEach(() => {
+  clone = mkdtempSync(join(tmpdir(), 'sluice-prepare-'))
+  write('package.json', '{}')
+  write('package-lock.json', '{}')
+  write('tsconfig.build.json', '{}')
+  write('src/cli/main.ts', '')
+  write('console/index.html', '')
+  mkdirSync(join(clone, 'tools'))
+  copyFileSync(join(import.meta.dirname, 'prepare.mjs'), join(clone, 'tools/prepare.mjs'))
+  writeProgram('npm', npm('echo {} > node_modules/.package-lock.json'))
+  symlinkSync(process.execPath, join(clone, 'bin/node'))
+})
+
+afterEach(() => {
+  rmSync(clone, { recursive: true })
+})
+
+test('a fresh clone is installed and built, in one line per action; then nothing is done or said', () => {
+  const first = prepare()
+  expect(first.status).toBe(0)
+  expect(first.stdout).toMatch(
+    /^prepare: npm packages \.\.\. \d+\.\d s\nprepare: dist \.\.\. \d+\.\d s\nprepare: dist\/console \.\.\. \d+\.\d s\n$/,
+  )
+  expect(ran()).toEqual(['npm', 'tsc', 'vite'])
+
+  const second = prepare()
+  expect([second.status, second.stdout, second.stderr]).toEqual([0, '', ''])
+  expect(ran()).toEqual([])
+})
+
+test('another lock file installs and builds again', () => {
+  prepare()
+  ran()
+  write('package-lock.json', '{"packages":{}}')
+  prepare()
+  expect(ran()).toEqual(['npm', 'tsc', 'vite'])
+})
+
+test('node_modules that vanished, or that npm did not finish, are installed again', () => {
+  prepare()
+  rmSync(join(clone, 'node_modules'), { recursive: true })
+  ran()
+  prepare()
+  expect(ran()).toEqual(['npm'])
+  rmSync(join(clone, 'node_modules/.package-lock.json'))
+  prepare()
+  expect(ran()).toEqual(['npm'])
+})
+
+test('an install that fails shows why, leaves no stamp, and is done again', () => {
+  writeProgram('npm', npm('echo the registry is away >&2; exit 7'))
+  const failed = prepare()
+  expect(failed.status).toBe(1)
+  expect(failed.stderr).toContain('the registry is away')
+  expect(failed.stderr).toMatch(/prepare: npm ci .*: ended with code 7\n$/)
+  expect(ran()).toEqual(['npm'])
+
+  writeProgram('npm', npm('echo {} > node_modules/.package-lock.json'))
+  expect(prepare().status).toBe(0)
+  expect(ran()).toEqual(['npm', 'tsc', 'vite'])
+})
+
+test('a changed, a new and a removed source build again; a test does not', () => {
+  write('src/cli/run.ts', '')
+  prepare()
+  ran()
+
+  write('src/cli/main.ts', 'changed')
+  prepare()
+  expect(ran()).toEqual(['tsc', 'vite'])
+
+  write('src/cli/run.test.ts', '')
+  prepare()
+  expect(ran()).toEqual([])
+
+  write('dist/cli/run.js', '')
+  rmSync(join(clone, 'src/cli/run.ts'))
+  prepare()
+  expect(ran()).toEqual(['tsc', 'vite'])
+  expect(existsSync(join(clone, 'dist/cli/run.js'))).toBe(false)
+})
+
+test('a dist without the command or the console is built again', () => {
+  prepare()
+  ran()
+  rmSync(join(clone, 'dist/cli/main.js'))
+  prepare()
+  expect(ran()).toEqual(['tsc', 'vite'])
+  rmSync(join(clone, 'dist'), { recursive: true })
+  prepare()
+  expect(ran()).toEqual(['tsc', 'vite'])
+})
+
+test('--test installs the Debian packages of peers that are missing, and says which', () => {
+  writeProgram(
+    'apt-get',
+    `case "$*" in
+       *install*) echo install >> '${clone}/ran'
+         for name in ffmpeg ffprobe chromium; do cp '${clone}/bin/go' '${clone}/bin/'$name; done ;;
+       *) echo update >> '${clone}/ran' ;;
+     esac`,
+  )
+  writeProgram('sudo', 'shift; exec "$@"')
+  writeProgram('go', 'echo go version go1.24.4 linux/amd64')
+  const first = prepare('--test')
+  expect(first.stderr).toBe('')
+  expect(first.stdout).toMatch(/prepare: Debian packages ffmpeg, chromium \.\.\. \d+\.\d s\n$/)
+  expect(ran()).toEqual(['npm', 'tsc', 'vite', 'update', 'install'])
+  expect(prepare('--test').stdout).toBe('')
+})
+
+test('--test without apt-get names the packages in one line', () => {
+  const { status, stderr } = prepare('--test')
+  expect(status).toBe(1)
+  expect(stderr).toBe(
+    'prepare: the tests need ffmpeg, chromium, golang; this system has no apt-get to install them, please do so yourself\n',
+  )
+})
+
+test('--test says when the distribution has only a Go that is too old', () => {
+  for (const name of ['ffmpeg', 'ffprobe', 'chromium']) writeProgram(name, '')
+  writeProgram('apt-get', '')
+  writeProgram('sudo', 'shift; exec "$@"')
+  writeProgram('go', 'echo go version go1.19.8 linux/amd64')
+  const { status, stderr } = prepare('--test')
+  expect(status).toBe(1)
+  expect(stderr).toBe(
+    'prepare: apt-get was not enough for the tests: go is 1.19.8, but 1.21 or newer is needed\n',
+  )
+})
+
+function prepare(...args: readonly string[]): SpawnSyncReturns<string> {
+  return spawnSync(process.execPath, [join(clone, 'tools/prepare.mjs'), ...args], {
+    encoding: 'utf8',
+    env: { PATH: join(clone, 'bin') },
+  })
+}
+
+/** What ran since the last call. */
+function ran(): readonly string[] {
+  const log = join(clone, 'ran')
+  if (!existsSync(log)) return []
+  const lines = readFileSync(log, 'utf8').trim().split('\n')
+  rmSync(log)
+  return lines
+}
+
+function write(name: string, text: string): void {
+  mkdirSync(dirname(join(clone, name)), { recursive: true })
+  appendFileSync(join(clone, name), text)
+}
+
+/** A shell program on the PATH of the script, which has nothing else on it. */
+function writeProgram(name: string, body: string): void {
+  const path = join(clone, 'bin', name)
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, `#!/bin/sh\nPATH='${clone}/bin':/usr/bin:/bin\n${body}\n`)
+  chmodSync(path, 0o755)
+}
+
+/** An npm that brings a compiler and a bundler, and ends as told. */
+function npm(end: string): string {
+  return [
+    'echo npm >> ran',
+    nodeProgram('node_modules/typescript/bin/tsc', 'tsc', 'dist/cli/main.js'),
+    nodeProgram('node_modules/vite/bin/vite.js', 'vite', 'dist/console/index.html'),
+    end,
+  ].join('\n')
+}
+
+/** Shell lines that write a Node program, which notes that it ran and writes an empty product. */
+function nodeProgram(path: string, name: string, product: string): string {
+  return `mkdir -p ${dirname(path)} && cat > ${path} <<'END'
+const fs = require('node:fs')
+fs.appendFileSync('ran', '${name}\\n')
+fs.mkdirSync('${dirname(product)}', { recursive: true })
+fs.writeFileSync('${product}', '')
+END`
+}
