@@ -78,7 +78,10 @@ export interface PickOptions {
  */
 export interface Claim {
   readonly origin: Origin
-  /** The origin accepted: the choice sticks, and the hold says that it is in use. */
+  /**
+   * The origin accepted: the choice sticks, and the hold says that it is in use. It does not replace a pick whose
+   * publisher is live at another origin. @throws BALANCER_TOO_MANY_STREAMS when all picks of a full table are in use
+   */
   keep(): Promise<Hold>
   /** The origin answered, but refused (no such stream, no permission): nothing is left behind. */
   release(): Promise<void>
@@ -110,7 +113,11 @@ export interface Balancer {
   /**
    * The kept origin of the key while it lives and offers what is needed, else one chosen by the policy among healthy
    * origins that offer it, else registered ones, newest heartbeat first.
+   * A kept pick without a live publisher gives way when its origin is not healthy or lacks what is needed, but is only
+   * replaced once another origin accepts.
    * @throws BALANCER_NO_ORIGIN when none is left
+   * @throws BALANCER_PROTOCOL_NOT_OFFERED when a publisher is live at an origin that lacks what is needed
+   * @throws BALANCER_TOO_MANY_STREAMS when all picks of a full table are in use
    */
   pick(key: StreamKey, need: Need, options: PickOptions): Promise<Claim>
   /** Forgets where a key is kept; what is running goes on. False when it was not kept. */
@@ -135,7 +142,10 @@ export interface RtcSession {
 
 /** WebRTC sessions, found by USERNAME and by stream. */
 export interface SessionStore {
-  /** @throws BALANCER_SESSION_EXISTS when the USERNAME belongs to a live session */
+  /**
+   * @throws BALANCER_SESSION_EXISTS when the USERNAME belongs to a live session
+   * @throws BALANCER_TOO_MANY_SESSIONS when the table is full
+   */
   addSession(session: RtcSession): Promise<void>
   /** Renews the session: it expires after the session TTL without a look-up or a renewal. */
   findSession(username: string): Promise<RtcSession | undefined>

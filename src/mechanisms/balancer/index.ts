@@ -2,8 +2,13 @@
  * The balancer: which origins there are, which of them carries a stream, and which WebRTC session is whose. A request
  * becomes a stream key here, the key is picked an origin, and the pick sticks once that origin accepted.
  */
+export { registerBalancerMetrics } from './balancer-metrics.ts'
+export type { BalancerStats, PickResult } from './balancer-stats.ts'
 export type * from './contract.ts'
 export type { BalancerErrorCode } from './errors.ts'
+export { MemoryBalancerStore, type MemoryBalancerStoreOptions } from './memory-store.ts'
+export { isOriginId, originIdOf } from './origin-id.ts'
+export type { PolicyName } from './policy.ts'
 export {
   type HttpStreamRequest,
   type KeyRules,

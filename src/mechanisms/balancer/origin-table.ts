@@ -1,0 +1,188 @@
+import type { Clock } from '../../foundation/clock.ts'
+import type { Need, Origin, OriginAnnouncement, OriginId, OriginState } from './contract.ts'
+import { balancerError } from './errors.ts'
+import { originIdOf } from './origin-id.ts'
+import type { Slot } from './pick-table.ts'
+import { type Candidate, offers } from './policy.ts'
+
+/** Bounds and times of the origin table, all set. */
+export interface OriginTableOptions {
+  readonly heartbeatTtlMs: number
+  readonly forgetAfterMs: number
+  readonly suspectMs: number
+  readonly maxOrigins: number
+}
+
+/** One registered origin, and what hangs on it. */
+export class OriginRecord implements Candidate {
+  readonly id: OriginId
+  announcement: OriginAnnouncement
+  lastBeatMs = 0
+  lastBeatWallMs = 0
+  draining = false
+  /** While a failed connection counts against it; 0 when none does. */
+  suspectUntilMs = 0
+  /** Failed connections since it last proved itself. */
+  failures = 0
+  /** Picks that are kept here. */
+  readonly kept = new Set<Slot>()
+  /** Choices of this origin that wait for its answer. */
+  pending = 0
+
+  constructor(id: OriginId, announcement: OriginAnnouncement) {
+    this.id = id
+    this.announcement = announcement
+  }
+
+  get load(): number {
+    return this.kept.size + this.pending
+  }
+
+  get isInUse(): boolean {
+    for (const slot of this.kept) if (slot.isInUse) return true
+    return false
+  }
+}
+
+/** The origins that announced themselves, with what is known of their health. */
+export class OriginTable {
+  readonly #records = new Map<OriginId, OriginRecord>()
+  readonly #clock: Clock
+  readonly #options: OriginTableOptions
+  readonly #onRemoved: (record: OriginRecord) => void
+
+  constructor(clock: Clock, options: OriginTableOptions, onRemoved: (record: OriginRecord) => void) {
+    this.#clock = clock
+    this.#options = options
+    this.#onRemoved = onRemoved
+  }
+
+  get size(): number {
+    return this.#records.size
+  }
+
+  /** @throws BALANCER_TOO_MANY_ORIGINS when the table is full and nobody in it is silent and unused */
+  announce(announcement: OriginAnnouncement): OriginRecord {
+    const id = originIdOf(announcement)
+    let record = this.#records.get(id)
+    if (record === undefined) {
+      this.#removeEarlierRuns(announcement)
+      this.#makeRoom()
+      record = new OriginRecord(id, announcement)
+      this.#records.set(id, record)
+    }
+    record.announcement = announcement
+    record.lastBeatMs = this.#clock.nowMs()
+    record.lastBeatWallMs = this.#clock.wallMs()
+    this.prove(record)
+    return record
+  }
+
+  get(id: OriginId): OriginRecord | undefined {
+    return this.#records.get(id)
+  }
+
+  has(record: OriginRecord): boolean {
+    return this.#records.get(record.id) === record
+  }
+
+  /** All that are remembered; those silent for too long are forgotten on the way. */
+  all(): readonly OriginRecord[] {
+    const forgetBeforeMs = this.#clock.nowMs() - this.#options.forgetAfterMs
+    for (const record of this.#records.values()) {
+      if (record.lastBeatMs <= forgetBeforeMs && !record.isInUse) this.remove(record)
+    }
+    return [...this.#records.values()]
+  }
+
+  remove(record: OriginRecord): void {
+    if (this.#records.delete(record.id)) this.#onRemoved(record)
+  }
+
+  stateOf(record: OriginRecord): OriginState {
+    const now = this.#clock.nowMs()
+    if (now - record.lastBeatMs >= this.#options.heartbeatTtlMs) return 'silent'
+    return now < record.suspectUntilMs ? 'suspect' : 'healthy'
+  }
+
+  /**
+   * A connection failed. It counts until the next heartbeat or accepted request, or for `suspectMs`, doubled with each
+   * failure: an origin that was killed sends no heartbeat, and is tried ever less until it falls silent.
+   */
+  suspect(record: OriginRecord): void {
+    const { suspectMs, heartbeatTtlMs } = this.#options
+    const forMs = Math.min(
+      suspectMs * 2 ** Math.min(record.failures, 30),
+      Math.max(suspectMs, heartbeatTtlMs),
+    )
+    record.failures++
+    record.suspectUntilMs = this.#clock.nowMs() + forMs
+  }
+
+  /** It was heard of, or accepted a request. */
+  prove(record: OriginRecord): void {
+    record.failures = 0
+    record.suspectUntilMs = 0
+  }
+
+  /** Healthy origins that take new streams and offer what is needed. */
+  healthy(need: Need, avoid: readonly OriginId[]): readonly OriginRecord[] {
+    return this.#fit(need, avoid).filter((record) => this.stateOf(record) === 'healthy')
+  }
+
+  /**
+   * The one to try when none is healthy: newest heartbeat first. So suspects, which are still heard of, come before
+   * the silent.
+   */
+  lastResort(need: Need, avoid: readonly OriginId[]): OriginRecord | undefined {
+    return this.#fit(need, avoid).reduce<OriginRecord | undefined>(
+      (newest, record) => (newest === undefined || record.lastBeatMs > newest.lastBeatMs ? record : newest),
+      undefined,
+    )
+  }
+
+  view(record: OriginRecord): Origin {
+    return {
+      ...record.announcement,
+      id: record.id,
+      state: this.stateOf(record),
+      draining: record.draining,
+      lastHeartbeatMs: record.lastBeatWallMs,
+      streams: record.kept.size,
+    }
+  }
+
+  #fit(need: Need, avoid: readonly OriginId[]): readonly OriginRecord[] {
+    return this.all().filter(
+      (record) => !record.draining && offers(record.announcement, need) && !avoid.includes(record.id),
+    )
+  }
+
+  /** A server that listens where an earlier run of it did has replaced that run. */
+  #removeEarlierRuns(announcement: OriginAnnouncement): void {
+    for (const record of this.#records.values()) {
+      const { server, ip, rtmp } = record.announcement
+      const sameServer = server === announcement.server && ip === announcement.ip
+      // Two live origins may share a copied server id; they cannot share a port.
+      if (sameServer && rtmp.some((port) => announcement.rtmp.includes(port))) this.remove(record)
+    }
+  }
+
+  #makeRoom(): void {
+    if (this.#records.size < this.#options.maxOrigins) return
+    const [oldest] = this.all()
+      .filter((record) => this.stateOf(record) === 'silent' && !record.isInUse)
+      .sort((a, b) => a.lastBeatMs - b.lastBeatMs)
+    if (oldest !== undefined) this.remove(oldest)
+    if (this.#records.size < this.#options.maxOrigins) return
+    throw balancerError(
+      'BALANCER_TOO_MANY_ORIGINS',
+      `${this.#records.size} origins are registered, which is the limit`,
+      {
+        side: 'self',
+        retryable: true,
+        status: 503,
+      },
+    )
+  }
+}

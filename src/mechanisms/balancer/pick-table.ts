@@ -1,0 +1,181 @@
+import type { Clock } from '../../foundation/clock.ts'
+import type { Role, Stream } from './contract.ts'
+import { balancerError } from './errors.ts'
+import type { OriginRecord } from './origin-table.ts'
+import type { StreamKey } from './stream-key.ts'
+
+/** Bounds and times of the pick table, all set. */
+export interface PickTableOptions {
+  readonly pickIdleMs: number
+  readonly maxPicks: number
+  readonly maxPending: number
+}
+
+/** A key at an origin: chosen (`claims` wait for the origin's answer), kept, or neither any more. */
+export class Slot {
+  readonly key: StreamKey
+  readonly record: OriginRecord
+  claims = 0
+  publishers = 0
+  players = 0
+  keptSinceWallMs = 0
+  idleSinceMs = 0
+
+  constructor(key: StreamKey, record: OriginRecord) {
+    this.key = key
+    this.record = record
+  }
+
+  get isInUse(): boolean {
+    return this.publishers + this.players > 0
+  }
+
+  count(role: Role, by: 1 | -1): void {
+    if (role === 'publish') this.publishers += by
+    else this.players += by
+  }
+}
+
+/**
+ * Where each key is kept, and, apart from that, where it is about to be. A choice enters the second table only, so
+ * that what an origin refuses leaves nothing behind and disturbs nothing that is kept.
+ */
+export class PickTable {
+  readonly #kept = new Map<StreamKey, Slot>()
+  /** Kept slots that nobody uses, longest idle first. */
+  readonly #idle = new Set<Slot>()
+  /** Chosen, waiting for the origin; oldest first. */
+  readonly #pending = new Map<StreamKey, Slot>()
+  readonly #clock: Clock
+  readonly #options: PickTableOptions
+
+  constructor(clock: Clock, options: PickTableOptions) {
+    this.#clock = clock
+    this.#options = options
+  }
+
+  get size(): number {
+    this.#expire()
+    return this.#kept.size
+  }
+
+  get pendingSize(): number {
+    return this.#pending.size
+  }
+
+  kept(key: StreamKey): Slot | undefined {
+    this.#expire()
+    return this.#kept.get(key)
+  }
+
+  pending(key: StreamKey): Slot | undefined {
+    return this.#pending.get(key)
+  }
+
+  streams(): readonly Stream[] {
+    this.#expire()
+    return [...this.#kept.values()].map((slot) => ({
+      key: slot.key,
+      originId: slot.record.id,
+      publishers: slot.publishers,
+      players: slot.players,
+      sinceMs: slot.keptSinceWallMs,
+    }))
+  }
+
+  /** @throws BALANCER_TOO_MANY_STREAMS when one more key could not be kept */
+  assertRoom(): void {
+    if (this.#kept.size < this.#options.maxPicks || this.#idle.size > 0) return
+    throw balancerError(
+      'BALANCER_TOO_MANY_STREAMS',
+      `${this.#kept.size} streams are in use, which is the limit`,
+      {
+        side: 'self',
+        retryable: true,
+        status: 503,
+      },
+    )
+  }
+
+  /** A fresh choice for a key; it takes the place of an earlier one that waits. */
+  propose(key: StreamKey, record: OriginRecord): Slot {
+    this.#dropPending(this.#pending.get(key))
+    if (this.#pending.size >= this.#options.maxPending) this.#dropPending(first(this.#pending.values()))
+    const slot = new Slot(key, record)
+    this.#pending.set(key, slot)
+    record.pending++
+    return slot
+  }
+
+  /** Ends one claim on a slot; a choice that nobody waits for any more is forgotten. */
+  endClaim(slot: Slot): void {
+    slot.claims--
+    if (slot.claims === 0) this.#dropPending(slot)
+  }
+
+  /**
+   * The origin accepted. Keeps the slot unless the key is kept where a publisher is live.
+   * @throws BALANCER_TOO_MANY_STREAMS
+   */
+  keep(slot: Slot): void {
+    const current = this.#kept.get(slot.key)
+    if (current === slot || (current !== undefined && current.publishers > 0)) return
+    if (current === undefined) {
+      this.assertRoom()
+      if (this.#kept.size >= this.#options.maxPicks) this.drop(first(this.#idle))
+    }
+    this.drop(current)
+    this.#dropPending(slot)
+    slot.keptSinceWallMs = this.#clock.wallMs()
+    this.#kept.set(slot.key, slot)
+    slot.record.kept.add(slot)
+  }
+
+  use(slot: Slot, role: Role): void {
+    slot.count(role, 1)
+    this.#idle.delete(slot)
+  }
+
+  endUse(slot: Slot, role: Role): void {
+    slot.count(role, -1)
+    if (slot.isInUse || this.#kept.get(slot.key) !== slot) return
+    slot.idleSinceMs = this.#clock.nowMs()
+    this.#idle.add(slot)
+  }
+
+  /** Forgets that a key is kept, or about to be kept, here. Those who use it go on. */
+  drop(slot: Slot | undefined): void {
+    if (slot === undefined) return
+    this.#dropPending(slot)
+    if (this.#kept.get(slot.key) !== slot) return
+    this.#kept.delete(slot.key)
+    this.#idle.delete(slot)
+    slot.record.kept.delete(slot)
+  }
+
+  /** Forgets all that hangs on an origin. */
+  dropOrigin(record: OriginRecord): void {
+    for (const slot of record.kept) this.drop(slot)
+    if (record.pending === 0) return
+    for (const slot of this.#pending.values()) if (slot.record === record) this.#dropPending(slot)
+  }
+
+  #dropPending(slot: Slot | undefined): void {
+    if (slot === undefined || this.#pending.get(slot.key) !== slot) return
+    this.#pending.delete(slot.key)
+    slot.record.pending--
+  }
+
+  #expire(): void {
+    const idleBeforeMs = this.#clock.nowMs() - this.#options.pickIdleMs
+    for (const slot of this.#idle) {
+      if (slot.idleSinceMs > idleBeforeMs) return
+      this.drop(slot)
+    }
+  }
+}
+
+function first<T>(items: Iterable<T>): T | undefined {
+  for (const item of items) return item
+  return undefined
+}
