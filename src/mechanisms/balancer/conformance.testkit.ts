@@ -240,10 +240,12 @@ function describePicks(open: Open): void {
     hold.end()
     hold.end()
     await eventually(async () => expect(await stream(store, key('idle'))).toMatchObject({ publishers: 0 }))
-    await advance(SETTINGS.pickIdleMs - 1000)
-    await store.announce(origin)
+    for (let third = 0; third < 3; third++) {
+      await advance((SETTINGS.pickIdleMs - 1500) / 3)
+      await store.announce(origin)
+    }
     expect(await stream(store, key('idle'))).toBeDefined()
-    await advance(1000)
+    await advance(1500)
     await eventually(async () => expect(await stream(store, key('idle'))).toBeUndefined())
     expect(await stream(store, key('used'))).toMatchObject({ publishers: 1 })
   })
@@ -453,6 +455,18 @@ function describeFailures(open: Open): void {
     expect(late.origin.id).toBe(publisher.origin.id)
   })
 
+  it('a player accepted elsewhere does not move a stream away from its publisher', async () => {
+    const { store } = await open()
+    await announce(store, 2)
+    const player = await store.pick(key('s'), 'rtmp', { role: 'play' })
+    const publisher = await store.pick(key('s'), 'rtmp', { role: 'publish', avoid: [player.origin.id] })
+    await publisher.keep()
+    await player.keep()
+    expect(await store.streams()).toMatchObject([
+      { originId: publisher.origin.id, publishers: 1, players: 0 },
+    ])
+  })
+
   it('the pick of a silent origin is dropped, unless a publisher is live there', async () => {
     const { store, advance } = await open()
     await store.announce(announcement('old'))
@@ -464,6 +478,16 @@ function describeFailures(open: Open): void {
     expect((await store.pick(key('live'), 'http', { role: 'play' })).origin.id).toBe(live.id)
     expect((await store.pick(key('watched'), 'rtmp', { role: 'publish' })).origin.id).toBe(next)
     expect(await store.streams()).toMatchObject([{ key: key('live'), originId: live.id }])
+  })
+
+  it('a heartbeat after the TTL does not bring dropped picks back', async () => {
+    const { store, advance } = await open()
+    await store.announce(announcement('a'))
+    await publish(store, key('live'))
+    await (await store.pick(key('watched'), 'rtmp', { role: 'play' })).keep()
+    await advance(SETTINGS.heartbeatTtlMs)
+    await store.announce(announcement('a'))
+    expect(await store.streams()).toMatchObject([{ key: key('live') }])
   })
 
   it('with no healthy origin the registered ones are tried, newest heartbeat first, each once', async () => {

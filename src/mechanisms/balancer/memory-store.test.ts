@@ -90,6 +90,18 @@ describe('bounds of the memory store', () => {
     expect(store.stats()).toMatchObject({ streams: 2, pendingPicks: 0, picks: { too_many_streams: 1 } })
   })
 
+  it('what ends at a cleared pick makes no room', async () => {
+    const { store } = create({ maxPicks: 1 })
+    await store.announce(announcement('a'))
+    const cleared = await publish(store, 1)
+    await store.clearPick(key(1))
+    await publish(store, 2)
+    cleared.end()
+    await expect(store.pick(key(3), 'rtmp', { role: 'publish' })).rejects.toMatchObject({
+      code: 'BALANCER_TOO_MANY_STREAMS',
+    })
+  })
+
   it('a stranger who never lets an origin answer holds no more than maxPending keys', async () => {
     const { store } = create({ maxPending: 3 })
     await store.announce(announcement('a'))

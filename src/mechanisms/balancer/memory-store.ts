@@ -104,6 +104,7 @@ export class MemoryBalancerStore implements BalancerStore {
   }
 
   async announce(announcement: OriginAnnouncement): Promise<OriginId> {
+    this.#dropSilentPicks()
     return this.#origins.announce(announcement).id
   }
 
@@ -181,7 +182,7 @@ export class MemoryBalancerStore implements BalancerStore {
   }
 
   #slotFor(key: StreamKey, need: Need, avoid: readonly OriginId[]): Slot {
-    const kept = this.#keptSlot(key)
+    const kept = this.#picks.kept(key)
     if (kept !== undefined && kept.publishers > 0) return this.#slotOfPublisher(kept, need, avoid)
     const fits = (slot: Slot): boolean => this.#isHealthyFor(slot.record, need, avoid)
     // Nobody is at a drained origin's idle pick, so whoever comes next may as well go elsewhere.
@@ -212,17 +213,7 @@ export class MemoryBalancerStore implements BalancerStore {
     })
   }
 
-  #keptSlot(key: StreamKey): Slot | undefined {
-    const slot = this.#picks.kept(key)
-    if (slot === undefined || !this.#isLost(slot)) return slot
-    this.#picks.drop(slot)
-    return undefined
-  }
-
-  #isLost(slot: Slot): boolean {
-    return slot.publishers === 0 && this.#origins.stateOf(slot.record) === 'silent'
-  }
-
+  /** Where the TTL passed, only live publishers still count; a heartbeat that comes later does not bring the rest back. */
   #dropSilentPicks(): void {
     for (const record of this.#origins.all()) {
       if (this.#origins.stateOf(record) !== 'silent') continue
