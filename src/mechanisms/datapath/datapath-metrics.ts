@@ -1,0 +1,63 @@
+import { Counter, Gauge, type Registry } from 'prom-client'
+import { type Datapath, type DatapathTotals, DROP_REASONS } from './contract.ts'
+
+const directions = ['forwarded', 'delivered', 'sent'] as const
+
+/**
+ * Registers the metrics of an engine. They are read from `totals` at each scrape; the packet path knows
+ * nothing of them.
+ */
+export function registerDatapathMetrics(registry: Registry, datapath: Pick<Datapath, 'totals'>): void {
+  const perDirection = (of: (totals: DatapathTotals, direction: (typeof directions)[number]) => number) =>
+    function collect(this: Counter<'direction'>): void {
+      const totals = datapath.totals()
+      this.reset()
+      for (const direction of directions) this.inc({ direction }, of(totals, direction))
+    }
+  const packets = new Counter({
+    name: 'sluice_datapath_packets_total',
+    help: 'Datagrams that flows forwarded, that were delivered to TypeScript, and that it sent',
+    labelNames: ['direction'],
+    registers: [],
+    collect: perDirection((totals, direction) => totals[direction].packets),
+  })
+  const bytes = new Counter({
+    name: 'sluice_datapath_bytes_total',
+    help: 'Bytes of UDP payload of the datagrams in sluice_datapath_packets_total',
+    labelNames: ['direction'],
+    registers: [],
+    collect: perDirection((totals, direction) => totals[direction].bytes),
+  })
+  const dropped = new Counter({
+    name: 'sluice_datapath_dropped_packets_total',
+    help: 'Datagrams that the engine dropped',
+    labelNames: ['reason'],
+    registers: [],
+    collect() {
+      const totals = datapath.totals()
+      this.reset()
+      for (const reason of DROP_REASONS) this.inc({ reason }, totals.dropped[reason])
+    },
+  })
+  const endpoints = new Gauge({
+    name: 'sluice_datapath_endpoints',
+    help: 'Bound endpoints',
+    registers: [],
+    collect() {
+      this.set(datapath.totals().endpoints)
+    },
+  })
+  const flows = new Gauge({
+    name: 'sluice_datapath_flows',
+    help: 'Flows of all endpoints',
+    registers: [],
+    collect() {
+      this.set(datapath.totals().flows)
+    },
+  })
+  registry.registerMetric(packets)
+  registry.registerMetric(bytes)
+  registry.registerMetric(dropped)
+  registry.registerMetric(endpoints)
+  registry.registerMetric(flows)
+}

@@ -1,0 +1,38 @@
+/**
+ * The datapath: moves datagrams of the flows that TypeScript has admitted, and hands it the rest. Services
+ * open endpoints and add flows; between the sockets and them stands one engine.
+ *
+ * @module
+ */
+export {
+  type Arrival,
+  COUNTER_STRIDE,
+  type Datapath,
+  type DatapathTotals,
+  type DeliverFlow,
+  DROP_REASONS,
+  type DropReason,
+  type Endpoint,
+  type EndpointId,
+  type EndpointOptions,
+  type Flow,
+  type FlowId,
+  type FlowSource,
+  type FlowTarget,
+  type ForwardFlow,
+  type LocalAddress,
+  type MeterId,
+  type MeterOptions,
+  type PortChoice,
+  type Receiver,
+  type Remote,
+  STRANGER,
+  type TurnChannelFlow,
+} from './contract.ts'
+export { createDatapath, type DatapathOptions } from './create-datapath.ts'
+export { registerDatapathMetrics } from './datapath-metrics.ts'
+export { NodeDatapath } from './engine-node.ts'
+export { DatapathError, type DatapathErrorCode } from './errors.ts'
+export { canonicalAddress } from './ip-address.ts'
+export type { InterfaceLister } from './local-addresses.ts'
+export type { NodeEngineOptions, PacketBudget } from './node-engine-options.ts'
