@@ -20,7 +20,7 @@ import { loadWerift } from './webrtc/werift.ts'
 
 const closing: (() => Promise<void>)[] = []
 afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close()
+  for (const close of closing.splice(0).toReversed()) await close()
 })
 
 async function origin(options: Parameters<typeof startOrigin>[0] = {}): Promise<DemoOrigin> {
@@ -54,6 +54,19 @@ function interframe(timestamp: number, ...rest: number[]): FlvTag {
 
 function tag(type: number, timestamp: number, payload: number[]): FlvTag {
   return { type, timestamp, payload: Buffer.from(payload) }
+}
+
+function at(timestamp: number, { type, payload }: FlvTag): FlvTag {
+  return { type, timestamp, payload }
+}
+
+function flat({ header, payload }: RtpPacket): unknown {
+  return { sequenceNumber: header.sequenceNumber, timestamp: header.timestamp, payload }
+}
+
+/** Sockets, servers and timers that are open. */
+function openHandles(): number {
+  return process.getActiveResourcesInfo().filter((name) => /Wrap|Timeout/.test(name)).length
 }
 
 function hashes(tags: readonly FlvTag[]): string[] {
@@ -117,8 +130,12 @@ describe('rtmp', () => {
       ),
     ]
     for (const sent of after) publisher.send(sent)
-    const timed = (config: FlvTag): FlvTag => ({ ...config, timestamp: 5_000_000 })
-    const expected = hashes([timed(avcConfig), timed(aacConfig), keyframe(5_000_000, 3), ...after])
+    const expected = hashes([
+      at(5_000_000, avcConfig),
+      at(5_000_000, aacConfig),
+      keyframe(5_000_000, 3),
+      ...after,
+    ])
     const media = (tags: readonly FlvTag[]): string[] =>
       hashes(tags.filter(({ type }) => type !== FlvTagType.script))
     await until(() => media(late.tags).length === 5 && media(player.tags).length === 5)
@@ -247,11 +264,6 @@ describe('webrtc', () => {
       payload: createHash('sha256').update(String(index)).digest(),
     }))
     for (const { payload, ...header } of sent) track.writeRtp(new RtpPacket(new RtpHeader(header), payload))
-    const flat = (packet: RtpPacket): unknown => ({
-      sequenceNumber: packet.header.sequenceNumber,
-      timestamp: packet.header.timestamp,
-      payload: packet.payload,
-    })
     await until(() => received.every((packets) => packets.length === sent.length))
     for (const packets of received) expect(packets.map(flat)).toEqual(sent)
   })
@@ -305,9 +317,7 @@ describe('webrtc', () => {
 })
 
 test('close leaves no socket, server or timer', async () => {
-  const count = (): number =>
-    process.getActiveResourcesInfo().filter((name) => /Wrap|Timeout/.test(name)).length
-  const held = count()
+  const held = openHandles()
   await using registration = await new FakeRegistration().start()
   const clock = new ManualClock()
   const server = await startOrigin({ clock, registerUrl: registration.url })
@@ -326,5 +336,5 @@ test('close leaves no socket, server or timer', async () => {
   await until(() => publisher.socket.closed && waiting.socket.closed && viewer.response.destroyed)
   await silent.close()
   await registration[Symbol.asyncDispose]()
-  await until(() => count() <= held)
+  await until(() => openHandles() <= held)
 })

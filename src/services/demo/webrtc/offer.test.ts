@@ -65,8 +65,8 @@ describe('a publisher', () => {
     const { codecs, sdp } = prepareOffer(offer)
     expect(codecs).toEqual({ audio: { name: 'opus', profile: '' }, video: { name: 'vp8', profile: '' } })
     expect(sdp.match(/^m=.*/gm)).toEqual([
-      'm=audio 9 UDP/TLS/RTP/SAVPF 111\r',
-      'm=video 9 UDP/TLS/RTP/SAVPF 96\r',
+      'm=audio 9 UDP/TLS/RTP/SAVPF 111',
+      'm=video 9 UDP/TLS/RTP/SAVPF 96',
     ])
     expect(sdp.match(/^a=rtcp-fb:.*(?=\r)/gm)).toEqual([
       'a=rtcp-fb:96 goog-remb',
@@ -88,11 +88,11 @@ describe('a publisher', () => {
   })
 })
 
-describe('a viewer', () => {
-  const h264 = (profile: string): { video: { name: 'h264'; profile: string } } => ({
-    video: { name: 'h264', profile },
-  })
+function h264(profile: string): { video: { name: 'h264'; profile: string } } {
+  return { video: { name: 'h264', profile } }
+}
 
+describe('a viewer', () => {
   test.each([
     ['constrained-baseline/1', 106],
     ['42/1', 102],
