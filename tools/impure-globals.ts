@@ -1,7 +1,7 @@
 import ts from 'typescript'
 
 /** Globals that protocols are handed as arguments instead: time, randomness, environment, network. */
-const impure: ReadonlyMap<string, ReadonlySet<string> | 'all'> = new Map([
+const impure = new Map<string, ReadonlySet<string> | 'all'>([
   ['Date', new Set(['now'])],
   ['Math', new Set(['random'])],
   ['performance', 'all'],

@@ -1,6 +1,4 @@
-import type { IFlattenedRuleSet } from 'dependency-cruiser'
-
-type Rule = NonNullable<IFlattenedRuleSet['forbidden']>[number]
+import type { IRegularForbiddenRuleType as Rule } from 'dependency-cruiser'
 
 /** The folders of `src`, highest first; imports point down only. */
 const layers = ['cli', 'gateway', 'services', 'mechanisms', 'protocols', 'foundation'] as const
@@ -59,5 +57,5 @@ export const layerRules: readonly Rule[] = [
 ]
 
 function forbid(name: string, rule: Pick<Rule, 'from' | 'to'>): Rule {
-  return { name, severity: 'error', ...rule } as Rule
+  return { name, severity: 'error', ...rule }
 }

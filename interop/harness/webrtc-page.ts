@@ -82,7 +82,8 @@ export async function receivedBy(page: Page): Promise<Received> {
     const report = await (window as PeerWindow).peer?.getStats()
     report?.forEach((one: Record<string, unknown>) => stats.push(one))
     const byId = (id: unknown) => stats.find((one) => id !== undefined && one['id'] === id)
-    const inbound = (kind: string) => stats.find((one) => one['type'] === 'inbound-rtp' && one['kind'] === kind)
+    const inbound = (kind: string) =>
+      stats.find((one) => one['type'] === 'inbound-rtp' && one['kind'] === kind)
     const transport = stats.find((one) => one['type'] === 'transport')
     const pair = byId(transport?.['selectedCandidatePairId'])
     const remote = byId(pair?.['remoteCandidateId'])
