@@ -1,0 +1,54 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import { plainAddress } from './public-addresses.ts'
+
+/** Headers of a client's request that the origin gets as they are. */
+const passedOn = ['accept', 'authorization', 'content-type', 'if-match', 'user-agent'] as const
+
+/** The headers of a request towards the origin: what matters of the client's, and who the client is. */
+export function requestHeaders(request: IncomingMessage): Record<string, string> {
+  const headers: Record<string, string> = {}
+  for (const name of passedOn) {
+    const value = request.headers[name]
+    if (value !== undefined) headers[name] = value
+  }
+  // Origins find their virtual host in it.
+  if (request.headers.host !== undefined) headers['host'] = request.headers.host
+  const { remoteAddress } = request.socket
+  if (remoteAddress !== undefined) {
+    // Replaced, not appended to: what a client says of itself proves nothing.
+    headers['x-forwarded-for'] = plainAddress(remoteAddress)
+    headers['x-real-ip'] = plainAddress(remoteAddress)
+  }
+  headers['x-forwarded-proto'] = 'encrypted' in request.socket ? 'https' : 'http'
+  return headers
+}
+
+/** Headers that end at a hop (RFC 9110 §7.6.1), and those that the gateway gives itself. */
+const notPassedBack: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'content-length',
+  'content-location',
+  'date',
+  'location',
+])
+
+/** Gives the client the origin's end-to-end headers, without those that would name the origin. */
+export function passHeadersBack(headers: IncomingHttpHeaders, response: ServerResponse): void {
+  const named = new Set(headers.connection?.toLowerCase().split(/\s*,\s*/))
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || notPassedBack.has(name) || named.has(name)) continue
+    if (name.startsWith('proxy-') || name.startsWith('access-control-')) continue
+    response.setHeader(name, value)
+  }
+}
+
+/** What pages of other sites may do: everything that WHIP and WHEP need. */
+export function allowCrossOrigin(response: ServerResponse): void {
+  response.setHeader('Access-Control-Allow-Origin', '*')
+  response.setHeader('Access-Control-Expose-Headers', 'Location, Link, ETag, Retry-After')
+}

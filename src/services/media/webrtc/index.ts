@@ -1,0 +1,10 @@
+/**
+ * WebRTC: WHIP and WHEP requests are taken to the origin that the balancer picks, and the media between that origin
+ * and the client is led through the datapath. Stands between the HTTP listener, the balancer and the datapath.
+ *
+ * @module
+ */
+export type { WebRtcErrorCode } from './errors.ts'
+export type { WebRtcOptions } from './options.ts'
+export type { ConfiguredAddress } from './public-addresses.ts'
+export { WebRtcService, type WebRtcSessionInfo } from './service.ts'

@@ -1,0 +1,67 @@
+import { Counter, Gauge, type Registry } from '../../../mechanisms/telemetry/index.ts'
+import type { Sessions } from './sessions.ts'
+
+/** Declares the service's metrics; each reads plain numbers when it is scraped. */
+export function declareMetrics(
+  registry: Registry,
+  sessions: Sessions,
+  errors: ReadonlyMap<string, number>,
+): void {
+  const { media } = sessions
+  const registers = [registry]
+  const gauge = new Gauge({
+    name: 'sluice_webrtc_sessions',
+    help: 'Live WebRTC sessions.',
+    labelNames: ['role'],
+    registers,
+    collect: () => {
+      const count = { publish: 0, play: 0 }
+      for (const { role } of sessions.table) count[role]++
+      for (const [role, live] of Object.entries(count)) gauge.set({ role }, live)
+    },
+  })
+  counter(registry, 'sluice_webrtc_packets_total', 'WebRTC datagrams passed on.', 'direction', () => {
+    media.count()
+    return { from_client: media.fromClients.packets, from_origin: media.fromOrigins.packets }
+  })
+  counter(registry, 'sluice_webrtc_bytes_total', 'UDP payload of WebRTC passed on.', 'direction', () => {
+    media.count()
+    return { from_client: media.fromClients.bytes, from_origin: media.fromOrigins.bytes }
+  })
+  counter(
+    registry,
+    'sluice_webrtc_strangers_dropped_total',
+    'Datagrams of unknown senders that proved no session.',
+    'reason',
+    () => media.strangersDropped,
+  )
+  counter(
+    registry,
+    'sluice_webrtc_sessions_ended_total',
+    'WebRTC sessions that ended.',
+    'reason',
+    () => sessions.ended,
+  )
+  counter(registry, 'sluice_webrtc_errors_total', 'WHIP and WHEP requests that failed.', 'code', () =>
+    Object.fromEntries(errors),
+  )
+}
+
+function counter(
+  registry: Registry,
+  name: string,
+  help: string,
+  label: string,
+  read: () => Readonly<Record<string, number>>,
+): void {
+  const metric = new Counter({
+    name,
+    help,
+    labelNames: [label],
+    registers: [registry],
+    collect: () => {
+      metric.reset()
+      for (const [value, count] of Object.entries(read())) metric.inc({ [label]: value }, count)
+    },
+  })
+}

@@ -1,0 +1,95 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { isIP } from 'node:net'
+import { Agent, request } from 'undici'
+import { errorCode } from '../../../foundation/errors.ts'
+import type { CompleteWebRtcOptions } from './options.ts'
+
+/** An HTTP response of an origin, read to its end. */
+export interface OriginResponse {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: Buffer
+}
+
+/** Why there is no response: nobody there, too slow, more than is read, or the client went away. */
+export type OriginFailure = 'unreachable' | 'timeout' | 'too-large' | 'aborted'
+
+/** Where an origin's HTTP API is. */
+export interface OriginApi {
+  readonly address: string
+  readonly port: number
+}
+
+export interface OriginRequest {
+  readonly method: 'POST' | 'PATCH' | 'DELETE'
+  /** Path and query. */
+  readonly target: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: Uint8Array
+  readonly signal?: AbortSignal
+}
+
+/** What came of a request to an origin. */
+export type OriginResult =
+  | { readonly ok: true; readonly response: OriginResponse }
+  | { readonly ok: false; readonly failure: OriginFailure; readonly cause: unknown }
+
+/** Connections to one origin at a time; further requests wait for one. */
+const maxConnectionsPerOrigin = 128
+
+/**
+ * Asks origins over HTTP, with a bound on every time and size. Redirects are not followed. Connections are not kept:
+ * signalling is rare, and a kept one that the origin is just closing would look like an origin that is gone.
+ */
+export class OriginClient {
+  readonly #agent: Agent
+  readonly #maxAnswerBytes: number
+
+  constructor(options: CompleteWebRtcOptions) {
+    const { connectTimeoutMs, headersTimeoutMs, bodyTimeoutMs, maxAnswerBytes } = options
+    this.#maxAnswerBytes = maxAnswerBytes
+    this.#agent = new Agent({
+      connect: { timeout: connectTimeoutMs },
+      headersTimeout: headersTimeoutMs,
+      bodyTimeout: bodyTimeoutMs,
+      connections: maxConnectionsPerOrigin,
+      pipelining: 0,
+    })
+  }
+
+  /** Never rejects. */
+  async ask({ address, port }: OriginApi, options: OriginRequest): Promise<OriginResult> {
+    const host = isIP(address) === 6 ? `[${address}]` : address
+    try {
+      const { statusCode, headers, body } = await request(`http://${host}:${port}${options.target}`, {
+        dispatcher: this.#agent,
+        method: options.method,
+        headers: options.headers,
+        body: options.body ?? null,
+        signal: options.signal ?? null,
+      })
+      const chunks: Buffer[] = []
+      let bytes = 0
+      for await (const chunk of body) {
+        if (!Buffer.isBuffer(chunk)) continue
+        bytes += chunk.length
+        if (bytes > this.#maxAnswerBytes) {
+          return { ok: false, failure: 'too-large', cause: undefined }
+        }
+        chunks.push(chunk)
+      }
+      return { ok: true, response: { status: statusCode, headers, body: Buffer.concat(chunks) } }
+    } catch (cause) {
+      return { ok: false, failure: failureOf(cause, options.signal), cause }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#agent.destroy()
+  }
+}
+
+function failureOf(error: unknown, signal: AbortSignal | undefined): OriginFailure {
+  if (signal?.aborted === true) return 'aborted'
+  return errorCode(error).endsWith('_TIMEOUT') || errorCode(error) === 'ETIMEDOUT' ? 'timeout' : 'unreachable'
+}

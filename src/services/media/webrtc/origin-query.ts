@@ -1,0 +1,39 @@
+/**
+ * The query towards the origin: the client's, parameter by parameter as it came, without `ice-ufrag` and `ice-pwd`
+ * unless they are allowed (whoever chooses the credentials of the origin's side chooses the USERNAME). When the
+ * path named the stream, `app` and `stream` are made of it and the client's own are dropped.
+ *
+ * @param query without its `?`
+ * @param streamPath `/{app}/{stream}`, percent-encoded
+ */
+export function originQuery(query: string, streamPath: string | undefined, allowIceQuery: boolean): string {
+  const dropped = new Set<string>()
+  if (!allowIceQuery) for (const name of ['ice-ufrag', 'ice-pwd']) dropped.add(name)
+  const parameters: string[] = []
+  if (streamPath !== undefined) {
+    for (const name of ['app', 'stream']) dropped.add(name)
+    const slash = streamPath.lastIndexOf('/')
+    parameters.push(
+      `app=${escaped(streamPath.slice(1, slash))}`,
+      `stream=${escaped(streamPath.slice(slash + 1))}`,
+    )
+  }
+  for (const parameter of query.split('&')) {
+    if (parameter !== '' && !dropped.has(nameOf(parameter))) parameters.push(parameter)
+  }
+  return parameters.join('&')
+}
+
+function nameOf(parameter: string): string {
+  const name = parameter.split('=', 1)[0] ?? ''
+  try {
+    return decodeURIComponent(name.replaceAll('+', ' '))
+  } catch {
+    return name
+  }
+}
+
+/** A path may hold bare characters that would end or change a query value. */
+function escaped(text: string): string {
+  return text.replaceAll(/[&+#=]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
+}

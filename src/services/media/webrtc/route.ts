@@ -1,0 +1,46 @@
+import type { Role } from '../../../mechanisms/balancer/index.ts'
+
+/** Where sessions are, followed by their token. */
+export const sessionPathPrefix = '/rtc/v1/session/'
+
+/** A WHIP or WHEP endpoint: an offer is posted here. */
+export interface EndpointRoute {
+  readonly kind: 'endpoint'
+  readonly role: Role
+  /** The path towards the origin, in SRS's form. */
+  readonly originPath: string
+  /** `/{app}/{stream}`, percent-encoded as it came, when the path names the stream and not the query. */
+  readonly streamPath: string | undefined
+}
+
+/** A session that the gateway made: DELETE and PATCH lead here. */
+export interface SessionRoute {
+  readonly kind: 'session'
+  readonly token: string
+}
+
+/**
+ * What a path asks for. SRS's paths are prefixes, with and without the last slash (reference: signalling);
+ * `/{app}/{stream}/whip` and `/whep` name the stream themselves, an app may have several segments.
+ * `undefined` for paths of others.
+ */
+export function routeOf(path: string): EndpointRoute | SessionRoute | undefined {
+  if (path.startsWith(sessionPathPrefix))
+    return { kind: 'session', token: path.slice(sessionPathPrefix.length) }
+  for (const [word, role] of roles) {
+    const srs = `/rtc/v1/${word}`
+    if (path === srs || path.startsWith(`${srs}/`)) {
+      return { kind: 'endpoint', role, originPath: path === srs ? `${srs}/` : path, streamPath: undefined }
+    }
+    const streamPath = path.endsWith(`/${word}`) ? path.slice(0, -word.length - 1) : ''
+    if (/^(?:\/[^/]+){2,}$/.test(streamPath)) {
+      return { kind: 'endpoint', role, originPath: `${srs}/`, streamPath }
+    }
+  }
+  return undefined
+}
+
+const roles = [
+  ['whip', 'publish'],
+  ['whep', 'play'],
+] as const satisfies readonly (readonly [string, Role])[]

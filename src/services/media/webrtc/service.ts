@@ -1,0 +1,114 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { CloseOptions, Lifecycle } from '../../../foundation/lifecycle.ts'
+import type { OriginId, Role, StreamKey } from '../../../mechanisms/balancer/index.ts'
+import type { LocalAddress } from '../../../mechanisms/datapath/index.ts'
+import { declareMetrics } from './metrics.ts'
+import { type CompleteWebRtcOptions, type WebRtcOptions, webRtcDefaults } from './options.ts'
+import { OriginClient } from './origin-client.ts'
+import { routeOf } from './route.ts'
+import type { Traffic } from './session.ts'
+import { Sessions } from './sessions.ts'
+import { Signalling } from './signalling.ts'
+
+/** How long origins are told of sessions that are cut, before the gateway goes without. */
+const noticeMs = 2000
+
+/** A live session, for operators. */
+export interface WebRtcSessionInfo {
+  /** Names it for `kick`; no use to a client. */
+  readonly id: string
+  readonly protocol: 'webrtc'
+  readonly role: Role
+  readonly key: StreamKey
+  readonly originId: OriginId
+  /** Wall time, in milliseconds. */
+  readonly sinceMs: number
+  readonly fromClient: Readonly<Traffic>
+  readonly fromOrigin: Readonly<Traffic>
+}
+
+/**
+ * WHIP and WHEP, and the media that comes of them. The HTTP listener is somebody else's: it hands requests for
+ * paths that `matches` to `handle`. The UDP port of media is opened by `start`.
+ *
+ * @example
+ *   const webrtc = new WebRtcService({ datapath, balancer, sessionStore, streamKeyOf, log, registry })
+ *   await webrtc.start()
+ *   if (webrtc.matches(path)) await webrtc.handle(request, response)
+ */
+export class WebRtcService implements Lifecycle {
+  readonly #options: CompleteWebRtcOptions
+  readonly #origins: OriginClient
+  readonly #sessions: Sessions
+  readonly #signalling: Signalling
+
+  constructor(options: WebRtcOptions) {
+    this.#options = { ...webRtcDefaults, ...options, log: options.log.child({ component: 'webrtc' }) }
+    this.#origins = new OriginClient(this.#options)
+    this.#sessions = new Sessions(this.#options, this.#origins)
+    this.#signalling = new Signalling(this.#options, this.#origins, this.#sessions)
+    declareMetrics(options.registry, this.#sessions, this.#signalling.errors)
+  }
+
+  /** Binds the media port. @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE */
+  start(): Promise<void> {
+    return this.#sessions.start()
+  }
+
+  /**
+   * Refuses new offers (503), lets running sessions go on for `graceMs`, then ends them and tells their origins.
+   * DELETE and PATCH are answered all the time.
+   */
+  async close({ graceMs = 0 }: CloseOptions = {}): Promise<void> {
+    this.#signalling.drain()
+    await this.#sessions.drained(graceMs)
+    this.#signalling.stop()
+    await this.#sessions.endAll('drained', noticeMs)
+    this.#sessions.close()
+    await this.#origins.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** Whether a path, without its query, is one of WHIP or WHEP. */
+  matches(path: string): boolean {
+    return routeOf(path) !== undefined
+  }
+
+  /** Answers a request whose path `matches`; never rejects. */
+  handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    return this.#signalling.handle(request, response)
+  }
+
+  /** Where clients' media is heard at present; empty when not started. */
+  get mediaAddresses(): readonly LocalAddress[] {
+    return this.#sessions.media.locals
+  }
+
+  sessions(): readonly WebRtcSessionInfo[] {
+    this.#sessions.media.count()
+    return Array.from(
+      this.#sessions.table,
+      ({ id, role, streamKey, originId, sinceMs, fromClient, fromOrigin }) => ({
+        id,
+        protocol: 'webrtc',
+        role,
+        key: streamKey,
+        originId,
+        sinceMs,
+        fromClient: { ...fromClient },
+        fromOrigin: { ...fromOrigin },
+      }),
+    )
+  }
+
+  /** Ends a session at an operator's wish; false when there is none of this id. */
+  async kick(id: string): Promise<boolean> {
+    const session = this.#sessions.table.byId(id)
+    if (session === undefined) return false
+    await this.#sessions.end(session, 'kicked')
+    return true
+  }
+}

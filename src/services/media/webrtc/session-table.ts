@@ -1,0 +1,73 @@
+import type { EndpointId } from '../../../mechanisms/datapath/index.ts'
+import type { IceIdentity, Session } from './session.ts'
+
+/** The live sessions of this process, found by token, USERNAME and socket towards the origin. */
+export class SessionTable {
+  readonly #byToken = new Map<string, Session>()
+  readonly #byUsername = new Map<string, Session>()
+  readonly #byOriginEndpoint = new Map<EndpointId, Session>()
+  /** Sessions that are being made: their USERNAME is taken, their place is counted. */
+  readonly #reserved = new Set<string>()
+
+  get size(): number {
+    return this.#byToken.size
+  }
+
+  /** Takes a USERNAME for a session to come. False when a live session, or another one to come, has it. */
+  reserve(username: string): boolean {
+    if (this.#byUsername.has(username) || this.#reserved.has(username)) return false
+    this.#reserved.add(username)
+    return true
+  }
+
+  unreserve(username: string): void {
+    this.#reserved.delete(username)
+  }
+
+  add(session: Session): void {
+    this.#byToken.set(session.token, session)
+    this.#byOriginEndpoint.set(session.originEndpoint, session)
+    for (const { username } of session.identities) {
+      this.#reserved.delete(username)
+      this.#byUsername.set(username, session)
+    }
+  }
+
+  /** Gives a session another set of identities; the USERNAMEs that are new were reserved. */
+  reidentify(session: Session, identities: readonly IceIdentity[]): void {
+    for (const { username } of session.identities) this.#byUsername.delete(username)
+    session.identities = identities
+    for (const { username } of identities) {
+      this.#reserved.delete(username)
+      this.#byUsername.set(username, session)
+    }
+  }
+
+  delete(session: Session): void {
+    this.#byToken.delete(session.token)
+    this.#byOriginEndpoint.delete(session.originEndpoint)
+    for (const { username } of session.identities) this.#byUsername.delete(username)
+  }
+
+  byToken(token: string): Session | undefined {
+    return this.#byToken.get(token)
+  }
+
+  byOriginEndpoint(endpoint: EndpointId): Session | undefined {
+    return this.#byOriginEndpoint.get(endpoint)
+  }
+
+  byUsername(username: string): Session | undefined {
+    return this.#byUsername.get(username)
+  }
+
+  /** For operators' requests, which are few. */
+  byId(id: string): Session | undefined {
+    for (const session of this.#byToken.values()) if (session.id === id) return session
+    return undefined
+  }
+
+  [Symbol.iterator](): IterableIterator<Session> {
+    return this.#byToken.values()
+  }
+}

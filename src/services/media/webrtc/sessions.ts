@@ -1,0 +1,194 @@
+import type { Timer } from '../../../foundation/clock.ts'
+import { errorCode } from '../../../foundation/errors.ts'
+import { clientError, type WebRtcError } from './errors.ts'
+import { MediaPlane } from './media-plane.ts'
+import type { CompleteWebRtcOptions } from './options.ts'
+import type { OriginClient } from './origin-client.ts'
+import type { EndReason, IceIdentity, Session } from './session.ts'
+import { SessionTable } from './session-table.ts'
+
+/** How often a store is told that a session is still alive; stores forget after minutes. */
+const renewEveryMs = 30_000
+
+/** Reasons for which the origin does not know yet that the session ended. */
+const untold: ReadonlySet<EndReason> = new Set<EndReason>(['idle', 'kicked', 'drained', 'failed'])
+
+/** The sessions from their first packet to their end, whatever ends them. One timer looks after all of them. */
+export class Sessions {
+  readonly table: SessionTable = new SessionTable()
+  readonly media: MediaPlane
+  readonly ended: Partial<Record<EndReason, number>> = {}
+  readonly #options: CompleteWebRtcOptions
+  readonly #origins: OriginClient
+  #timer: Timer | undefined
+  #pending = 0
+  #onEmpty: (() => void) | undefined
+
+  constructor(options: CompleteWebRtcOptions, origins: OriginClient) {
+    this.#options = options
+    this.#origins = origins
+    this.media = new MediaPlane(options, this.table, (session) => void this.end(session, 'origin-gone'))
+  }
+
+  async start(): Promise<void> {
+    await this.media.start()
+    this.#schedule()
+  }
+
+  close(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.media.close()
+  }
+
+  /** Takes a place for a session to come; false when there is none. Each is given back by `leave`. */
+  enter(): boolean {
+    if (this.table.size + this.#pending >= this.#options.maxSessions) return false
+    this.#pending++
+    return true
+  }
+
+  leave(): void {
+    this.#pending--
+    this.#checkEmpty()
+  }
+
+  /** Resolves when no session is left and none is being made, or after `graceMs`. */
+  async drained(graceMs: number): Promise<void> {
+    if (graceMs <= 0 || this.#isEmpty()) return
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.clock.after(graceMs, resolve)
+      this.#onEmpty = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
+    this.#onEmpty = undefined
+  }
+
+  /** Ends a session; the promise, which never rejects, waits until its origin was told. May be called twice. */
+  async end(session: Session, reason: EndReason): Promise<void> {
+    if (session.ended !== undefined) return
+    session.ended = reason
+    this.ended[reason] = (this.ended[reason] ?? 0) + 1
+    this.media.dismiss(session)
+    this.table.delete(session)
+    session.hold.end()
+    this.#options.log.debug({ session: session.id, origin: session.originId, reason }, 'session ended')
+    for (const { username } of session.identities) this.#removeFromStore(username)
+    this.#checkEmpty()
+    if (untold.has(reason)) await this.tellOrigin(session)
+  }
+
+  /** Ends every session, and waits for their origins at most `waitMs`. */
+  async endAll(reason: EndReason, waitMs: number): Promise<void> {
+    const told = Promise.all(Array.from(this.table, (session) => this.end(session, reason)))
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.clock.after(waitMs, resolve)
+      void told.then(() => {
+        timer.cancel()
+        resolve()
+      })
+    })
+  }
+
+  /** Deletes the session at its origin, which may be gone; never rejects. */
+  async tellOrigin({
+    originApi,
+    originTarget,
+    host,
+    originId,
+  }: Pick<Session, 'originApi' | 'originTarget' | 'host' | 'originId'>): Promise<void> {
+    if (originTarget === undefined) return
+    const headers = host === undefined ? {} : { host }
+    const result = await this.#origins.ask(originApi, { method: 'DELETE', target: originTarget, headers })
+    if (!result.ok) this.#options.log.debug({ origin: originId, failure: result.failure }, 'origin not told')
+  }
+
+  /**
+   * Takes a USERNAME for a session, here and in the store.
+   *
+   * @throws WEBRTC_SESSION_EXISTS when it belongs to a live session, or to one that is being made
+   */
+  async claimIdentity(
+    { username, password }: IceIdentity,
+    {
+      streamKey,
+      role,
+      originId,
+      originMedia,
+    }: Pick<Session, 'streamKey' | 'role' | 'originId' | 'originMedia'>,
+  ): Promise<void> {
+    if (!this.table.reserve(username)) throw sessionExists()
+    try {
+      await this.#options.sessionStore.addSession({
+        streamKey,
+        role,
+        username,
+        originId,
+        originAddress: originMedia.address,
+        originPort: originMedia.port,
+        icePassword: password.toString(),
+      })
+    } catch (error) {
+      this.table.unreserve(username)
+      throw errorCode(error) === 'BALANCER_SESSION_EXISTS' ? sessionExists() : error
+    }
+  }
+
+  /** Gives a USERNAME back that no session came to use, or whose session has another one. */
+  disclaimIdentity({ username }: IceIdentity): void {
+    this.table.unreserve(username)
+    this.#removeFromStore(username)
+  }
+
+  /** The store may be away. */
+  #removeFromStore(username: string): void {
+    this.#options.sessionStore.removeSession(username).catch((error: unknown) => {
+      this.#options.log.warn({ code: errorCode(error) }, 'session not removed from the store')
+    })
+  }
+
+  #schedule(): void {
+    const { clock, idleTimeoutMs } = this.#options
+    const everyMs = Math.min(1000, Math.max(10, idleTimeoutMs / 4))
+    this.#timer = clock.after(everyMs, () => {
+      this.#tick()
+      this.#schedule()
+    })
+  }
+
+  #tick(): void {
+    this.media.count()
+    const { clock, idleTimeoutMs, sessionStore, log } = this.#options
+    const nowMs = clock.nowMs()
+    for (const session of this.table) {
+      if (nowMs - Math.min(session.clientSeenAtMs, session.originSeenAtMs) >= idleTimeoutMs) {
+        void this.end(session, 'idle')
+      } else if (nowMs - session.renewedAtMs >= renewEveryMs) {
+        session.renewedAtMs = nowMs
+        for (const { username } of session.identities) {
+          sessionStore.renewSession(username).catch((error: unknown) => {
+            log.warn({ code: errorCode(error) }, 'session not renewed in the store')
+          })
+        }
+      }
+    }
+  }
+
+  #isEmpty(): boolean {
+    return this.table.size === 0 && this.#pending === 0
+  }
+
+  #checkEmpty(): void {
+    if (this.#isEmpty()) this.#onEmpty?.()
+  }
+}
+
+function sessionExists(): WebRtcError {
+  return clientError(
+    'WEBRTC_SESSION_EXISTS',
+    409,
+    'this pair of ICE user fragments belongs to a live session',
+  )
+}
