@@ -38,7 +38,7 @@ export class ChunkReader {
   #openRemaining = 0
   #gatheredBytes = 0
   #bytesReceived = 0
-  #failure: unknown
+  #failure: Error | undefined
 
   constructor(options: ChunkReaderOptions = {}) {
     this.#limits = options
@@ -77,7 +77,7 @@ export class ChunkReader {
       }
       return message
     } catch (error) {
-      this.#failure = error
+      this.#failure = error instanceof Error ? error : new Error(String(error))
       throw error
     }
   }

@@ -63,7 +63,7 @@ function hex(text: string): Buffer {
   return Buffer.from(text.replaceAll(/\s/g, ''), 'hex')
 }
 
-const hopByHop: readonly number[] = [1, 2, 3, 5, 6]
+const hopByHop = new Set([1, 2, 3, 5, 6])
 
 describe('ChunkRelay', () => {
   it('any sender, joined after any message, with any cutting, is understood by the far side', () => {
@@ -98,7 +98,7 @@ describe('ChunkRelay', () => {
 
           const expected = said.messages
             .slice(read)
-            .filter(({ type }) => !hopByHop.includes(type))
+            .filter(({ type }) => !hopByHop.has(type))
             .map((one) => (one.streamId === 1 ? { ...one, streamId: 9 } : one))
           expectSame(joined.messages, expected)
           expect(joined.relay.messages).toBe(expected.length)
@@ -124,7 +124,7 @@ describe('ChunkRelay', () => {
         }
         expectSame(
           joined.messages.filter(({ type }) => type !== MessageType.acknowledgement),
-          said.messages.filter(({ type }) => !hopByHop.includes(type)),
+          said.messages.filter(({ type }) => !hopByHop.has(type)),
         )
         const acknowledged = joined.messages
           .filter(({ type }) => type === MessageType.acknowledgement)
@@ -189,7 +189,7 @@ describe('ChunkRelay', () => {
     expect(joined.slices.at(-1)?.buffer).toBe(bytes.buffer)
   })
 
-  it('what it writes repeats the extended timestamp, also where the sender did not or had no need', () => {
+  it('what it writes repeats the extended timestamp, exactly where its own header had one', () => {
     const payload = testPayload(60_001, 1)
     const chunks = (first: string, next: string): Buffer =>
       Buffer.concat([hex(first), payload.subarray(0, 60_000), hex(next), payload.subarray(60_000)])
@@ -208,6 +208,13 @@ describe('ChunkRelay', () => {
     expect(Buffer.concat(unneeded.slices)).toEqual(
       chunks('04 ffffff 00ea61 09 01000000 01000014', 'c4 01000014'),
     )
+
+    const small = nearAt(60_000)
+    small.push(hex('04 000001 000001 09 01000000 aa'))
+    small.next()
+    const needless = new Joined(small)
+    needless.relay.push(chunks('44 ffffff 00ea61 09 00000014', 'c4 00000014'))
+    expect(Buffer.concat(needless.slices)).toEqual(chunks('04 000015 00ea61 09 01000000', 'c4'))
   })
 
   it('a message taken out of a chunk stream leaves the next one right', () => {
@@ -293,8 +300,6 @@ describe('ChunkRelay', () => {
 
   it('bounds what it gathers, and refuses to go on after an error', () => {
     const joined = new Joined(new ChunkReader(), { maxMessageBytes: 250, side: 'origin' })
-    const begun = (id: string): Buffer =>
-      Buffer.concat([hex(`${id} 000000 0000c8 09 01000000`), testPayload(128, 1)])
     joined.relay.push(begun('03'))
     const tooLarge = expect.objectContaining({ code: 'RTMP_MESSAGE_TOO_LARGE', side: 'origin' })
     expect(() => joined.relay.push(begun('04'))).toThrow(tooLarge)
@@ -327,4 +332,8 @@ function expectSame(found: readonly RtmpMessage[], expected: readonly RtmpMessag
 
 function heading({ payload, ...rest }: RtmpMessage): unknown {
   return { ...rest, length: payload.length }
+}
+
+function begun(id: string): Buffer {
+  return Buffer.concat([hex(`${id} 000000 0000c8 09 01000000`), testPayload(128, 1)])
 }

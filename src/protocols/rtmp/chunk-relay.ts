@@ -64,7 +64,7 @@ export class ChunkRelay {
   #bytesAcknowledged = 0
   #gatheredBytes = 0
   #messages = 0
-  #failure: unknown
+  #failure: Error | undefined
 
   /** What is being read. The bytes from `#run` to `#at` go out as they are and have not been given to the sink. */
   #bytes: Uint8Array
@@ -174,7 +174,7 @@ export class ChunkRelay {
     try {
       action()
     } catch (error) {
-      this.#failure = error
+      this.#failure = error instanceof Error ? error : new Error(String(error))
       this.#bytes = EMPTY
       throw error
     }

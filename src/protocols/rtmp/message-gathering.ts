@@ -1,8 +1,9 @@
-const FIRST_CAPACITY = 4096
+/** Most that is reserved on a claim alone, in bytes: a usual video frame then needs one allocation. */
+const FIRST_CAPACITY = 16_384
 
 /**
- * Payload of an unfinished message. Memory grows with what has arrived (at most twofold), never with
- * the length a header claims, so that a claim costs its sender as much as us.
+ * Payload of an unfinished message. Memory grows with what has arrived (at most twofold) beyond a small start,
+ * never with the length a header claims, so that a claim costs its sender about as much as us.
  */
 export class MessageGathering {
   readonly #length: number
