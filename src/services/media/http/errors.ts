@@ -1,0 +1,47 @@
+import { SluiceError, type SluiceErrorOptions } from '../../../foundation/errors.ts'
+
+/** Codes of the media HTTP server, and what to do about each. */
+export type HttpErrorCode =
+  /** The address cannot be bound: stop the program that holds it, or choose another one. */
+  | 'HTTP_BIND_FAILED'
+  /** Malformed, or with a body where none belongs: the client's fault. */
+  | 'HTTP_BAD_REQUEST'
+  /** The head of the request exceeds `maxHeadBytes`: the client's fault. */
+  | 'HTTP_HEAD_TOO_LARGE'
+  /** The request did not come within its time: the client's fault. */
+  | 'HTTP_REQUEST_TIMEOUT'
+  /** Nothing is served at this path. */
+  | 'HTTP_NOT_FOUND'
+  /** Something is served there, but not by this method: see `Allow`. */
+  | 'HTTP_METHOD_NOT_ALLOWED'
+  /** The range lies outside of the file. */
+  | 'HTTP_RANGE_NOT_SATISFIABLE'
+  /** A bound of connections was reached: raise it, or look at who connects. */
+  | 'HTTP_TOO_MANY_CONNECTIONS'
+  /** A client sent request after request without waiting for an answer: its fault. */
+  | 'HTTP_TOO_MANY_PIPELINED'
+  /** The request went through this gateway already: an origin is registered with a gateway's address. */
+  | 'HTTP_LOOP'
+  /** Our fault: the log has the cause. */
+  | 'HTTP_INTERNAL'
+  /** No connection to the origin: see whether it runs and its address is right. */
+  | 'HTTP_ORIGIN_UNREACHABLE'
+  /** No connection to the origin, or no response head from it, in time: see what keeps it. */
+  | 'HTTP_ORIGIN_TIMEOUT'
+  /** What came is no HTTP response that can be passed on safely: see what listens at the origin's address. */
+  | 'HTTP_ORIGIN_BAD_RESPONSE'
+  /** The viewer left. */
+  | 'HTTP_CLIENT_GONE'
+  /** The viewer took nothing for `stallMs`. */
+  | 'HTTP_CLIENT_STALLED'
+  /** Nothing came from the origin for `idleMs`. */
+  | 'HTTP_ORIGIN_IDLE'
+  /** The origin's connection broke, or its framing did, within the body. */
+  | 'HTTP_ORIGIN_BROKE'
+  /** An operator ended the session. */
+  | 'HTTP_SESSION_KICKED'
+
+/** An error of the media HTTP server. Its message may name inner addresses: it is for the log, never for a reply. */
+export function httpError(code: HttpErrorCode, message: string, options: SluiceErrorOptions): SluiceError {
+  return new SluiceError(code, message, options)
+}

@@ -1,0 +1,332 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { type Clock, systemClock } from '../../../foundation/clock.ts'
+import { errorCode, SluiceError } from '../../../foundation/errors.ts'
+import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
+import { formatListenAddress, type ListenAddress } from '../../../mechanisms/net/endpoint-text.ts'
+import { type Counter, Gauge, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
+import { type HttpErrorCode, httpError } from './errors.ts'
+import { errorBody, type HttpHandler, replyError, replyJson } from './handler.ts'
+import { errorsCounter } from './metrics.ts'
+import { parseRequestTarget } from './request-target.ts'
+
+export interface HttpEdgeOptions {
+  /** Where to listen; a host that is absent means every address. */
+  readonly listen: readonly ListenAddress[]
+  /** Asked in this order; the first that matches answers. */
+  readonly handlers: readonly HttpHandler[]
+  /** Shown at `/api/v1/versions`: `major.minor.revision`. */
+  readonly version: string
+  readonly logger: Logger
+  readonly registry: Registry
+  readonly clock?: Clock
+  /** Most connections; further ones are closed at once. @defaultValue 20000 */
+  readonly maxConnections?: number
+  /** The same for one client address. @defaultValue 2000 */
+  readonly maxConnectionsPerAddress?: number
+  /** Most bytes of a request's head; a larger one gets 431. @defaultValue 16384 */
+  readonly maxHeadBytes?: number
+  /** Most requests of one connection that wait for an answer; with one more it is cut. @defaultValue 16 */
+  readonly maxPipelined?: number
+  /** A head that is not complete after so many milliseconds gets 408. @defaultValue 10000 */
+  readonly headTimeoutMs?: number
+  /** The same for the whole request with its body. @defaultValue 30000 */
+  readonly requestTimeoutMs?: number
+  /** How long a connection may rest between two requests, in milliseconds. @defaultValue 30000 */
+  readonly keepAliveMs?: number
+  /**
+   * A connection on which no byte moves for so many milliseconds is cut, unless a handler took it over. @defaultValue 90000
+   */
+  readonly socketIdleMs?: number
+}
+
+const DEFAULTS = {
+  maxConnections: 20_000,
+  maxConnectionsPerAddress: 2000,
+  maxHeadBytes: 16_384,
+  maxPipelined: 16,
+  headTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  keepAliveMs: 30_000,
+  socketIdleMs: 90_000,
+}
+
+/** Most headers of a request; node:http leaves out what is over it. */
+const MAX_HEADERS = 100
+const MAX_REQUESTS_PER_CONNECTION = 10_000
+/** How often node:http looks for requests that are late. */
+const TIMEOUT_CHECK_MS = 500
+
+interface Connection {
+  readonly address: string
+  /** Requests that have no complete answer yet. */
+  waiting: number
+}
+
+/**
+ * The HTTP server at the edge: WHIP, WHEP, HTTP-FLV and pages share its addresses. It reads requests, within bounds on
+ * size, time and number, and hands each to the first handler that matches.
+ */
+export class HttpEdge implements Lifecycle {
+  readonly #options: HttpEdgeOptions & typeof DEFAULTS
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #errors: Counter<'code'>
+  readonly #connections = new Map<Socket, Connection>()
+  readonly #perAddress = new Map<string, number>()
+  #servers: Server[] = []
+  #isDraining = false
+  #onEmpty: (() => void) | undefined
+
+  constructor(options: HttpEdgeOptions) {
+    this.#options = { ...DEFAULTS, ...options }
+    this.#clock = options.clock ?? systemClock
+    this.#log = options.logger.child({ component: 'http' })
+    this.#errors = errorsCounter(options.registry)
+    const connections = this.#connections
+    options.registry.registerMetric(
+      new Gauge({
+        name: 'sluice_http_connections',
+        help: 'Open connections of clients.',
+        registers: [],
+        collect() {
+          this.set(connections.size)
+        },
+      }),
+    )
+  }
+
+  /** Where it listens, in the order of the options; empty before `start` and after `close`. */
+  get addresses(): readonly AddressInfo[] {
+    return this.#servers.map((server) => server.address()).filter((address) => isAddressInfo(address))
+  }
+
+  /** Open connections of clients. */
+  get connectionCount(): number {
+    return this.#connections.size
+  }
+
+  /** @throws HTTP_BIND_FAILED */
+  async start(options: StartOptions = {}): Promise<void> {
+    if (this.#servers.length > 0) return
+    this.#isDraining = false
+    try {
+      for (const address of this.#options.listen) {
+        options.signal?.throwIfAborted()
+        this.#servers.push(await this.#listen(address))
+      }
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+    this.#log.info({ listen: this.addresses.map(formatBound) }, 'HTTP listening')
+  }
+
+  async close(options: CloseOptions = {}): Promise<void> {
+    const servers = this.#servers
+    this.#servers = []
+    this.#isDraining = true
+    const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
+    for (const [socket, connection] of this.#connections) {
+      if (connection.waiting === 0) socket.destroy()
+    }
+    await this.#untilEmpty(options.graceMs ?? 0)
+    for (const socket of this.#connections.keys()) socket.destroy()
+    await Promise.all(closed)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #untilEmpty(graceMs: number): Promise<void> {
+    if (graceMs <= 0 || this.#connections.size === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(graceMs, resolve)
+      this.#onEmpty = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
+  }
+
+  async #listen(address: ListenAddress): Promise<Server> {
+    const server = createServer({
+      maxHeaderSize: this.#options.maxHeadBytes,
+      headersTimeout: this.#options.headTimeoutMs,
+      requestTimeout: this.#options.requestTimeoutMs,
+      keepAliveTimeout: this.#options.keepAliveMs,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      noDelay: true,
+    })
+    server.timeout = this.#options.socketIdleMs
+    server.maxHeadersCount = MAX_HEADERS
+    server.maxRequestsPerSocket = MAX_REQUESTS_PER_CONNECTION
+    server.on('connection', (socket: Socket) => this.#onConnection(socket))
+    server.on('request', (request, response) => void this.#onRequest(request, response))
+    server.on('clientError', (error, socket) => this.#onClientError(error, socket as Socket))
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (cause) => reject(bindError(address, cause)))
+      server.listen(
+        { port: address.port, ...(address.host !== undefined && { host: address.host }) },
+        resolve,
+      )
+    })
+    server.removeAllListeners('error')
+    // Accepting can fail later, for instance when descriptors run out; the server goes on.
+    server.on('error', (error) => this.#count(errorCode(error)))
+    return server
+  }
+
+  #onConnection(socket: Socket): void {
+    const address = socket.remoteAddress ?? ''
+    const ofAddress = (this.#perAddress.get(address) ?? 0) + 1
+    if (
+      this.#isDraining ||
+      this.#connections.size >= this.#options.maxConnections ||
+      ofAddress > this.#options.maxConnectionsPerAddress
+    ) {
+      this.#count('HTTP_TOO_MANY_CONNECTIONS')
+      socket.destroy()
+      return
+    }
+    this.#perAddress.set(address, ofAddress)
+    this.#connections.set(socket, { address, waiting: 0 })
+    socket.once('close', () => this.#forget(socket))
+  }
+
+  #forget(socket: Socket): void {
+    const connection = this.#connections.get(socket)
+    if (connection === undefined) return
+    this.#connections.delete(socket)
+    const left = (this.#perAddress.get(connection.address) ?? 1) - 1
+    if (left > 0) this.#perAddress.set(connection.address, left)
+    else this.#perAddress.delete(connection.address)
+    if (this.#connections.size === 0) this.#onEmpty?.()
+  }
+
+  async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request
+    const connection = this.#connections.get(socket)
+    // What was parsed behind the request that ended the connection.
+    if (connection === undefined || socket.destroyed) return
+    // Late failures of a connection show in its 'close'; without a listener they would end the process.
+    response.on('error', () => {})
+    request.on('error', () => {})
+    if (++connection.waiting > this.#options.maxPipelined) {
+      this.#count('HTTP_TOO_MANY_PIPELINED')
+      socket.destroy()
+      return
+    }
+    if (this.#isDraining) response.shouldKeepAlive = false
+    response.once('close', () => {
+      connection.waiting--
+      if (this.#isDraining && connection.waiting === 0) socket.destroySoon()
+    })
+    try {
+      await this.#dispatch(request, response)
+    } catch (error) {
+      this.#onHandlerError(error, response, socket)
+    }
+  }
+
+  async #dispatch(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const target = parseRequestTarget(request)
+    const method = request.method ?? ''
+    if (target === undefined) return this.#refuse(response, 400, 'HTTP_BAD_REQUEST')
+    if (target.pathname === '/api/v1/versions') return this.#replyVersions(method, response)
+    const handler = this.#options.handlers.find((handler) => handler.matches(target.pathname, method))
+    if (handler === undefined) return this.#refuse(response, 404, 'HTTP_NOT_FOUND')
+    return handler.handle(request, response)
+  }
+
+  /** The shape in which clients of SRS expect it. */
+  #replyVersions(method: string, response: ServerResponse): void {
+    if (method !== 'GET' && method !== 'HEAD') {
+      response.setHeader('Allow', 'GET, HEAD')
+      return this.#refuse(response, 405, 'HTTP_METHOD_NOT_ALLOWED')
+    }
+    const { version } = this.#options
+    const [major = 0, minor = 0, revision = 0] = version.split(/[.+-]/, 3).map(Number)
+    replyJson(response, 200, { code: 0, pid: String(process.pid), data: { major, minor, revision, version } })
+  }
+
+  #refuse(response: ServerResponse, status: number, code: HttpErrorCode): void {
+    this.#count(code)
+    replyError(response, status, code)
+  }
+
+  #onHandlerError(error: unknown, response: ServerResponse, socket: Socket): void {
+    const isOurs = error instanceof SluiceError
+    const code = isOurs ? error.code : 'HTTP_INTERNAL'
+    const status = (isOurs ? error.status : undefined) ?? 500
+    this.#count(code)
+    const level = !isOurs || error.side === 'self' ? 'error' : error.side === 'origin' ? 'warn' : 'debug'
+    this.#log[level]({ code, status, err: error }, 'request failed')
+    if (response.headersSent || response.destroyed) socket.destroy()
+    else replyError(response, status, code)
+  }
+
+  #onClientError(error: Error, socket: Socket): void {
+    const { status, code } = refusalOf(errorCode(error))
+    this.#count(code)
+    // While an answer is under way there is no place for another one.
+    const isAnswering = (this.#connections.get(socket)?.waiting ?? 1) > 0
+    if (isAnswering || !socket.writable || errorCode(error) === 'ECONNRESET') {
+      socket.destroy()
+      return
+    }
+    const body = JSON.stringify(errorBody(status, code))
+    socket.write(
+      `HTTP/1.1 ${status} ${errorBody(status, code).message}\r\nContent-Type: application/json; charset=utf-8\r\n` +
+        `Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+    )
+    socket.destroySoon()
+  }
+
+  #count(code: string): void {
+    this.#errors.inc({ code })
+  }
+}
+
+function refusalOf(code: string): { readonly status: number; readonly code: HttpErrorCode } {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return { status: 431, code: 'HTTP_HEAD_TOO_LARGE' }
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return { status: 408, code: 'HTTP_REQUEST_TIMEOUT' }
+    case 'ECONNRESET':
+      return { status: 400, code: 'HTTP_CLIENT_GONE' }
+    default:
+      return { status: 400, code: 'HTTP_BAD_REQUEST' }
+  }
+}
+
+function bindError(address: ListenAddress, cause: unknown): SluiceError {
+  const code = errorCode(cause)
+  const advice =
+    code === 'EADDRINUSE'
+      ? 'another program holds it: stop that, or listen elsewhere'
+      : code === 'EACCES'
+        ? 'ports below 1024 need a privilege: choose a higher one'
+        : code === 'EADDRNOTAVAIL'
+          ? 'this machine has no such address'
+          : 'choose another address'
+  return httpError(
+    'HTTP_BIND_FAILED',
+    `cannot listen on ${formatListenAddress(address)} (${code}); ${advice}`,
+    {
+      side: 'self',
+      retryable: false,
+      cause,
+    },
+  )
+}
+
+function formatBound(address: AddressInfo): string {
+  return formatListenAddress({ host: address.address, port: address.port })
+}
+
+function isAddressInfo(address: AddressInfo | string | null): address is AddressInfo {
+  return typeof address === 'object' && address !== null
+}

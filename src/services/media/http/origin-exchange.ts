@@ -1,0 +1,194 @@
+import { connect, type Socket } from 'node:net'
+import type { Clock, Timer } from '../../../foundation/clock.ts'
+import type { SluiceError } from '../../../foundation/errors.ts'
+import { errorCode, errorMessage } from '../../../foundation/errors.ts'
+import { type BodyFraming, type ResponseHead, ResponseHeadParser } from '../../../protocols/http/index.ts'
+import { httpError } from './errors.ts'
+
+export interface OriginExchangeOptions {
+  readonly host: string
+  readonly port: number
+  readonly method: string
+  /** The request as it goes out, sent as soon as the connection stands. */
+  readonly request: Buffer
+  readonly connectTimeoutMs: number
+  /** From the connection to the end of the response head. */
+  readonly headTimeoutMs: number
+  readonly clock: Clock
+  /** Aborted when nobody wants the answer any more. */
+  readonly signal: AbortSignal
+}
+
+/** Where the bytes of a body go. */
+export interface BodySink {
+  /**
+   * Takes bytes that are valid during the call, and beyond it until `resume` when it answers false: then nothing more
+   * comes before `resume`.
+   */
+  bytes(bytes: Buffer): boolean
+  /** The connection ended; `error` says why, if it did not end in order. Called once, the last call. */
+  ended(error: unknown): void
+}
+
+/** Size of the one buffer that each connection reads into; larger ones gained nothing on media streams. */
+const READ_BUFFER_BYTES = 16_384
+
+/**
+ * One request to an origin over a connection of its own. The socket reads into one reused buffer (`onread`), past
+ * node's streams: that is what makes a live body cheap to pass on. `open` resolves when the response head is read; the body waits
+ * until `deliver`.
+ */
+export class OriginExchange {
+  readonly #socket: Socket
+  readonly #parser: ResponseHeadParser
+  readonly #onHead: (result: { head: ResponseHead; framing: BodyFraming } | SluiceError) => void
+  #leftover: Buffer = Buffer.alloc(0)
+  #state: 'head' | 'held' | 'body' | 'over' = 'head'
+  #sink: BodySink | undefined
+  #error: unknown
+
+  /**
+   * @throws HTTP_ORIGIN_UNREACHABLE
+   * @throws HTTP_ORIGIN_TIMEOUT
+   * @throws HTTP_ORIGIN_BAD_RESPONSE
+   * @throws HTTP_CLIENT_GONE when the signal was aborted
+   */
+  static async open(
+    options: OriginExchangeOptions,
+  ): Promise<{ exchange: OriginExchange; head: ResponseHead; framing: BodyFraming }> {
+    const { clock, signal, host, port } = options
+    if (signal.aborted) throw clientGone()
+    return new Promise((resolve, reject) => {
+      let timer: Timer
+      const settle = (result: { head: ResponseHead; framing: BodyFraming } | SluiceError): void => {
+        timer.cancel()
+        signal.removeEventListener('abort', abort)
+        if (result instanceof Error) {
+          exchange.destroy()
+          reject(result)
+        } else resolve({ exchange, ...result })
+      }
+      const abort = (): void => settle(clientGone())
+      const late = (what: string, ms: number): Timer =>
+        clock.after(ms, () =>
+          settle(originError('HTTP_ORIGIN_TIMEOUT', `no ${what} within ${ms} ms`, options)),
+        )
+      signal.addEventListener('abort', abort)
+      timer = late('connection', options.connectTimeoutMs)
+      const exchange = new OriginExchange(host, port, options, settle)
+      exchange.#socket.once('connect', () => {
+        timer.cancel()
+        timer = late('response head', options.headTimeoutMs)
+      })
+    })
+  }
+
+  private constructor(
+    host: string,
+    port: number,
+    options: OriginExchangeOptions,
+    onHead: (result: { head: ResponseHead; framing: BodyFraming } | SluiceError) => void,
+  ) {
+    this.#parser = new ResponseHeadParser(options.method)
+    this.#onHead = onHead
+    const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
+    this.#socket = connect({
+      host,
+      port,
+      noDelay: true,
+      onread: { buffer, callback: (length) => this.#onRead(buffer, length, options) },
+    })
+    this.#socket.on('error', (error) => {
+      this.#error = error
+    })
+    this.#socket.once('end', () => this.#onOver(undefined, options))
+    this.#socket.once('close', () => this.#onOver(this.#error ?? new Error('connection cut'), options))
+    this.#socket.write(options.request)
+  }
+
+  /** Starts the body: first what came with the head, then the rest as it comes. */
+  deliver(sink: BodySink): void {
+    if (this.#state !== 'held') {
+      sink.ended(this.#error ?? new Error('connection cut'))
+      return
+    }
+    this.#state = 'body'
+    this.#sink = sink
+    const leftover = this.#leftover
+    this.#leftover = Buffer.alloc(0)
+    if (leftover.length === 0 || sink.bytes(leftover)) this.#socket.resume()
+  }
+
+  /** Goes on after the sink answered false. */
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  /** Cuts the connection; the sink is not told. */
+  destroy(): void {
+    this.#state = 'over'
+    this.#sink = undefined
+    this.#socket.destroy()
+  }
+
+  /** False pauses the socket. */
+  #onRead(buffer: Buffer, length: number, options: OriginExchangeOptions): boolean {
+    const bytes = length === buffer.length ? buffer : buffer.subarray(0, length)
+    if (this.#state === 'body') return this.#sink?.bytes(bytes) ?? false
+    if (this.#state !== 'head') return false
+    const progress = this.#parser.push(bytes)
+    switch (progress.kind) {
+      case 'more':
+        return true
+      case 'bad':
+        this.#state = 'over'
+        this.#onHead(originError('HTTP_ORIGIN_BAD_RESPONSE', progress.reason, options))
+        return false
+      case 'head':
+        this.#state = 'held'
+        this.#leftover = Buffer.from(bytes.subarray(progress.consumed))
+        this.#onHead({ head: progress.head, framing: progress.framing })
+        return false
+      default:
+        return progress satisfies never
+    }
+  }
+
+  #onOver(error: unknown, options: OriginExchangeOptions): void {
+    const state = this.#state
+    this.#state = 'over'
+    if (state === 'head') {
+      this.#onHead(
+        error === undefined
+          ? originError('HTTP_ORIGIN_BAD_RESPONSE', 'connection ended before the response head', options)
+          : originError(
+              'HTTP_ORIGIN_UNREACHABLE',
+              `${errorCode(error)}: ${errorMessage(error)}`,
+              options,
+              error,
+            ),
+      )
+    }
+    const sink = this.#sink
+    this.#sink = undefined
+    sink?.ended(error)
+  }
+}
+
+function originError(
+  code: 'HTTP_ORIGIN_UNREACHABLE' | 'HTTP_ORIGIN_TIMEOUT' | 'HTTP_ORIGIN_BAD_RESPONSE',
+  what: string,
+  { host, port }: OriginExchangeOptions,
+  cause?: unknown,
+): SluiceError {
+  return httpError(code, `origin ${host} port ${port}: ${what}`, {
+    side: 'origin',
+    retryable: true,
+    status: code === 'HTTP_ORIGIN_TIMEOUT' ? 504 : 502,
+    cause,
+  })
+}
+
+function clientGone(): SluiceError {
+  return httpError('HTTP_CLIENT_GONE', 'the client left', { side: 'client', retryable: false, status: 499 })
+}
