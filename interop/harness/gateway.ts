@@ -17,20 +17,20 @@ export interface GatewayPorts {
 export interface GatewayOptions {
   /** `run`: origins register from outside; `demo`: with an origin and a page. @defaultValue 'run' */
   readonly command?: 'run' | 'demo'
-  /** Keys of the configuration over those of the tests, which put every listener on a free port of 127.0.0.1. */
-  readonly config?: Readonly<Record<string, unknown>>
+  /** Keys of the configuration, over those that put every listener on a free port of 127.0.0.1. */
+  readonly config?: Sections
 }
+
+type Sections = { readonly [key: string]: unknown }
 
 /** The gateway as a process, built and configured as a user has it. */
 export class Gateway implements AsyncDisposable {
-  readonly ports: GatewayPorts
   readonly program: Program
-  readonly #folder: Disposable
+  readonly ports: GatewayPorts
 
-  constructor(program: Program, ports: GatewayPorts, folder: Disposable) {
+  constructor(program: Program, ports: GatewayPorts) {
     this.program = program
     this.ports = ports
-    this.#folder = folder
   }
 
   get url(): string {
@@ -59,14 +59,65 @@ export class Gateway implements AsyncDisposable {
 
   /** Sends SIGTERM and waits for the end. */
   async stop(): Promise<ProgramEnd> {
-    try {
-      return await this.program.stop(30_000)
-    } finally {
-      this.#folder[Symbol.dispose]()
-    }
+    return await this.program.stop(30_000)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
   }
+}
+
+/** Starts a gateway. Resolves when it says that it is ready. */
+export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
+  using folder = temporaryFolder()
+  const program = gatewayProgram(folder.path, options)
+  const ports = await program.line((line) => {
+    if (!line.includes('"gateway ready"')) return undefined
+    return JSON.parse(line) as Record<keyof GatewayPorts, string | readonly string[]>
+  })
+  return new Gateway(program, {
+    http: portOf(ports.http),
+    rtmp: portOf(ports.rtmp),
+    webrtc: portOf(ports.webrtc),
+    registration: portOf(ports.registration),
+    admin: portOf(ports.admin),
+  })
+}
+
+/** The same without waiting, for a gateway that is not expected to get far. Its file is written into `folder`. */
+export function gatewayProgram(folder: string, options: GatewayOptions = {}): Program {
+  const main = join(repository, 'dist/cli/main.js')
+  if (!existsSync(main)) throw new Error(`${main} is missing; \`node tools/prepare.mjs\` builds it`)
+  const file = join(folder, 'sluice.json')
+  writeFileSync(file, JSON.stringify(merged(onLoopback, options.config ?? {})))
+  return new Program(process.execPath, [main, options.command ?? 'run', '-c', file])
+}
+
+const onLoopback: Sections = {
+  registration: { listen: '127.0.0.1:0' },
+  admin: { listen: '127.0.0.1:0' },
+  media: {
+    http: { listen: ['127.0.0.1:0'] },
+    rtmp: { listen: ['127.0.0.1:0'] },
+    webrtc: { listen: '127.0.0.1:0', publicAddresses: [{ address: '127.0.0.1' }] },
+  },
+  shutdown: { graceSeconds: 0 },
+}
+
+function merged(base: Sections, over: Sections): Sections {
+  const result: Record<string, unknown> = { ...base }
+  for (const [key, value] of Object.entries(over)) {
+    const below = result[key]
+    result[key] = isSections(below) && isSections(value) ? merged(below, value) : value
+  }
+  return result
+}
+
+function isSections(value: unknown): value is Sections {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function portOf(addresses: string | readonly string[]): number {
+  const [first = ''] = [addresses].flat()
+  return Number(first.slice(first.lastIndexOf(':') + 1))
 }
