@@ -82,6 +82,8 @@ function describeOrigins(open: Open): void {
     const id = await store.announce(announcement('a', { deviceId: 'device', rtc: [8000, 8001] }))
     expect(id).toBe('server-a-service-1')
     const [first] = await store.list()
+    expect(await store.findOrigin(id)).toEqual(first)
+    expect(await store.findOrigin(originIdOf(announcement('absent')))).toBeUndefined()
     expect(first).toMatchObject({
       ...announcement('a', { deviceId: 'device', rtc: [8000, 8001] }),
       id,
@@ -119,8 +121,8 @@ function describeOrigins(open: Open): void {
 
   it('two live origins that share a server id do not replace each other', async () => {
     const { store } = await open()
-    await store.announce(announcement('a', { pid: '1', rtmp: [1935] }))
-    await store.announce(announcement('a', { pid: '2', rtmp: [1936] }))
+    await store.announce(announcement('a', { pid: '1' }))
+    await store.announce(announcement('a', { pid: '2', rtmp: [1936], http: [8081], api: [1986] }))
     await store.announce(announcement('a', { pid: '3', ip: '127.0.0.2' }))
     expect(await store.list()).toHaveLength(3)
   })

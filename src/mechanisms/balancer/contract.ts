@@ -58,6 +58,7 @@ export interface OriginRegistry {
    */
   announce(announcement: OriginAnnouncement): Promise<OriginId>
   list(): Promise<readonly Origin[]>
+  findOrigin(id: OriginId): Promise<Origin | undefined>
   /** False when there was none. Its picks go. */
   remove(id: OriginId): Promise<boolean>
   /** False when there was none. */

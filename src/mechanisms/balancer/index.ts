@@ -8,6 +8,7 @@ export type * from './contract.ts'
 export type { BalancerErrorCode } from './errors.ts'
 export { MemoryBalancerStore, type MemoryBalancerStoreOptions } from './memory-store.ts'
 export { isOriginId, originIdOf } from './origin-id.ts'
+export { originView, type OriginView } from './origin-view.ts'
 export type { PolicyName } from './policy.ts'
 export {
   type HttpStreamRequest,

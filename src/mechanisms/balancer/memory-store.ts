@@ -113,6 +113,12 @@ export class MemoryBalancerStore implements BalancerStore {
     return this.#origins.all().map((record) => this.#origins.view(record))
   }
 
+  async findOrigin(id: OriginId): Promise<Origin | undefined> {
+    this.#dropSilentPicks()
+    const record = this.#origins.get(id)
+    return record === undefined ? undefined : this.#origins.view(record)
+  }
+
   async remove(id: OriginId): Promise<boolean> {
     const record = this.#origins.get(id)
     if (record === undefined) return false

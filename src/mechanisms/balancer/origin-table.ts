@@ -161,10 +161,9 @@ export class OriginTable {
   /** A server that listens where an earlier run of it did has replaced that run. */
   #removeEarlierRuns(announcement: OriginAnnouncement): void {
     for (const record of this.#records.values()) {
-      const { server, ip, rtmp } = record.announcement
-      const sameServer = server === announcement.server && ip === announcement.ip
-      // Two live origins may share a copied server id; they cannot share a port.
-      if (sameServer && rtmp.some((port) => announcement.rtmp.includes(port))) this.remove(record)
+      const earlier = record.announcement
+      const sameServer = earlier.server === announcement.server && earlier.ip === announcement.ip
+      if (sameServer && sharesPort(earlier, announcement)) this.remove(record)
     }
   }
 
@@ -185,4 +184,9 @@ export class OriginTable {
       },
     )
   }
+}
+
+/** Two live origins may share a copied server id; they cannot share a port. */
+function sharesPort(a: OriginAnnouncement, b: OriginAnnouncement): boolean {
+  return (['rtmp', 'http', 'api'] as const).some((list) => a[list].some((port) => b[list].includes(port)))
 }

@@ -1,0 +1,41 @@
+import { BlockList, isIP } from 'node:net'
+import { apiError } from './errors.ts'
+
+/** Literal addresses and CIDR ranges, to look addresses up in. */
+export class AddressRanges {
+  readonly #list = new BlockList()
+
+  /** @throws API_BAD_RANGE */
+  constructor(ranges: readonly string[]) {
+    for (const range of ranges) this.#add(range)
+  }
+
+  /** An IPv4 address is found however it is written, also as `::ffff:192.0.2.1`. */
+  has(address: string): boolean {
+    const plain = withoutMapping(address)
+    const family = isIP(plain)
+    return family !== 0 && this.#list.check(plain, family === 4 ? 'ipv4' : 'ipv6')
+  }
+
+  #add(range: string): void {
+    const [address = '', prefix, ...more] = range.split('/')
+    const family = isIP(address)
+    const bits = family === 4 ? 32 : 128
+    const length = prefix === undefined ? bits : Number(prefix)
+    if (
+      family === 0 ||
+      more.length > 0 ||
+      (prefix !== undefined && !/^\d{1,3}$/.test(prefix)) ||
+      length > bits
+    ) {
+      throw apiError('API_BAD_RANGE', `"${range}" is no address and no range such as 10.0.0.0/8`, {
+        side: 'self',
+      })
+    }
+    this.#list.addSubnet(address, length, family === 4 ? 'ipv4' : 'ipv6')
+  }
+}
+
+function withoutMapping(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '')
+}

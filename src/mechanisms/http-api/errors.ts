@@ -1,0 +1,33 @@
+import { SluiceError, type SluiceErrorOptions } from '../../foundation/errors.ts'
+
+/** Codes of the control APIs, and what to do about each. */
+export type ApiErrorCode =
+  /** The address cannot be bound: stop the program that holds it, or choose another one. */
+  | 'API_BIND_FAILED'
+  /** The request is malformed: the message says where. */
+  | 'API_BAD_REQUEST'
+  /** A bearer token is needed: send the configured one. */
+  | 'API_UNAUTHORIZED'
+  /** The client's address is not in the allow list. */
+  | 'API_FORBIDDEN'
+  /** A web page of another site asked: such requests are refused, whatever they ask. */
+  | 'API_CROSS_SITE'
+  /** Nothing is served at this path by this method. */
+  | 'API_NOT_FOUND'
+  /** The body is longer than allowed: send less. */
+  | 'API_BODY_TOO_LARGE'
+  /** The body broke off or did not come in time. */
+  | 'API_BODY_INCOMPLETE'
+  /** Our fault: the log has the cause. */
+  | 'API_INTERNAL'
+  /** A range of the allow list is none: the message names it. */
+  | 'API_BAD_RANGE'
+
+/** An error of a control API. The message is shown to the client. */
+export function apiError(
+  code: ApiErrorCode,
+  message: string,
+  options: Partial<SluiceErrorOptions> = {},
+): SluiceError {
+  return new SluiceError(code, message, { side: 'client', retryable: false, ...options })
+}

@@ -1,0 +1,269 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import findMyWay from 'find-my-way'
+import { systemClock } from '../../foundation/clock.ts'
+import { errorCode, errorMessage, SluiceError } from '../../foundation/errors.ts'
+import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
+import { formatListenAddress, type ListenAddress } from '../net/endpoint-text.ts'
+import type { Logger } from '../telemetry/index.ts'
+import { AddressRanges } from './address-ranges.ts'
+import { apiError } from './errors.ts'
+import { readBody } from './request-body.ts'
+
+/** Options of a control API. */
+export interface HttpApiOptions {
+  readonly listen: ListenAddress
+  readonly log: Logger
+  /** What `Server` says. */
+  readonly serverHeader: string
+  readonly routes: readonly ApiRoute[]
+  /** Bearer token that routes ask for unless they are open. Absent: none is asked for. */
+  readonly token?: string
+  /** Addresses and CIDR ranges that may ask at all. Empty: every address. @defaultValue [] */
+  readonly allow?: readonly string[]
+  /** Fields that stand before `error` in the body of an error. @defaultValue none */
+  readonly errorFields?: (status: number) => Readonly<Record<string, unknown>>
+  /** Told of each request that ends in an error. */
+  readonly onError?: (error: SluiceError, request: ApiRequest) => void
+  /** Most bytes of a body; a longer one gets 413. @defaultValue 65536 */
+  readonly maxBodyBytes?: number
+  /** A request whose head is not there after so many milliseconds gets 408. @defaultValue 10000 */
+  readonly headTimeoutMs?: number
+  /** The same for the whole request. @defaultValue 20000 */
+  readonly requestTimeoutMs?: number
+  /** Most connections; further ones are closed at once. @defaultValue 1024 */
+  readonly maxConnections?: number
+}
+
+const DEFAULTS = {
+  maxBodyBytes: 65_536,
+  headTimeoutMs: 10_000,
+  requestTimeoutMs: 20_000,
+  maxConnections: 1024,
+}
+
+const MAX_HEAD_BYTES = 16_384
+const MAX_HEADERS = 100
+/** How often node:http looks for requests that are late. */
+const TIMEOUT_CHECK_MS = 500
+const KEEP_ALIVE_MS = 5000
+/** A connection on which nothing moves, for instance a reply that nobody reads, is cut. */
+const SOCKET_IDLE_MS = 60_000
+
+/** One path of a control API. */
+export interface ApiRoute {
+  readonly method: 'GET' | 'DELETE' | readonly ('POST' | 'PUT')[]
+  /** As find-my-way takes it: `/api/v1/origins/:id`. */
+  readonly path: string
+  /** Needs no token. @defaultValue false */
+  readonly isOpen?: boolean
+  readonly handle: (request: ApiRequest) => Promise<ApiReply> | ApiReply
+}
+
+/** What a route is told. */
+export interface ApiRequest {
+  readonly method: string
+  readonly remoteAddress: string
+  /** The named parts of the path, decoded. */
+  readonly params: Readonly<Record<string, string | undefined>>
+  /** @throws API_BODY_TOO_LARGE, API_BODY_INCOMPLETE */
+  readonly readBody: () => Promise<Buffer>
+}
+
+/** What a route answers: JSON, or a text of its own type. */
+export interface ApiReply {
+  /** @defaultValue 200 */
+  readonly status?: number
+  readonly json?: unknown
+  readonly text?: string
+  /** Of `text`. @defaultValue text/plain */
+  readonly contentType?: string
+}
+
+/**
+ * A small HTTP server for control: JSON in and out, bounds on size, time and number, a bearer token, an allow list.
+ * Every error is one JSON body: `{"error": {"code", "message"}}`.
+ */
+export class HttpApi implements Lifecycle {
+  readonly #options: HttpApiOptions & typeof DEFAULTS
+  readonly #allow: AddressRanges | undefined
+  readonly #token: Buffer | undefined
+  readonly #router = findMyWay({
+    maxParamLength: MAX_HEAD_BYTES,
+    defaultRoute: (request, response) => void this.#respond(request, response, {}, undefined),
+    onBadUrl: (_path, request, response) => void this.#respond(request, response, {}, undefined),
+  })
+  #server: Server | undefined
+
+  /** @throws API_BAD_RANGE */
+  constructor(options: HttpApiOptions) {
+    this.#options = { ...DEFAULTS, ...options }
+    const { allow = [], token } = options
+    this.#allow = allow.length > 0 ? new AddressRanges(allow) : undefined
+    this.#token = token === undefined ? undefined : digest(token)
+    for (const route of options.routes) {
+      const methods = route.method === 'GET' ? (['GET', 'HEAD'] as const) : [route.method].flat()
+      this.#router.on([...methods], route.path, (request, response, params) => {
+        void this.#respond(request, response, params, route)
+      })
+    }
+  }
+
+  /** Where it listens; undefined before `start` and after `close`. */
+  get address(): AddressInfo | undefined {
+    const address = this.#server?.address()
+    return typeof address === 'object' && address !== null ? address : undefined
+  }
+
+  /** @throws API_BIND_FAILED */
+  async start({ signal }: StartOptions = {}): Promise<void> {
+    if (this.#server !== undefined) return
+    signal?.throwIfAborted()
+    const { listen, log, headTimeoutMs, requestTimeoutMs, maxConnections } = this.#options
+    const server = createServer({
+      maxHeaderSize: MAX_HEAD_BYTES,
+      headersTimeout: headTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      noDelay: true,
+    })
+    server.timeout = SOCKET_IDLE_MS
+    server.maxHeadersCount = MAX_HEADERS
+    server.maxConnections = maxConnections
+    server.on('request', (request, response) => void this.#router.lookup(request, response))
+    // An Expect that is not 100-continue is served as if it were not there.
+    server.on('checkExpectation', (request, response) => void this.#router.lookup(request, response))
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (cause) =>
+        reject(
+          apiError(
+            'API_BIND_FAILED',
+            `cannot listen on ${formatListenAddress(listen)}: ${errorCode(cause)}`,
+            {
+              side: 'self',
+              cause,
+            },
+          ),
+        ),
+      )
+      server.listen({ port: listen.port, ...(listen.host !== undefined && { host: listen.host }) }, resolve)
+    })
+    server.removeAllListeners('error')
+    // Accepting can fail later, for instance when descriptors run out; the server goes on.
+    server.on('error', (error) => log.warn({ code: errorCode(error) }, 'cannot accept'))
+    this.#server = server
+    const { address: host, port } = this.address ?? { address: '', port: 0 }
+    log.info({ listen: formatListenAddress({ host, port }) }, 'listening')
+  }
+
+  /** Requests are short: those that run are cut when `graceMs` is over. */
+  async close({ graceMs = 0 }: CloseOptions = {}): Promise<void> {
+    const server = this.#server
+    if (server === undefined) return
+    this.#server = undefined
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+    server.closeIdleConnections()
+    const cut = systemClock.after(graceMs, () => server.closeAllConnections())
+    await closed
+    cut.cancel()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #respond(
+    request: IncomingMessage,
+    response: ServerResponse,
+    params: ApiRequest['params'],
+    route: ApiRoute | undefined,
+  ): Promise<void> {
+    // Late failures of a connection show in its 'close'; without a listener they would end the process.
+    request.on('error', () => {})
+    response.on('error', () => {})
+    const asked: ApiRequest = {
+      method: request.method ?? '',
+      remoteAddress: request.socket.remoteAddress ?? '',
+      params,
+      readBody: () => readBody(request, this.#options.maxBodyBytes),
+    }
+    try {
+      this.#admit(request, asked, route?.isOpen === true)
+      if (route === undefined) throw apiError('API_NOT_FOUND', 'there is nothing here', { status: 404 })
+      this.#send(request, response, await route.handle(asked))
+    } catch (error) {
+      try {
+        this.#sendError(request, response, asked, error)
+      } catch (failure) {
+        this.#options.log.error({ code: errorCode(failure), reason: errorMessage(failure) }, 'cannot answer')
+        request.socket.destroy()
+      }
+    }
+  }
+
+  #admit(request: IncomingMessage, { remoteAddress }: ApiRequest, isOpen: boolean): void {
+    if (this.#allow?.has(remoteAddress) === false) {
+      throw apiError('API_FORBIDDEN', 'this address is not allowed', { status: 403 })
+    }
+    if (isCrossSite(request)) {
+      throw apiError('API_CROSS_SITE', 'pages of other sites are not allowed', { status: 403 })
+    }
+    if (isOpen || this.#token === undefined) return
+    const [, token = ''] = /^Bearer +([^ ]+) *$/i.exec(request.headers.authorization ?? '') ?? []
+    if (timingSafeEqual(digest(token), this.#token)) return
+    throw apiError('API_UNAUTHORIZED', 'a bearer token is needed', { status: 401 })
+  }
+
+  #sendError(request: IncomingMessage, response: ServerResponse, asked: ApiRequest, thrown: unknown): void {
+    const { log, errorFields, onError } = this.#options
+    let error = thrown
+    if (!(error instanceof SluiceError) || error.status === undefined) {
+      log.error(
+        { code: errorCode(thrown), reason: errorMessage(thrown), path: request.url },
+        'request failed',
+      )
+      error = apiError('API_INTERNAL', 'the request failed', { side: 'self', status: 500, cause: thrown })
+    }
+    if (!(error instanceof SluiceError)) return
+    const { code, message, status = 500 } = error
+    onError?.(error, asked)
+    if (response.headersSent) {
+      request.socket.destroy()
+      return
+    }
+    if (status === 401) response.setHeader('WWW-Authenticate', 'Bearer')
+    this.#send(request, response, { status, json: { ...errorFields?.(status), error: { code, message } } })
+  }
+
+  #send(request: IncomingMessage, response: ServerResponse, reply: ApiReply): void {
+    const {
+      status = 200,
+      json,
+      text = JSON.stringify(json),
+      contentType = 'text/plain; charset=utf-8',
+    } = reply
+    // What is left of a body is not worth reading.
+    if (!request.complete || this.#server === undefined) response.shouldKeepAlive = false
+    response.writeHead(status, {
+      'Content-Type': reply.text === undefined ? 'application/json' : contentType,
+      'Content-Length': Buffer.byteLength(text),
+      'Cache-Control': 'no-store',
+      Server: this.#options.serverHeader,
+    })
+    response.end(request.method === 'HEAD' ? undefined : text)
+  }
+}
+
+/** Browsers say where a page is from; one of another site must not reach what only this machine is meant to reach. */
+function isCrossSite({ headers }: IncomingMessage): boolean {
+  const { origin, host } = headers
+  if (headers['sec-fetch-site'] === 'cross-site') return true
+  if (origin === undefined) return false
+  return !URL.canParse(origin) || new URL(origin).host !== host
+}
+
+function digest(token: string): Buffer {
+  return createHash('sha256').update(token).digest()
+}

@@ -1,0 +1,9 @@
+/** Small HTTP servers for control: registration and admin stand on it. Media does not pass here. */
+export { type ApiErrorCode, apiError } from './errors.ts'
+export {
+  type ApiReply,
+  type ApiRequest,
+  type ApiRoute,
+  HttpApi,
+  type HttpApiOptions,
+} from './http-api.ts'
