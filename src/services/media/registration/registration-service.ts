@@ -78,6 +78,8 @@ export class RegistrationService implements Lifecycle {
       // Origins look at `code` alone, if at anything: 0 is success.
       errorFields: (status) => ({ code: status, pid: this.#pid }),
       onError: (error, { remoteAddress }) => {
+        // Somebody who looks around is no origin.
+        if (error.code === 'API_NOT_FOUND') return
         this.#results.inc({ result: 'refused' })
         if (!this.#refusals.isDue(remoteAddress, error.code)) return
         this.#log.warn(
