@@ -1,0 +1,182 @@
+import type { AddressInfo } from 'node:net'
+import { type Clock, systemClock } from '../../foundation/clock.ts'
+import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
+import type { SessionDirectory } from '../../foundation/session-info.ts'
+import {
+  type Balancer,
+  isOriginId,
+  type OriginId,
+  type OriginRegistry,
+  originView,
+  parseStreamKey,
+} from '../../mechanisms/balancer/index.ts'
+import { type ApiReply, type ApiRequest, type ApiRoute, HttpApi } from '../../mechanisms/http-api/index.ts'
+import type { ListenAddress } from '../../mechanisms/net/endpoint-text.ts'
+import type { Logger, Registry } from '../../mechanisms/telemetry/index.ts'
+import { notFound } from './errors.ts'
+
+/** What must hold for the gateway to be ready. `reason` names it in the answer of `/readyz`, and holds no secret. */
+export type ReadinessCheck = () => { readonly ok: boolean; readonly reason: string }
+
+/** Options of the admin API. */
+export interface AdminServiceOptions {
+  readonly balancer: Pick<OriginRegistry, 'list' | 'drain' | 'remove'> &
+    Pick<Balancer, 'streams' | 'clearPick'>
+  /** Whoever has sessions. */
+  readonly sessions: readonly SessionDirectory[]
+  readonly readiness: readonly ReadinessCheck[]
+  /** What `/metrics` shows. */
+  readonly registry: Registry
+  readonly logger: Logger
+  readonly version: string
+  /** @defaultValue 127.0.0.1:9190 */
+  readonly listen?: ListenAddress
+  /** Bearer token for everything but `/healthz` and `/readyz`. @defaultValue none is asked for */
+  readonly token?: string
+  /** @defaultValue the clock of the machine */
+  readonly clock?: Clock
+}
+
+const DEFAULT_LISTEN: ListenAddress = { host: '127.0.0.1', port: 9190 }
+
+/** The HTTP API of operators: health, metrics, origins, streams and sessions. */
+export class AdminService implements Lifecycle {
+  readonly #options: AdminServiceOptions
+  readonly #log: Logger
+  readonly #clock: Clock
+  readonly #api: HttpApi
+
+  constructor(options: AdminServiceOptions) {
+    const { listen = DEFAULT_LISTEN, clock = systemClock, logger, token, version } = options
+    this.#options = options
+    this.#clock = clock
+    this.#log = logger.child({ component: 'admin' })
+    this.#api = new HttpApi({
+      listen,
+      log: this.#log,
+      serverHeader: `Sluice/${version}`,
+      ...(token !== undefined && { token }),
+      routes: this.#routes(),
+    })
+  }
+
+  /** Where it listens; undefined before `start` and after `close`. */
+  get address(): AddressInfo | undefined {
+    return this.#api.address
+  }
+
+  /** @throws API_BIND_FAILED */
+  start(options?: StartOptions): Promise<void> {
+    return this.#api.start(options)
+  }
+
+  close(options?: CloseOptions): Promise<void> {
+    return this.#api.close(options)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #routes(): readonly ApiRoute[] {
+    return [
+      { method: 'GET', path: '/healthz', isOpen: true, handle: () => ({ text: 'ok\n' }) },
+      { method: 'GET', path: '/readyz', isOpen: true, handle: () => this.#readiness() },
+      { method: 'GET', path: '/metrics', handle: () => this.#metrics() },
+      { method: 'GET', path: '/api/v1/origins', handle: () => this.#origins() },
+      {
+        method: ['POST'],
+        path: '/api/v1/origins/:id/drain',
+        handle: (request) => this.#drain(request, true),
+      },
+      {
+        method: ['POST'],
+        path: '/api/v1/origins/:id/undrain',
+        handle: (request) => this.#drain(request, false),
+      },
+      { method: 'DELETE', path: '/api/v1/origins/:id', handle: (request) => this.#removeOrigin(request) },
+      { method: 'GET', path: '/api/v1/streams', handle: () => this.#streams() },
+      { method: 'DELETE', path: '/api/v1/picks/:key', handle: (request) => this.#clearPick(request) },
+      { method: 'GET', path: '/api/v1/sessions', handle: () => this.#sessions() },
+      { method: 'DELETE', path: '/api/v1/sessions/:id', handle: (request) => this.#kick(request) },
+    ]
+  }
+
+  #readiness(): ApiReply {
+    const reasons = this.#options.readiness
+      .map((check) => check())
+      .flatMap(({ ok, reason }) => (ok ? [] : [reason]))
+    const isReady = reasons.length === 0
+    return { status: isReady ? 200 : 503, json: { ready: isReady, reasons } }
+  }
+
+  async #metrics(): Promise<ApiReply> {
+    const { registry } = this.#options
+    return { text: await registry.metrics(), contentType: registry.contentType }
+  }
+
+  async #origins(): Promise<ApiReply> {
+    const now = this.#clock.wallMs()
+    const origins = await this.#options.balancer.list()
+    return { json: { origins: origins.map((origin) => originView(origin, now)) } }
+  }
+
+  async #drain({ params }: ApiRequest, draining: boolean): Promise<ApiReply> {
+    const id = originIdParam(params)
+    if (!(await this.#options.balancer.drain(id, draining))) throw noSuchOrigin(id)
+    this.#log.info({ origin: id }, draining ? 'origin drains' : 'origin drains no more')
+    return { json: { id, draining } }
+  }
+
+  async #removeOrigin({ params }: ApiRequest): Promise<ApiReply> {
+    const id = originIdParam(params)
+    if (!(await this.#options.balancer.remove(id))) throw noSuchOrigin(id)
+    this.#log.info({ origin: id }, 'origin removed')
+    return { json: { id } }
+  }
+
+  async #streams(): Promise<ApiReply> {
+    const streams = await this.#options.balancer.streams()
+    return {
+      json: { streams: streams.map(({ sinceMs, ...shown }) => ({ ...shown, since: isoTime(sinceMs) })) },
+    }
+  }
+
+  async #clearPick({ params }: ApiRequest): Promise<ApiReply> {
+    const key = parseStreamKey(params['key'] ?? '')
+    if (!(await this.#options.balancer.clearPick(key))) {
+      throw notFound('ADMIN_NO_SUCH_PICK', `${key} is not kept at an origin`)
+    }
+    this.#log.info({ stream: key }, 'pick cleared')
+    return { json: { key } }
+  }
+
+  #sessions(): ApiReply {
+    const sessions = this.#options.sessions.flatMap((directory) => directory.listSessions())
+    return {
+      json: { sessions: sessions.map(({ sinceMs, ...shown }) => ({ ...shown, since: isoTime(sinceMs) })) },
+    }
+  }
+
+  #kick({ params }: ApiRequest): ApiReply {
+    const id = params['id'] ?? ''
+    if (!this.#options.sessions.some((directory) => directory.kickSession(id))) {
+      throw notFound('ADMIN_NO_SUCH_SESSION', `no session ${id}`)
+    }
+    this.#log.info({ session: id }, 'session kicked')
+    return { json: { id } }
+  }
+}
+
+function originIdParam({ id = '' }: ApiRequest['params']): OriginId {
+  if (isOriginId(id)) return id
+  throw noSuchOrigin(id)
+}
+
+function noSuchOrigin(id: string): Error {
+  return notFound('ADMIN_NO_SUCH_ORIGIN', `no origin ${id}`)
+}
+
+function isoTime(wallMs: number): string {
+  return new Date(wallMs).toISOString()
+}

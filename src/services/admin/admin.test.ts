@@ -1,0 +1,210 @@
+import { Gauge, Registry } from 'prom-client'
+import { afterEach, describe, expect, it } from 'vitest'
+import { ManualClock } from '../../foundation/clock.ts'
+import type { SessionDirectory, SessionInfo } from '../../foundation/session-info.ts'
+import { MemoryBalancerStore, streamKeyOf } from '../../mechanisms/balancer/index.ts'
+import { ask, type RawReply } from '../../mechanisms/http-api/raw-http.testkit.ts'
+import { silentLogger } from '../../mechanisms/telemetry/index.ts'
+import { AdminService, type AdminServiceOptions } from './admin-service.ts'
+
+const KEY = streamKeyOf('', 'live', 'café 1')
+const SESSION: SessionInfo = {
+  id: 'abc/1',
+  protocol: 'rtmp',
+  role: 'publish',
+  streamKey: KEY,
+  originId: 's-v-1',
+  sinceMs: Date.UTC(2026, 10, 21),
+  bytesIn: 12,
+  bytesOut: 34,
+}
+
+const opened: AdminService[] = []
+afterEach(async () => {
+  for (const service of opened.splice(0)) await service.close()
+})
+
+async function open(options: Partial<AdminServiceOptions> = {}) {
+  const clock = new ManualClock(Date.UTC(2026, 10, 21))
+  const store = new MemoryBalancerStore({ clock })
+  const id = await store.announce({
+    ip: '127.0.0.1',
+    server: 's',
+    service: 'v',
+    pid: '1',
+    rtmp: [1935],
+    http: [],
+    api: [],
+    srt: [],
+    rtc: [],
+  })
+  const service = new AdminService({
+    balancer: store,
+    sessions: [directory(), directory(SESSION)],
+    readiness: [],
+    registry: new Registry(),
+    logger: silentLogger(),
+    version: '1.2.3',
+    listen: { host: '127.0.0.1', port: 0 },
+    clock,
+    ...options,
+  })
+  opened.push(service)
+  await service.start()
+  const call = (method: string, path: string, headers: Record<string, string> = {}): Promise<RawReply> =>
+    ask(service.address, method, path, { headers })
+  return { service, store, clock, id, call }
+}
+
+function directory(...listed: SessionInfo[]): SessionDirectory {
+  const sessions = [...listed]
+  return {
+    listSessions: () => sessions,
+    kickSession: (id) =>
+      sessions
+        .splice(0, sessions.length, ...sessions.filter((it) => it.id !== id))
+        .some((it) => it.id === id),
+  }
+}
+
+describe('health and metrics', () => {
+  it('healthz is 200 ok', async () => {
+    const { call } = await open()
+    expect(await call('GET', '/healthz')).toMatchObject({ status: 200, body: 'ok\n' })
+  })
+
+  it('readyz tells what is missing, and is read at each request', async () => {
+    let hasStore = false
+    const { call } = await open({
+      readiness: [
+        () => ({ ok: true, reason: 'never shown' }),
+        () => ({ ok: hasStore, reason: 'the store is away' }),
+      ],
+    })
+    expect(await call('GET', '/readyz')).toMatchObject({
+      status: 503,
+      json: { ready: false, reasons: ['the store is away'] },
+    })
+    hasStore = true
+    expect(await call('GET', '/readyz')).toMatchObject({ status: 200, json: { ready: true, reasons: [] } })
+  })
+
+  it('metrics shows the registry it was given', async () => {
+    const registry = new Registry()
+    new Gauge({ name: 'sluice_test', help: 'h', registers: [registry] }).set(7)
+    const { call } = await open({ registry })
+    const { head, body } = await call('GET', '/metrics')
+    expect(head).toContain('Content-Type: text/plain; version=0.0.4')
+    expect(body).toContain('sluice_test 7')
+  })
+
+  it('health needs no token, everything else does', async () => {
+    const { call } = await open({ token: 'tok' })
+    for (const path of ['/healthz', '/readyz']) expect((await call('GET', path)).status).toBe(200)
+    for (const [method, path] of [
+      ['GET', '/metrics'],
+      ['GET', '/api/v1/origins'],
+      ['POST', '/api/v1/origins/s-v-1/drain'],
+      ['POST', '/api/v1/origins/s-v-1/undrain'],
+      ['DELETE', '/api/v1/origins/s-v-1'],
+      ['GET', '/api/v1/streams'],
+      ['DELETE', '/api/v1/picks/x'],
+      ['GET', '/api/v1/sessions'],
+      ['DELETE', '/api/v1/sessions/x'],
+    ] as const) {
+      expect((await call(method, path)).status, path).toBe(401)
+    }
+    expect((await call('GET', '/metrics', { Authorization: 'Bearer tok' })).status).toBe(200)
+  })
+})
+
+describe('origins', () => {
+  it('are listed, drained, undrained and removed', async () => {
+    const { call, store, clock, id } = await open()
+    clock.advance(5000)
+    const { json } = await call('GET', '/api/v1/origins')
+    expect(json).toMatchObject({
+      origins: [
+        { id, state: 'healthy', lastHeartbeat: '2026-11-21T00:00:00.000Z', lastHeartbeatAgeSeconds: 5 },
+      ],
+    })
+    expect(await call('POST', `/api/v1/origins/${id}/drain`)).toMatchObject({
+      status: 200,
+      json: { id, draining: true },
+    })
+    expect((await store.list())[0]?.draining).toBe(true)
+    expect(await call('POST', `/api/v1/origins/${id}/undrain`)).toMatchObject({
+      json: { id, draining: false },
+    })
+    expect((await store.list())[0]?.draining).toBe(false)
+    expect(await call('DELETE', `/api/v1/origins/${id}`)).toMatchObject({ status: 200, json: { id } })
+    expect(await store.list()).toEqual([])
+  })
+
+  it.each([
+    ['DELETE', '/api/v1/origins/absent'],
+    ['POST', '/api/v1/origins/absent/drain'],
+    ['POST', '/api/v1/origins/absent/undrain'],
+    ['DELETE', `/api/v1/origins/${'x'.repeat(2000)}`],
+  ])('%s of one that is not there is 404', async (method, path) => {
+    const { call } = await open()
+    expect(await call(method, path)).toMatchObject({
+      status: 404,
+      json: { error: { code: 'ADMIN_NO_SUCH_ORIGIN' } },
+    })
+  })
+})
+
+describe('streams and picks', () => {
+  it('are listed, and a pick is cleared by its encoded key', async () => {
+    const { call, store, id } = await open()
+    await (await store.pick(KEY, 'rtmp', { role: 'publish' })).keep()
+    expect((await call('GET', '/api/v1/streams')).json).toEqual({
+      streams: [{ key: KEY, originId: id, publishers: 1, players: 0, since: '2026-11-21T00:00:00.000Z' }],
+    })
+    const path = `/api/v1/picks/${encodeURIComponent(KEY)}`
+    expect(await call('DELETE', path)).toMatchObject({ status: 200, json: { key: KEY } })
+    expect(await store.streams()).toEqual([])
+    expect(await call('DELETE', path)).toMatchObject({
+      status: 404,
+      json: { error: { code: 'ADMIN_NO_SUCH_PICK' } },
+    })
+    expect(await call('DELETE', '/api/v1/picks/%00')).toMatchObject({
+      status: 400,
+      json: { error: { code: 'BALANCER_BAD_STREAM_KEY' } },
+    })
+  })
+})
+
+describe('sessions', () => {
+  it('of all services are listed and kicked', async () => {
+    const { call } = await open()
+    const { sinceMs: _, ...shown } = SESSION
+    expect((await call('GET', '/api/v1/sessions')).json).toEqual({
+      sessions: [{ ...shown, since: '2026-11-21T00:00:00.000Z' }],
+    })
+    expect((await call('DELETE', '/api/v1/sessions/abc%2F1')).status).toBe(200)
+    expect((await call('GET', '/api/v1/sessions')).json).toEqual({ sessions: [] })
+    expect(await call('DELETE', '/api/v1/sessions/abc%2F1')).toMatchObject({
+      status: 404,
+      json: { error: { code: 'ADMIN_NO_SUCH_SESSION' } },
+    })
+  })
+
+  it('a failing list is a 500 that tells nothing, and the service goes on', async () => {
+    const { call } = await open({
+      sessions: [
+        {
+          listSessions: () => {
+            throw new Error('inner')
+          },
+          kickSession: () => false,
+        },
+      ],
+    })
+    const { status, body } = await call('GET', '/api/v1/sessions')
+    expect(status).toBe(500)
+    expect(body).not.toContain('inner')
+    expect((await call('GET', '/healthz')).status).toBe(200)
+  })
+})
