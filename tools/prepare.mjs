@@ -53,8 +53,13 @@ function checkNode() {
 
 /** Runs `npm ci` unless the stamp in node_modules says that it ran for just this. Gives the stamp. */
 function installPackages() {
+  // The rest of package.json, such as scripts, changes nothing of what is installed.
+  const { dependencies, devDependencies, optionalDependencies, overrides, allowScripts } = JSON.parse(
+    readFileSync(join(root, 'package.json'), 'utf8'),
+  )
   const hash = createHash('sha256')
-  for (const name of ['package.json', 'package-lock.json']) hash.update(readFileSync(join(root, name)))
+  hash.update(JSON.stringify([dependencies, devDependencies, optionalDependencies, overrides, allowScripts]))
+  hash.update(readFileSync(join(root, 'package-lock.json')))
   // Packages with binaries are chosen by these.
   hash.update(`${process.versions.node.split('.')[0]} ${process.platform} ${process.arch}`)
   const wanted = hash.digest('hex')

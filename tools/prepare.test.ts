@@ -48,12 +48,20 @@ test('a fresh clone is installed and built, in one line per action; then nothing
   expect(ran()).toEqual([])
 })
 
-test('another lock file installs and builds again', () => {
+test('another lock file or another dependency installs and builds again; another script does not', () => {
   prepare()
   ran()
-  write('package-lock.json', '{"packages":{}}')
+  rewrite('package-lock.json', '{"packages":{}}')
   prepare()
   expect(ran()).toEqual(['npm', 'tsc', 'vite'])
+
+  rewrite('package.json', '{"dependencies":{"zod":"4.6.7"}}')
+  prepare()
+  expect(ran()).toEqual(['npm', 'tsc', 'vite'])
+
+  rewrite('package.json', '{"dependencies":{"zod":"4.6.7"},"scripts":{"a":"b"}}')
+  prepare()
+  expect(ran()).toEqual([])
 })
 
 test('node_modules that vanished, or that npm did not finish, are installed again', () => {
@@ -165,9 +173,14 @@ function ran(): readonly string[] {
   return lines
 }
 
+/** Appends, so that a file that was there has another size and time. */
 function write(name: string, text: string): void {
   mkdirSync(dirname(join(clone, name)), { recursive: true })
   appendFileSync(join(clone, name), text)
+}
+
+function rewrite(name: string, text: string): void {
+  writeFileSync(join(clone, name), text)
 }
 
 /** A shell program on the PATH of the script, which has nothing else on it. */
