@@ -37,14 +37,22 @@ const notPassedBack: ReadonlySet<string> = new Set([
   'location',
 ])
 
-/** Gives the client the origin's end-to-end headers, without those that would name the origin. */
+/**
+ * Gives the client the origin's end-to-end headers, without those that would name the origin, and those that the
+ * response has already.
+ */
 export function passHeadersBack(headers: IncomingHttpHeaders, response: ServerResponse): void {
   const named = new Set(headers.connection?.toLowerCase().split(/\s*,\s*/))
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined || notPassedBack.has(name) || named.has(name)) continue
     if (name.startsWith('proxy-') || name.startsWith('access-control-')) continue
-    response.setHeader(name, value)
+    if (!response.hasHeader(name) && isSendable(value)) response.setHeader(name, value)
   }
+}
+
+/** An origin may write what node:http refuses to send; that is no reason to refuse the client. */
+function isSendable(value: string | string[]): boolean {
+  return [value].flat().every((text) => /^[\t -~\u0080-\u00ff]*$/.test(text))
 }
 
 /** What pages of other sites may do: everything that WHIP and WHEP need. */

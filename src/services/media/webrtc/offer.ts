@@ -1,4 +1,3 @@
-import { lookup } from 'node:dns/promises'
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import { errorCode } from '../../../foundation/errors.ts'
@@ -64,7 +63,8 @@ export class Offers {
 
   /** @throws WebRtcError, and errors of the balancer, each with the status that fits */
   async post(offer: Offer): Promise<OfferOutcome> {
-    const { streamKeyOf, maxOfferBytes, allowIceQuery, maxAttempts, balancer, log } = this.#options
+    const { streamKeyOf, maxOfferBytes, allowIceQuery, maxAttempts, balancer, resolveHost, log } =
+      this.#options
     const { request, route, query } = offer
     const description = SessionDescription.parse(offer.body, { maxBytes: maxOfferBytes })
     if (typeof description === 'string') throw clientError('WEBRTC_BAD_SDP', 400, 'the body is no SDP offer')
@@ -97,14 +97,11 @@ export class Offers {
         await claim.release()
         throw badAnswer('the origin offers no API')
       }
-      const api = { address: origin.ip, port }
-      const result = await this.#origins.ask(api, {
-        method: 'POST',
-        target,
-        headers,
-        body,
-        signal: offer.signal,
-      })
+      // Looked up once, so that the media goes to the very host that answers.
+      const address = await literalAddress(origin.ip, resolveHost)
+      const api = { address: address ?? origin.ip, port }
+      const ask = { method: 'POST', target, headers, body, signal: offer.signal } as const
+      const result = address === undefined ? unresolved : await this.#origins.ask(api, ask)
       if (result.ok) {
         return this.#answered({ offer, key, role, credentials, claim, api }, result.response)
       }
@@ -161,7 +158,7 @@ export class Offers {
     const identity = identityOf(read.credentials, credentials)
     const undo: (() => void)[] = []
     try {
-      const originMedia = { address: await literalAddress(origin.ip), port: mediaPort }
+      const originMedia = { address: api.address, port: mediaPort }
       const originEndpoint = await media.openOrigin(originMedia)
       undo.push(() => media.closeOrigin(originEndpoint))
       await this.#sessions.claimIdentity(identity, { streamKey: key, role, originId: origin.id, originMedia })
@@ -207,8 +204,15 @@ function isPlayAction(query: string): boolean {
   return query.split('&').includes('action=play')
 }
 
-async function literalAddress(address: string): Promise<string> {
-  return isIP(address) === 0 ? (await lookup(address)).address : address
+const unresolved = { ok: false, failure: 'unreachable', cause: { code: 'ENOTFOUND' } } as const
+
+/** The address of a registered host, which may be a name. */
+async function literalAddress(
+  host: string,
+  resolveHost: CompleteWebRtcOptions['resolveHost'],
+): Promise<string | undefined> {
+  if (isIP(host) !== 0) return host
+  return resolveHost(host).catch(() => undefined)
 }
 
 /**

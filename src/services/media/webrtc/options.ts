@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { lookup } from 'node:dns/promises'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type {
   Balancer,
@@ -47,6 +48,8 @@ export interface WebRtcOptions {
   readonly bodyTimeoutMs?: number
   /** Origins that are tried for one request. @defaultValue 3 */
   readonly maxAttempts?: number
+  /** The address of an origin that registered by name; rejects when there is none. @defaultValue the system's resolver */
+  readonly resolveHost?: (name: string) => Promise<string>
   readonly clock?: Clock
   /** Unguessable bytes for Locations. @defaultValue node:crypto's */
   readonly random?: (bytes: number) => Buffer
@@ -67,6 +70,7 @@ export const webRtcDefaults = {
   headersTimeoutMs: 5000,
   bodyTimeoutMs: 10_000,
   maxAttempts: 3,
+  resolveHost: async (name: string): Promise<string> => (await lookup(name)).address,
   clock: systemClock,
   random: randomBytes,
 } satisfies Partial<WebRtcOptions>

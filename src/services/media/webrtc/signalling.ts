@@ -3,7 +3,7 @@ import { errorCode, SluiceError } from '../../../foundation/errors.ts'
 import { publicAnswer } from './answer.ts'
 import { clientError, WebRtcError } from './errors.ts'
 import { allowCrossOrigin, passHeadersBack } from './forwarded-headers.ts'
-import { Offers } from './offer.ts'
+import { failureError, Offers } from './offer.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { OriginClient, OriginResponse } from './origin-client.ts'
 import { readBody } from './request-body.ts'
@@ -23,7 +23,8 @@ export class Signalling {
   readonly #sessions: Sessions
   readonly #offers: Offers
   readonly #requests: SessionRequests
-  readonly #stopping = new AbortController()
+  /** Requests that are being answered; aborted when their client goes away. */
+  readonly #running = new Set<AbortController>()
   #isDraining = false
 
   constructor(options: CompleteWebRtcOptions, origins: OriginClient, sessions: Sessions) {
@@ -40,7 +41,7 @@ export class Signalling {
 
   /** Gives up requests that wait for an origin. */
   stop(): void {
-    this.#stopping.abort()
+    for (const running of this.#running) running.abort()
   }
 
   /** Answers a request for a path that `routeOf` knows; never rejects. */
@@ -48,15 +49,17 @@ export class Signalling {
     const client = new AbortController()
     const onClose = (): void => client.abort()
     response.once('close', onClose)
+    this.#running.add(client)
     // What the client's socket does is seen as 'close'.
     response.on('error', () => {})
     try {
       allowCrossOrigin(response)
-      await this.#dispatch(request, response, AbortSignal.any([client.signal, this.#stopping.signal]))
+      await this.#dispatch(request, response, client.signal)
     } catch (error) {
       this.#fail(error, response)
     } finally {
       response.off('close', onClose)
+      this.#running.delete(client)
     }
   }
 
@@ -109,16 +112,18 @@ export class Signalling {
         return
       }
       const { session, answer: description } = accepted
-      if (signal.aborted) {
-        // Nobody is there any more to take the session.
+      try {
+        if (signal.aborted) throw failureError('aborted')
+        response.setHeader('Location', sessionPathPrefix + session.token)
+        response.setHeader('Content-Type', 'application/sdp')
+        const { media } = this.#sessions
+        const publicBody = publicAnswer(description, session.requestAddress, media, this.#options)
+        passBack({ ...answer, body: publicBody }, response)
+      } catch (error) {
+        // Nobody will learn of the session.
         await this.#sessions.end(session, 'failed')
-        throw unavailable('WEBRTC_DRAINING', 'the request was given up')
+        throw error
       }
-      response.setHeader('Location', sessionPathPrefix + session.token)
-      response.setHeader('Content-Type', 'application/sdp')
-      const { media } = this.#sessions
-      const publicBody = publicAnswer(description, session.requestAddress, media, this.#options)
-      passBack({ ...answer, body: publicBody }, response)
       const { id, originId, role } = session
       this.#options.log.debug({ session: id, origin: originId, role }, 'session began')
     } finally {
@@ -173,7 +178,7 @@ export class Signalling {
 
 const nothing = Buffer.alloc(0)
 
-/** The origin's status, its end-to-end headers unless we have set our own, and a body. */
+/** The origin's status, its end-to-end headers, and a body. */
 function passBack({ status, headers, body }: OriginResponse, response: ServerResponse): void {
   passHeadersBack(headers, response)
   response.statusCode = status

@@ -1,0 +1,460 @@
+import { connect } from 'node:net'
+import { once } from 'node:events'
+import { describe, expect, test } from 'vitest'
+import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
+import { answerSdp, check, FakeOrigin, offerSdp, openClient, TestGateway } from './webrtc.testkit.ts'
+
+async function stage(options: Parameters<typeof TestGateway.start>[0] = {}): Promise<{
+  origin: FakeOrigin
+  gateway: TestGateway
+}> {
+  const origin = await FakeOrigin.start()
+  const gateway = await TestGateway.start(options)
+  await gateway.store.announce(origin.announcement())
+  return { origin, gateway }
+}
+
+async function codeOf(response: Response): Promise<unknown> {
+  expect(response.headers.get('content-type')).toBe('application/json')
+  expect(response.headers.get('access-control-allow-origin')).toBe('*')
+  const body = (await response.json()) as { code: string; message: string }
+  expect(body.message).not.toMatch(/127\.0|10\.9/)
+  return body.code
+}
+
+describe('POST', () => {
+  test('answers with status, headers and SDP of the origin, and the addresses of the gateway', async () => {
+    const { origin, gateway } = await stage()
+    origin.reply = (request) => {
+      const reply = origin.accept(request, 'or16')
+      return typeof reply === 'string'
+        ? reply
+        : {
+            ...reply,
+            headers: {
+              ...reply.headers,
+              link: '<stun:x>; rel="ice-server"',
+              server: 'SRS/7',
+              'x-inner': 'kept',
+            },
+          }
+    }
+    const response = await gateway.post('/rtc/v1/whip/?app=live&stream=s', offerSdp('clnt'))
+    expect(response.status).toBe(201)
+    const header = (name: string): string | null => response.headers.get(name)
+    expect(header('content-type')).toBe('application/sdp')
+    expect(header('location')).toMatch(/^\/rtc\/v1\/session\/[\w-]{32}$/)
+    expect([header('etag'), header('link'), header('server'), header('x-inner')]).toEqual([
+      '"or16"',
+      '<stun:x>; rel="ice-server"',
+      'SRS/7',
+      'kept',
+    ])
+    expect(header('access-control-expose-headers')).toBe('Location, Link, ETag, Retry-After')
+    const answer = await response.text()
+    const expected = answerSdp('or16', origin.udp.port).replace(
+      /a=candidate.*\r\n/,
+      `a=candidate:1 1 udp 2130706431 127.0.0.1 ${gateway.media.port} typ host\r\n` +
+        `a=candidate:2 1 udp 2130706175 127.0.0.2 ${gateway.media.port} typ host\r\n`,
+    )
+    expect(answer.replace(/a=candidate:2.*\r\n/, '')).toBe(expected.replace(/a=candidate:2.*\r\n/, ''))
+  })
+
+  test('the origin sees path, query, credentials and client, and no candidates', async () => {
+    const { origin, gateway } = await stage()
+    const headers = {
+      authorization: 'Bearer t',
+      'user-agent': 'obs',
+      'x-forwarded-for': '6.6.6.6',
+      cookie: 'a=b',
+    }
+    await gateway.post(
+      '/rtc/v1/whip/?app=live&stream=s&token=x&ice-ufrag=evil&ice-pwd=evil',
+      offerSdp('clnt'),
+      headers,
+    )
+    const [seen] = origin.seen
+    expect([seen?.method, seen?.url]).toEqual(['POST', '/rtc/v1/whip/?app=live&stream=s&token=x'])
+    expect(seen?.headers).toMatchObject({
+      authorization: 'Bearer t',
+      'content-type': 'application/sdp',
+      'user-agent': 'obs',
+      'x-forwarded-for': '127.0.0.1',
+      'x-real-ip': '127.0.0.1',
+      'x-forwarded-proto': 'http',
+      host: new URL(gateway.url).host,
+    })
+    expect(seen?.headers.cookie).toBeUndefined()
+    expect(seen?.body).toContain('a=ice-ufrag:clnt')
+    expect(seen?.body).not.toMatch(/a=candidate|192\.0\.2\.7|50000/)
+  })
+
+  test.each([
+    ['/live/s/whip?token=x', '/rtc/v1/whip/?app=live&stream=s&token=x'],
+    ['/live/s/whep', '/rtc/v1/whep/?app=live&stream=s'],
+    ['/rtc/v1/whep?app=live&stream=s', '/rtc/v1/whep/?app=live&stream=s'],
+  ])('%s asks the origin for %s', async (path, url) => {
+    const { origin, gateway } = await stage()
+    expect((await gateway.post(path, offerSdp('clnt'))).status).toBe(201)
+    expect(origin.seen[0]?.url).toBe(url)
+    expect(await gateway.store.streams()).toMatchObject([{ key: '__defaultVhost__/live/s' }])
+  })
+
+  test('roles are told apart, also by `action=play`', async () => {
+    const { gateway } = await stage()
+    await gateway.open('aaaa', '/live/s/whip')
+    await gateway.open('bbbb', '/live/s/whep')
+    await gateway.open('cccc', '/rtc/v1/whip/?app=live&stream=s&action=play')
+    expect(gateway.service.sessions().map(({ role }) => role)).toEqual(['publish', 'play', 'play'])
+    expect(await gateway.store.streams()).toMatchObject([{ publishers: 1, players: 2 }])
+    expect(await gateway.metric('sluice_webrtc_sessions{role="play"}')).toBe(2)
+  })
+
+  test.each([
+    ['no SDP', 'hello', 400, 'WEBRTC_BAD_SDP'],
+    ['nothing', '', 400, 'WEBRTC_BAD_SDP'],
+    ['no ICE credentials', 'v=0\r\nm=video 9 X 0\r\n', 400, 'WEBRTC_NO_ICE_CREDENTIALS'],
+    ['too much', offerSdp('clnt').padEnd(65_537, 'a'), 413, 'WEBRTC_BODY_TOO_LARGE'],
+  ])('%s is refused before an origin is asked', async (_, body, status, code) => {
+    const { origin, gateway } = await stage()
+    const response = await gateway.post('/live/s/whip', body)
+    expect(response.status).toBe(status)
+    expect(await codeOf(response)).toBe(code)
+    expect(origin.seen).toEqual([])
+    expect(await gateway.metric(`sluice_webrtc_errors_total{code="${code}"}`)).toBe(1)
+  })
+
+  test('a request that names no stream is the client`s error', async () => {
+    const { gateway } = await stage()
+    const response = await gateway.post('/rtc/v1/whip/', offerSdp('clnt'))
+    expect([response.status, await codeOf(response)]).toEqual([400, 'BALANCER_BAD_STREAM_KEY'])
+  })
+
+  test('a body that does not come in time is given up', async () => {
+    const { gateway } = await stage({ requestTimeoutMs: 50 })
+    const { hostname, port } = new URL(gateway.url)
+    const socket = connect(Number(port), hostname)
+    socket.write('POST /live/s/whip HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nv=0')
+    const [head] = (await once(socket, 'data')) as [Buffer]
+    expect(head.toString()).toMatch(/^HTTP\/1\.1 408 /)
+    socket.destroy()
+  })
+
+  test.each([
+    [404, { 'content-type': 'text/plain', 'retry-after': '7' }],
+    [401, { 'www-authenticate': 'Bearer' }],
+    [503, { 'retry-after': '3' }],
+    [307, { 'x-why': 'moved', location: '/inner' }],
+  ])('a refusal of the origin (%i) is passed on', async (status, headers) => {
+    const { origin, gateway } = await stage()
+    origin.reply = () => ({ status, headers: { ...headers, connection: 'x-hop', 'x-hop': '1' }, body: 'why' })
+    const response = await fetch(`${gateway.url}/live/s/whip`, {
+      method: 'POST',
+      body: offerSdp('clnt'),
+      redirect: 'manual',
+    })
+    expect([response.status, await response.text()]).toEqual([status, 'why'])
+    for (const [name, value] of Object.entries(headers)) {
+      expect(response.headers.get(name)).toBe(name === 'location' ? null : value)
+    }
+    expect(response.headers.get('x-hop')).toBeNull()
+    expect(gateway.service.sessions()).toEqual([])
+    expect(await gateway.store.streams()).toEqual([])
+  })
+
+  test.each([
+    ['no SDP', { status: 201, body: 'hello' }],
+    ['a body with status 202', { status: 202, body: answerSdp('or16', 1) }],
+    ['no ICE credentials', { status: 201, body: 'v=0\r\nm=video 9 X 0\r\n' }],
+    ['too much', { status: 201, body: answerSdp('or16', 1).padEnd(300_000, 'a') }],
+  ])('an origin that answers with %s is a 502', async (_, reply) => {
+    const { origin, gateway } = await stage()
+    origin.reply = ({ method }) =>
+      method === 'POST' ? { ...reply, headers: { location: '/there?session=x' } } : { status: 200 }
+    const response = await gateway.post('/live/s/whip', offerSdp('clnt'))
+    expect([response.status, await codeOf(response)]).toEqual([502, 'WEBRTC_ORIGIN_BAD_ANSWER'])
+    expect(gateway.datapath.totals().endpoints).toBe(1)
+    if (reply.body.length < 300_000) {
+      await until(() => origin.seen.length === 2, 'the session to be deleted')
+      expect([origin.seen[1]?.method, origin.seen[1]?.url]).toEqual(['DELETE', '/there?session=x'])
+    }
+  })
+
+  test('an origin that is gone, resets or hangs is passed over for the next', async () => {
+    const [bad, good] = [await FakeOrigin.start(), await FakeOrigin.start()]
+    const gateway = await TestGateway.start({ headersTimeoutMs: 100 })
+    await gateway.store.announce(bad.announcement())
+    await gateway.store.announce(good.announcement())
+    for (const reply of ['reset', 'hang'] as const) {
+      bad.reply = () => reply
+      for (let i = 0; i < 4; i++) await gateway.open(`cl${reply}${i}`, `/live/${reply}${i}/whip`)
+    }
+    await bad.close()
+    for (let i = 0; i < 4; i++) await gateway.open(`gone${i}`, `/live/gone${i}/whip`)
+    const ids = new Set(gateway.service.sessions().map(({ originId }) => originId))
+    expect([...ids]).toEqual([`server-${good.apiPort}-run-1`])
+  })
+
+  test('no origin at all: 503; none reachable: 502; none in time: 504', async () => {
+    const gateway = await TestGateway.start({ headersTimeoutMs: 100 })
+    const none = await gateway.post('/live/s/whip', offerSdp('clnt'))
+    expect([none.status, await codeOf(none)]).toEqual([503, 'BALANCER_NO_ORIGIN'])
+    const origin = await FakeOrigin.start()
+    await gateway.store.announce(origin.announcement())
+    origin.reply = () => 'hang'
+    const slow = await gateway.post('/live/s/whip', offerSdp('clnt'))
+    expect([slow.status, await codeOf(slow)]).toEqual([504, 'WEBRTC_ORIGIN_TIMEOUT'])
+    await origin.close()
+    const gone = await gateway.post('/live/s/whip', offerSdp('clnt'))
+    expect([gone.status, await codeOf(gone)]).toEqual([502, 'WEBRTC_ORIGIN_UNREACHABLE'])
+  })
+
+  test('a pair of user fragments that is live for another session is a conflict', async () => {
+    const { origin, gateway } = await stage()
+    origin.reply = (request) => origin.accept(request, 'same')
+    const first = await gateway.open('clnt')
+    const second = await gateway.post('/live/other/whip', offerSdp('clnt'))
+    expect([second.status, await codeOf(second)]).toEqual([409, 'WEBRTC_SESSION_EXISTS'])
+    await until(
+      () => origin.seen.at(-1)?.method === 'DELETE',
+      'the second session to be deleted at the origin',
+    )
+    expect(gateway.service.sessions()).toHaveLength(1)
+    expect(gateway.datapath.totals().endpoints).toBe(2)
+    await fetch(first.location, { method: 'DELETE' })
+    await gateway.open('clnt')
+  })
+
+  test('a client that leaves ends the request to the origin, and gives its place back', async () => {
+    const { origin, gateway } = await stage({ maxSessions: 1 })
+    const leaving = new AbortController()
+    origin.reply = () => 'hang'
+    const gone = fetch(`${gateway.url}/live/s/whip`, {
+      method: 'POST',
+      body: offerSdp('clnt'),
+      signal: leaving.signal,
+    }).catch(() => 'gone')
+    await until(() => origin.seen.length > 0, 'the offer')
+    leaving.abort()
+    expect(await gone).toBe('gone')
+    await until(() => origin.abandoned === 1, 'the request to be given up')
+    origin.reply = (request) => origin.accept(request)
+    await gateway.open('next')
+    expect(gateway.service.sessions()).toHaveLength(1)
+  })
+
+  test('closing gives requests up that wait for an origin', async () => {
+    const { origin, gateway } = await stage()
+    origin.reply = () => 'hang'
+    const waiting = gateway.post('/live/s/whip', offerSdp('clnt'))
+    await until(() => origin.seen.length > 0, 'the offer')
+    await gateway.service.close()
+    const response = await waiting
+    expect([response.status, await codeOf(response)]).toEqual([503, 'WEBRTC_DRAINING'])
+  })
+
+  test('headers that cannot be sent on, and other content types, do not spoil an answer', async () => {
+    const { origin, gateway } = await stage()
+    origin.reply = (request) => {
+      const reply = origin.accept(request)
+      if (typeof reply === 'string') return reply
+      return {
+        ...reply,
+        headers: { ...reply.headers, 'content-type': 'text/plain', 'x-name': '\u00c4\u00e4' },
+      }
+    }
+    const response = await gateway.post('/live/s/whip', offerSdp('clnt'))
+    expect([response.status, response.headers.get('content-type')]).toEqual([201, 'application/sdp'])
+  })
+
+  test('an origin registered by name is asked, and gets the media, at one address', async () => {
+    const origin = await FakeOrigin.start()
+    const resolveHost = (name: string): Promise<string> =>
+      name === 'origin.example' ? Promise.resolve('127.0.0.1') : Promise.reject(new Error('unknown'))
+    const gateway = await TestGateway.start({ resolveHost })
+    await gateway.store.announce({ ...origin.announcement(), ip: 'nowhere.example', server: 'other' })
+    const unresolved = await gateway.post('/live/s/whip', offerSdp('clnt'))
+    expect([unresolved.status, await codeOf(unresolved)]).toEqual([502, 'WEBRTC_ORIGIN_UNREACHABLE'])
+    await gateway.store.announce({ ...origin.announcement(), ip: 'origin.example' })
+    const { username } = await gateway.open('clnt')
+    const client = await openClient()
+    await client.send(check(username), gateway.media)
+    await origin.udp.next()
+  })
+
+  test('sessions are limited', async () => {
+    const { gateway } = await stage({ maxSessions: 2 })
+    const { location } = await gateway.open('aaaa')
+    await gateway.open('bbbb')
+    const third = await gateway.post('/live/s/whep', offerSdp('cccc'))
+    expect([third.status, await codeOf(third)]).toEqual([503, 'WEBRTC_TOO_MANY_SESSIONS'])
+    expect(third.headers.get('retry-after')).toBe('5')
+    await fetch(location, { method: 'DELETE' })
+    await gateway.open('cccc')
+  })
+})
+
+describe('OPTIONS and other methods', () => {
+  test('an endpoint says what pages may do', async () => {
+    const { gateway } = await stage()
+    const response = await fetch(`${gateway.url}/live/s/whip`, { method: 'OPTIONS' })
+    expect(response.status).toBe(200)
+    expect(Object.fromEntries(response.headers)).toMatchObject({
+      'access-control-allow-origin': '*',
+      'access-control-allow-methods': 'POST, OPTIONS',
+      'access-control-allow-headers': 'Authorization, Content-Type, If-Match, ETag, Accept',
+      'accept-post': 'application/sdp',
+    })
+    const session = await fetch(`${gateway.url}/rtc/v1/session/x`, { method: 'OPTIONS' })
+    expect(session.headers.get('access-control-allow-methods')).toBe('PATCH, DELETE, OPTIONS')
+  })
+
+  test('others are told what is allowed', async () => {
+    const { gateway } = await stage()
+    const response = await fetch(`${gateway.url}/live/s/whip`)
+    expect([response.status, response.headers.get('allow')]).toEqual([405, 'POST, OPTIONS'])
+    expect(await codeOf(response)).toBe('WEBRTC_METHOD')
+  })
+})
+
+describe('DELETE', () => {
+  test('ends the session here and at its origin, at the path that the origin gave', async () => {
+    const { origin, gateway } = await stage()
+    const { location } = await gateway.open('clnt')
+    const response = await fetch(location, { method: 'DELETE', headers: { authorization: 'Bearer t' } })
+    expect(response.status).toBe(200)
+    const seen = origin.seen.at(-1)
+    expect([seen?.method, seen?.url]).toEqual([
+      'DELETE',
+      expect.stringMatching(/^\/rtc\/v1\/whip\/\?action=delete&token=t1&session=or1/),
+    ])
+    expect(seen?.headers.authorization).toBe('Bearer t')
+    const again = await fetch(location, { method: 'DELETE' })
+    expect([again.status, await codeOf(again)]).toEqual([404, 'WEBRTC_NO_SESSION'])
+  })
+
+  test('an absolute Location leads nowhere but to the origin itself', async () => {
+    const { origin, gateway } = await stage()
+    origin.reply = (request) => {
+      const reply = origin.accept(request)
+      if (typeof reply === 'string' || request.method === 'DELETE') return reply
+      return { ...reply, headers: { location: 'http://198.51.100.1:1/gone/abc?x=1' } }
+    }
+    const { location } = await gateway.open('clnt')
+    expect((await fetch(location, { method: 'DELETE' })).status).toBe(200)
+    expect(origin.seen.at(-1)?.url).toBe('/gone/abc?x=1')
+  })
+
+  test('works when the origin is away', async () => {
+    const { origin, gateway } = await stage()
+    const { location } = await gateway.open('clnt')
+    await origin.close()
+    expect((await fetch(location, { method: 'DELETE' })).status).toBe(200)
+    expect(gateway.service.sessions()).toEqual([])
+  })
+
+  test('an origin that wants other credentials keeps the session', async () => {
+    const { origin, gateway } = await stage()
+    const { location } = await gateway.open('clnt')
+    origin.reply = () => ({ status: 401, headers: { 'www-authenticate': 'Bearer' } })
+    const response = await fetch(location, { method: 'DELETE' })
+    expect([response.status, response.headers.get('www-authenticate')]).toEqual([401, 'Bearer'])
+    expect(gateway.service.sessions()).toHaveLength(1)
+  })
+})
+
+describe('PATCH', () => {
+  const fragment = [
+    'a=ice-ufrag:clnt',
+    'a=ice-pwd:clientpasswordclientpass',
+    'm=video 9 UDP/TLS/RTP/SAVPF 0',
+    'a=mid:0',
+    'a=candidate:1 1 udp 1 192.0.2.7 5 typ host',
+    'a=end-of-candidates',
+    '',
+  ].join('\r\n')
+  const patch = (location: string, body: string): Promise<Response> =>
+    fetch(location, {
+      method: 'PATCH',
+      body,
+      headers: { 'content-type': 'application/trickle-ice-sdpfrag', 'if-match': '"or16"' },
+    })
+
+  test('a trickled fragment reaches the origin without candidates, with its conditions', async () => {
+    const { origin, gateway } = await stage()
+    const { location } = await gateway.open('clnt')
+    origin.reply = () => ({ status: 204, headers: { etag: '"next"' } })
+    const response = await patch(location, fragment)
+    expect([response.status, response.headers.get('etag')]).toEqual([204, '"next"'])
+    const seen = origin.seen.at(-1)
+    expect([seen?.method, seen?.headers['if-match'], seen?.headers['content-type']]).toEqual([
+      'PATCH',
+      '"or16"',
+      'application/trickle-ice-sdpfrag',
+    ])
+    expect(seen?.body).not.toMatch(/candidate|192\.0\.2\.7/)
+  })
+
+  test('a refusal is passed on', async () => {
+    const { origin, gateway } = await stage()
+    const { location } = await gateway.open('clnt')
+    origin.reply = () => ({ status: 405, body: 'no' })
+    expect((await patch(location, fragment)).status).toBe(405)
+  })
+
+  test('an ICE restart: the answer names the gateway, and checks with the new credentials are taken', async () => {
+    const { origin, gateway } = await stage()
+    const { location, username } = await gateway.open('clnt')
+    origin.reply = () => ({
+      status: 200,
+      headers: { 'content-type': 'application/trickle-ice-sdpfrag' },
+      body: answerSdp('fresh', origin.udp.port, 'anotherpasswordforthesame').slice('v=0\r\n'.length),
+    })
+    const response = await patch(location, fragment.replace('clnt', 'clnt2'))
+    const answer = await response.text()
+    expect(answer).toContain(`127.0.0.1 ${gateway.media.port} typ host`)
+    expect(answer).not.toContain('10.9.8.7')
+    const client = await openClient()
+    await client.send(check('fresh:clnt2', { pwd: 'anotherpasswordforthesame' }), gateway.media)
+    const { from } = await origin.udp.next()
+    await client.send(check(username), gateway.media)
+    expect((await origin.udp.next()).from).toEqual(from)
+    expect(await gateway.store.findSession('fresh:clnt2')).toMatchObject({ role: 'publish' })
+    await fetch(location, { method: 'DELETE' })
+    expect(await gateway.store.findSession('fresh:clnt2')).toBeUndefined()
+    expect(await gateway.store.findSession(username)).toBeUndefined()
+  })
+
+  test('an origin that does not answer is a 504', async () => {
+    const { origin, gateway } = await stage({ headersTimeoutMs: 100 })
+    const { location } = await gateway.open('clnt')
+    origin.reply = () => 'hang'
+    const response = await patch(location, fragment)
+    expect([response.status, await codeOf(response)]).toEqual([504, 'WEBRTC_ORIGIN_TIMEOUT'])
+  })
+})
+
+describe('draining', () => {
+  test('new offers get 503 while sessions go on until the client ends them', async () => {
+    const { gateway } = await stage()
+    const { location } = await gateway.open('clnt')
+    const closed = gateway.service.close({ graceMs: 10_000 })
+    const refused = await gateway.post('/live/s/whep', offerSdp('next'))
+    expect([refused.status, await codeOf(refused)]).toEqual([503, 'WEBRTC_DRAINING'])
+    expect(refused.headers.get('retry-after')).toBe('5')
+    expect(gateway.service.sessions()).toHaveLength(1)
+    expect((await fetch(location, { method: 'DELETE' })).status).toBe(200)
+    await closed
+    expect(gateway.datapath.totals().endpoints).toBe(0)
+  })
+
+  test('at the end of the grace the rest is cut, and origins are told', async () => {
+    const { origin, gateway } = await stage()
+    await gateway.open('clnt')
+    await gateway.service.close({ graceMs: 50 })
+    expect(origin.seen.at(-1)?.method).toBe('DELETE')
+    expect(gateway.service.sessions()).toEqual([])
+    expect(gateway.datapath.totals()).toMatchObject({ endpoints: 0, flows: 0 })
+    await gateway.service.close()
+  })
+})
