@@ -14,6 +14,7 @@ import type {
 } from './contract.ts'
 import type { BalancerStats, PickResult } from './balancer-stats.ts'
 import { balancerError } from './errors.ts'
+import { originIdOf } from './origin-id.ts'
 import { type OriginRecord, OriginTable } from './origin-table.ts'
 import { PickTable, type Slot } from './pick-table.ts'
 import { choose, offers, type PolicyName, type Random } from './policy.ts'
@@ -104,7 +105,8 @@ export class MemoryBalancerStore implements BalancerStore {
   }
 
   async announce(announcement: OriginAnnouncement): Promise<OriginId> {
-    this.#dropSilentPicks()
+    const known = this.#origins.get(originIdOf(announcement))
+    if (known !== undefined) this.#dropPicksIfSilent(known)
     return this.#origins.announce(announcement).id
   }
 
@@ -114,9 +116,10 @@ export class MemoryBalancerStore implements BalancerStore {
   }
 
   async findOrigin(id: OriginId): Promise<Origin | undefined> {
-    this.#dropSilentPicks()
     const record = this.#origins.get(id)
-    return record === undefined ? undefined : this.#origins.view(record)
+    if (record === undefined) return undefined
+    this.#dropPicksIfSilent(record)
+    return this.#origins.view(record)
   }
 
   async remove(id: OriginId): Promise<boolean> {
@@ -219,12 +222,14 @@ export class MemoryBalancerStore implements BalancerStore {
     })
   }
 
-  /** Where the TTL passed, only live publishers still count; a heartbeat that comes later does not bring the rest back. */
   #dropSilentPicks(): void {
-    for (const record of this.#origins.all()) {
-      if (this.#origins.stateOf(record) !== 'silent') continue
-      for (const slot of record.kept) if (slot.publishers === 0) this.#picks.drop(slot)
-    }
+    for (const record of this.#origins.all()) this.#dropPicksIfSilent(record)
+  }
+
+  /** Where the TTL passed, only live publishers still count; a heartbeat that comes later does not bring the rest back. */
+  #dropPicksIfSilent(record: OriginRecord): void {
+    if (this.#origins.stateOf(record) !== 'silent') return
+    for (const slot of record.kept) if (slot.publishers === 0) this.#picks.drop(slot)
   }
 
   #isHealthyFor(record: OriginRecord, need: Need, avoid: readonly OriginId[]): boolean {

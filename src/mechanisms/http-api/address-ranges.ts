@@ -12,9 +12,8 @@ export class AddressRanges {
 
   /** An IPv4 address is found however it is written, also as `::ffff:192.0.2.1`. */
   has(address: string): boolean {
-    const plain = withoutMapping(address)
-    const family = isIP(plain)
-    return family !== 0 && this.#list.check(plain, family === 4 ? 'ipv4' : 'ipv6')
+    const family = isIP(address)
+    return family !== 0 && this.#list.check(address, family === 4 ? 'ipv4' : 'ipv6')
   }
 
   #add(range: string): void {
@@ -34,8 +33,4 @@ export class AddressRanges {
     }
     this.#list.addSubnet(address, length, family === 4 ? 'ipv4' : 'ipv6')
   }
-}
-
-function withoutMapping(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, '')
 }

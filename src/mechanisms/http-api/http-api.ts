@@ -164,7 +164,6 @@ export class HttpApi implements Lifecycle {
     if (server === undefined) return
     this.#server = undefined
     const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-    server.closeIdleConnections()
     const cut = systemClock.after(graceMs, () => server.closeAllConnections())
     await closed
     cut.cancel()
@@ -221,7 +220,7 @@ export class HttpApi implements Lifecycle {
     let error = thrown
     if (!(error instanceof SluiceError) || error.status === undefined) {
       log.error(
-        { code: errorCode(thrown), reason: errorMessage(thrown), path: request.url },
+        { code: errorCode(thrown), reason: errorMessage(thrown), path: request.url?.split('?')[0] },
         'request failed',
       )
       error = apiError('API_INTERNAL', 'the request failed', { side: 'self', status: 500, cause: thrown })
