@@ -20,8 +20,8 @@ afterAll(async () => {
   await gateway.stop()
 })
 
-test.each(['camera', 'pattern'])(
-  'one page publishes its %s and another one watches it by WHEP',
+test.each(['camera', 'test'])(
+  'one page publishes the source %s and another one watches it by WHEP',
   async (source) => {
     const publisher = await openDemoPage()
     await publisher.getByTestId('publish-stream').fill(`live/${source}`)

@@ -3,11 +3,12 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { startDemoOrigin } from './harness/demo-origin.ts'
 import { makeSample, publishByRtmp } from './harness/ffmpeg.ts'
-import { gatewayProgram, startGateway } from './harness/gateway.ts'
+import { type Gateway, gatewayProgram, startGateway } from './harness/gateway.ts'
+import type { Program } from './harness/program.ts'
 import { temporaryFolder } from './harness/temporary-folder.ts'
 import { until } from './harness/until.ts'
-import { total } from './harness/metrics.ts'
 
 test('sluice demo serves its page, is ready, and ends with 0 on SIGTERM', async () => {
   const gateway = await startGateway({ command: 'demo' })
@@ -15,43 +16,40 @@ test('sluice demo serves its page, is ready, and ends with 0 on SIGTERM', async 
   expect(page.status).toBe(200)
   expect(page.headers.get('content-type')).toMatch(/^text\/html/)
   expect(await page.text()).toContain('<script')
-  for (const path of ['healthz', 'readyz']) {
-    expect((await fetch(`http://127.0.0.1:${gateway.ports.admin}/${path}`)).status).toBe(200)
-  }
+  const status = async (path: string): Promise<number> =>
+    (await fetch(`http://127.0.0.1:${gateway.ports.admin}${path}`)).status
+  expect(await status('/healthz')).toBe(200)
+  await until('the origin to be registered', async () => (await status('/readyz')) === 200)
   expect(await gateway.stop()).toEqual({ code: 0, signal: null })
 })
 
-test('SIGTERM refuses new connections, lets a session go on for the grace time, then cuts it', async () => {
-  using folder = temporaryFolder()
-  const sample = join(folder.path, 'sample.flv')
-  await makeSample(sample, 5)
-  const gateway = await startGateway({ command: 'demo', config: { shutdown: { graceSeconds: 3 } } })
-  await using publisher = publishByRtmp(sample, `${gateway.rtmpUrl}/live/drained`)
-  await until('a session', async () => total(await gateway.metrics(), 'sluice_sessions') > 0)
-
+test('SIGTERM refuses new sessions, lets a running one go on for the grace time, then cuts it', async () => {
+  await using scene = await publishing({ graceSeconds: 3 })
+  const { gateway, publisher } = scene
   const signalledMs = performance.now()
   const ended = gateway.stop()
-  await until('new connections to be refused', async () => {
-    try {
-      await fetch(`${gateway.url}/`)
-      return false
-    } catch {
-      return true
-    }
-  })
-  expect(performance.now() - signalledMs).toBeLessThan(2_000)
+  await gateway.program.line((line) => (line.includes('"draining"') ? line : undefined))
+  const late = publishByRtmp(scene.sample, `${gateway.rtmpUrl}/live/late`)
+  await late.ended
+  expect(performance.now() - signalledMs).toBeLessThan(2_500)
   expect(publisher.isRunning).toBe(true)
   expect(await ended).toEqual({ code: 0, signal: null })
   expect(performance.now() - signalledMs).toBeGreaterThan(2_500)
+  await publisher.ended
+})
+
+test('SIGTERM ends as soon as the last session does', async () => {
+  await using scene = await publishing({ graceSeconds: 60 })
+  const { gateway, publisher } = scene
+  const ended = gateway.stop()
+  await gateway.program.line((line) => (line.includes('"draining"') ? line : undefined))
+  await publisher.stop()
+  expect(await ended).toEqual({ code: 0, signal: null })
 })
 
 test('a second signal cuts at once', async () => {
-  using folder = temporaryFolder()
-  const sample = join(folder.path, 'sample.flv')
-  await makeSample(sample, 5)
-  await using gateway = await startGateway({ command: 'demo', config: { shutdown: { graceSeconds: 60 } } })
-  await using publisher = publishByRtmp(sample, `${gateway.rtmpUrl}/live/cut`)
-  await until('a session', async () => total(await gateway.metrics(), 'sluice_sessions') > 0)
+  await using scene = await publishing({ graceSeconds: 60 })
+  const { gateway, publisher } = scene
   gateway.program.kill('SIGTERM')
   await gateway.program.line((line) => (line.includes('"draining"') ? line : undefined))
   expect(publisher.isRunning).toBe(true)
@@ -81,3 +79,29 @@ test('a configuration that is wrong is one clear line and exit code 1', async ()
   expect(await program.ended).toEqual({ code: 1, signal: null })
   expect(program.output).toMatch(/^sluice: .*balancer\.policy.*best.*$/m)
 })
+
+/** A gateway with an origin behind it and one stream that is published through it. */
+async function publishing(shutdown: {
+  readonly graceSeconds: number
+}): Promise<
+  AsyncDisposable & { readonly gateway: Gateway; readonly publisher: Program; readonly sample: string }
+> {
+  const folder = temporaryFolder()
+  const sample = join(folder.path, 'sample.flv')
+  await makeSample(sample, 5)
+  const gateway = await startGateway({ config: { shutdown } })
+  const origin = await startDemoOrigin(gateway.registrationUrl)
+  const publisher = publishByRtmp(sample, `${gateway.rtmpUrl}/live/drained`)
+  await until('the stream at the origin', async () => (await origin.streams()).includes('live/drained'))
+  return {
+    gateway,
+    publisher,
+    sample,
+    [Symbol.asyncDispose]: async () => {
+      await publisher.stop()
+      await origin[Symbol.asyncDispose]()
+      await gateway.stop()
+      folder[Symbol.dispose]()
+    },
+  }
+}
