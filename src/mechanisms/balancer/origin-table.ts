@@ -2,8 +2,8 @@ import type { Clock } from '../../foundation/clock.ts'
 import type { Need, Origin, OriginAnnouncement, OriginId, OriginState } from './contract.ts'
 import { balancerError } from './errors.ts'
 import { originIdOf } from './origin-id.ts'
-import type { Slot } from './pick-table.ts'
-import { type Candidate, offers } from './policy.ts'
+import { OriginRecord } from './origin-record.ts'
+import { offers } from './policy.ts'
 
 /** Bounds and times of the origin table, all set. */
 export interface OriginTableOptions {
@@ -11,37 +11,6 @@ export interface OriginTableOptions {
   readonly forgetAfterMs: number
   readonly suspectMs: number
   readonly maxOrigins: number
-}
-
-/** One registered origin, and what hangs on it. */
-export class OriginRecord implements Candidate {
-  readonly id: OriginId
-  announcement: OriginAnnouncement
-  lastBeatMs = 0
-  lastBeatWallMs = 0
-  draining = false
-  /** While a failed connection counts against it; 0 when none does. */
-  suspectUntilMs = 0
-  /** Failed connections since it last proved itself. */
-  failures = 0
-  /** Picks that are kept here. */
-  readonly kept = new Set<Slot>()
-  /** Choices of this origin that wait for its answer. */
-  pending = 0
-
-  constructor(id: OriginId, announcement: OriginAnnouncement) {
-    this.id = id
-    this.announcement = announcement
-  }
-
-  get load(): number {
-    return this.kept.size + this.pending
-  }
-
-  get isInUse(): boolean {
-    for (const slot of this.kept) if (slot.isInUse) return true
-    return false
-  }
 }
 
 /** The origins that announced themselves, with what is known of their health. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../../foundation/clock.ts'
 import type { Role, Stream } from './contract.ts'
 import { balancerError } from './errors.ts'
-import type { OriginRecord } from './origin-table.ts'
+import { type OriginRecord, Slot } from './origin-record.ts'
 import type { StreamKey } from './stream-key.ts'
 
 /** Bounds and times of the pick table, all set. */
@@ -9,31 +9,6 @@ export interface PickTableOptions {
   readonly pickIdleMs: number
   readonly maxPicks: number
   readonly maxPending: number
-}
-
-/** A key at an origin: chosen (`claims` wait for the origin's answer), kept, or neither any more. */
-export class Slot {
-  readonly key: StreamKey
-  readonly record: OriginRecord
-  claims = 0
-  publishers = 0
-  players = 0
-  keptSinceWallMs = 0
-  idleSinceMs = 0
-
-  constructor(key: StreamKey, record: OriginRecord) {
-    this.key = key
-    this.record = record
-  }
-
-  get isInUse(): boolean {
-    return this.publishers + this.players > 0
-  }
-
-  count(role: Role, by: 1 | -1): void {
-    if (role === 'publish') this.publishers += by
-    else this.players += by
-  }
 }
 
 /**
