@@ -1,0 +1,175 @@
+import { createServer } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
+import { systemClock } from '../../foundation/clock.ts'
+import type { Clock } from '../../foundation/clock.ts'
+import { errorCode, errorMessage } from '../../foundation/errors.ts'
+import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
+import { formatListenAddress } from './endpoint-text.ts'
+import type { ListenAddress } from './endpoint-text.ts'
+import { NetError, NetErrorCode } from './errors.ts'
+
+/** What a `TcpListener` listens on and lets in. */
+export interface TcpListenerOptions {
+  readonly listen: ListenAddress
+  /**
+   * Takes each connection that was let in. Its errors need no handler for the process's sake; the
+   * listener counts it until its `close` event, also when `onread-socket.ts` has wrapped its handle anew.
+   */
+  readonly onConnection: (socket: Socket) => void
+  /** Told of connections that could not be accepted, for instance for want of descriptors. @defaultValue ignored */
+  readonly onAcceptError?: (error: Error) => void
+  /** Most connections at a time; further ones are closed at once. @defaultValue 10,000 */
+  readonly maxConnections?: number
+  /** Most connections of one address at a time. The default lets a NAT or a balancer through. @defaultValue 1,000 */
+  readonly maxConnectionsPerAddress?: number
+  /** @defaultValue `systemClock` */
+  readonly clock?: Clock
+}
+
+const DEFAULTS = { maxConnections: 10_000, maxConnectionsPerAddress: 1000, clock: systemClock } as const
+
+/**
+ * A TCP port that accepts connections, within a cap in total and per address. Accepted sockets send without
+ * delay and stay open for writing after the peer has ended its side.
+ */
+export class TcpListener implements Lifecycle {
+  readonly #options: TcpListenerOptions
+  readonly #maxConnections: number
+  readonly #maxPerAddress: number
+  readonly #clock: Clock
+  readonly #sockets = new Set<Socket>()
+  readonly #perAddress = new Map<string, number>()
+  #server: Server | undefined
+  #refused = 0
+
+  constructor(options: TcpListenerOptions) {
+    this.#options = options
+    this.#maxConnections = options.maxConnections ?? DEFAULTS.maxConnections
+    this.#maxPerAddress = options.maxConnectionsPerAddress ?? DEFAULTS.maxConnectionsPerAddress
+    this.#clock = options.clock ?? DEFAULTS.clock
+  }
+
+  /** Port in use; undefined while not listening. */
+  get port(): number | undefined {
+    return this.#addressInfo()?.port
+  }
+
+  /** Connections that are open. */
+  get connections(): number {
+    return this.#sockets.size
+  }
+
+  /** Connections closed at once because of a cap, ever. */
+  get refused(): number {
+    return this.#refused
+  }
+
+  /**
+   * Opens the port.
+   * @throws NetError that names the address and what to do: `NET_PORT_TAKEN`, `NET_PORT_FORBIDDEN`,
+   * `NET_ADDRESS_UNAVAILABLE`, `NET_LISTEN_FAILED`.
+   */
+  async start({ signal }: StartOptions = {}): Promise<void> {
+    if (this.#server !== undefined) return
+    signal?.throwIfAborted()
+    const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => this.#accept(socket))
+    this.#server = server
+    const { host, port } = this.#options.listen
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject)
+        server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
+          server.off('error', reject)
+          resolve()
+        })
+      })
+      server.on('error', (error) => this.#options.onAcceptError?.(error))
+      signal?.throwIfAborted()
+    } catch (error) {
+      this.#server = undefined
+      if (server.listening) server.close()
+      throw signal?.aborted === true ? error : listenError(this.#options.listen, error)
+    }
+  }
+
+  /** Stops accepting at once; connections may go on for `graceMs`, then they are destroyed. */
+  async close({ graceMs = 0 }: CloseOptions = {}): Promise<void> {
+    const server = this.#server
+    if (server === undefined) return
+    this.#server = undefined
+    const closed = new Promise<void>((resolve) => {
+      server.close(() => resolve())
+    })
+    const cut = (): void => {
+      for (const socket of this.#sockets) socket.destroy()
+    }
+    if (graceMs <= 0) cut()
+    const timer = this.#clock.after(graceMs, cut)
+    await closed
+    timer.cancel()
+  }
+
+  #accept(socket: Socket): void {
+    socket.on('error', ignore)
+    const address = socket.remoteAddress
+    // A peer that is gone already has no address.
+    if (address === undefined) {
+      socket.destroy()
+      return
+    }
+    const ofAddress = this.#perAddress.get(address) ?? 0
+    if (this.#sockets.size >= this.#maxConnections || ofAddress >= this.#maxPerAddress) {
+      this.#refused++
+      socket.destroy()
+      return
+    }
+    this.#sockets.add(socket)
+    this.#perAddress.set(address, ofAddress + 1)
+    socket.once('close', () => {
+      this.#sockets.delete(socket)
+      const left = (this.#perAddress.get(address) ?? 0) - 1
+      if (left > 0) this.#perAddress.set(address, left)
+      else this.#perAddress.delete(address)
+    })
+    this.#options.onConnection(socket)
+  }
+
+  #addressInfo(): AddressInfo | undefined {
+    const address = this.#server?.address()
+    return typeof address === 'object' && address !== null ? address : undefined
+  }
+}
+
+/** Errors of a connection show as its `close`; whoever cares listens too. */
+function ignore(): void {}
+
+function listenError(listen: ListenAddress, error: unknown): NetError {
+  const place = `TCP ${formatListenAddress(listen)}`
+  switch (errorCode(error)) {
+    case 'EADDRINUSE':
+      return new NetError(
+        NetErrorCode.portTaken,
+        `${place} is taken by another program; stop it or configure another port`,
+        error,
+      )
+    case 'EACCES':
+      return new NetError(
+        NetErrorCode.portForbidden,
+        `${place} may not be bound by this user; configure a port above 1023 or grant CAP_NET_BIND_SERVICE`,
+        error,
+      )
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return new NetError(
+        NetErrorCode.addressUnavailable,
+        `${place} is not an address of this machine; configure one that is, or the port alone`,
+        error,
+      )
+    default:
+      return new NetError(
+        NetErrorCode.listenFailed,
+        `${place} cannot be opened: ${errorMessage(error)}`,
+        error,
+      )
+  }
+}
