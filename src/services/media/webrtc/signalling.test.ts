@@ -193,6 +193,8 @@ describe('POST', () => {
     for (let i = 0; i < 4; i++) await gateway.open(`gone${i}`, `/live/gone${i}/whip`)
     const ids = new Set(gateway.service.sessions().map(({ originId }) => originId))
     expect([...ids]).toEqual([`server-${good.apiPort}-run-1`])
+    const states = (await gateway.store.list()).map(({ server, state }) => [server, state])
+    expect(states).toContainEqual([`server-${bad.apiPort}`, 'suspect'])
   })
 
   test('no origin at all: 503; none reachable: 502; none in time: 504', async () => {
@@ -223,6 +225,27 @@ describe('POST', () => {
     expect(gateway.datapath.totals().endpoints).toBe(2)
     await fetch(first.location, { method: 'DELETE' })
     await gateway.open('clnt')
+  })
+
+  test('the same holds when the store does not know of the other session', async () => {
+    const sessionStore = {
+      addSession: () => Promise.resolve(),
+      renewSession: () => Promise.resolve(),
+      removeSession: () => Promise.reject(new Error('away')),
+    }
+    const { origin, gateway } = await stage({ sessionStore })
+    origin.reply = (request) => origin.accept(request, 'same')
+    const { location } = await gateway.open('clnt')
+    expect((await gateway.post('/live/other/whip', offerSdp('clnt'))).status).toBe(409)
+    expect((await fetch(location, { method: 'DELETE' })).status).toBe(200)
+    await gateway.open('clnt')
+  })
+
+  test('a refusal that never ends is not read to its end', async () => {
+    const { origin, gateway } = await stage()
+    origin.reply = () => ({ status: 404, body: Buffer.alloc(1 << 20) })
+    const response = await gateway.post('/live/s/whip', offerSdp('clnt'))
+    expect([response.status, await codeOf(response)]).toEqual([502, 'WEBRTC_ORIGIN_BAD_ANSWER'])
   })
 
   test('a client that leaves ends the request to the origin, and gives its place back', async () => {

@@ -65,6 +65,7 @@ export function offerSdp(ufrag: string): string {
 export class FakeOrigin {
   readonly seen: SeenRequest[] = []
   readonly udp: UdpPeer
+  readonly apiPort: number
   /** Requests that were given up while the origin hung. */
   abandoned = 0
   /** Decides the answers; the default makes sessions. */
@@ -83,6 +84,7 @@ export class FakeOrigin {
 
   private constructor(server: Server, udp: UdpPeer) {
     this.#server = server
+    this.apiPort = (server.address() as AddressInfo).port
     this.udp = udp
     server.on('request', (request, response) => {
       const chunks: Buffer[] = []
@@ -100,10 +102,6 @@ export class FakeOrigin {
         else response.writeHead(reply.status, reply.headers).end(reply.body)
       })
     })
-  }
-
-  get apiPort(): number {
-    return (this.#server.address() as AddressInfo).port
   }
 
   accept({ method }: SeenRequest, ufrag = `or${++this.#sessions}`.padEnd(6, '0')): OriginReply {
