@@ -39,6 +39,7 @@ export async function openConnection(): Promise<Connection> {
 export async function readToEnd(socket: Socket): Promise<Buffer> {
   const parts: Buffer[] = []
   socket.on('data', (bytes: Buffer) => parts.push(bytes))
+  socket.resume()
   await once(socket, 'end')
   return Buffer.concat(parts)
 }

@@ -1,0 +1,257 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../../foundation/clock.ts'
+import { SocketPipe } from './pipe.ts'
+import type { PipeOptions, Sink } from './pipe.ts'
+import { openConnection, readToEnd, writeAll } from './sockets.testkit.ts'
+
+/** A pipe between two peers: `left` is joined to `right`. */
+interface Joined extends AsyncDisposable {
+  readonly left: Socket
+  readonly right: Socket
+  readonly pipe: SocketPipe
+}
+
+async function join(
+  options?: PipeOptions,
+  prepare?: (first: Socket, left: Socket) => Promise<unknown>,
+): Promise<Joined> {
+  const a = await openConnection()
+  const b = await openConnection()
+  await prepare?.(a.accepted, a.dialled)
+  const pipe = new SocketPipe(a.accepted, b.dialled, options)
+  return {
+    left: a.dialled,
+    right: b.accepted,
+    pipe,
+    async [Symbol.asyncDispose]() {
+      pipe.destroy()
+      await pipe.done
+      await a[Symbol.asyncDispose]()
+      await b[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function pieces(count: number, length: number, seed: number): Buffer[] {
+  return Array.from({ length: count }, (_, index) => Buffer.alloc(length + index, (seed + index * 7) & 0xff))
+}
+
+/** Waits until a number has stood still for some turns of the event loop. */
+async function settled(value: () => number): Promise<number> {
+  let last = value()
+  for (let still = 0; still < 30; still++) {
+    await new Promise((resolve) => setImmediate(resolve))
+    if (value() !== last) still = 0
+    last = value()
+  }
+  return last
+}
+
+describe('SocketPipe', () => {
+  it('carries bytes both ways whole, and counts them', async () => {
+    await using joined = await join()
+    const { left, right, pipe } = joined
+    const up = pieces(300, 30_001, 1)
+    const down = pieces(2000, 999, 2)
+    const [atRight, atLeft] = await Promise.all([
+      readToEnd(right),
+      readToEnd(left),
+      writeAll(left, up),
+      writeAll(right, down),
+    ])
+    expect(hash(atRight)).toBe(hash(Buffer.concat(up)))
+    expect(hash(atLeft)).toBe(hash(Buffer.concat(down)))
+    expect(await pipe.done).toEqual({ reason: 'ended' })
+    expect(pipe.bytesFromFirst).toBe(atRight.length)
+    expect(pipe.bytesFromSecond).toBe(atLeft.length)
+    expect(pipe.bytesTakenByFirst).toBe(atLeft.length)
+    expect(pipe.bytesTakenBySecond).toBe(atRight.length)
+  })
+
+  it.each([
+    [
+      'one that has bytes to write yet',
+      async (first: Socket, left: Socket) => {
+        while (first.write(Buffer.alloc(1_000_000))) await new Promise((resolve) => setImmediate(resolve))
+        left.resume()
+      },
+    ],
+    [
+      'one that has read already',
+      async (first: Socket, left: Socket) => {
+        left.write('early ')
+        await once(first, 'readable')
+      },
+    ],
+  ])('takes a socket as it is: %s', async (name, prepare) => {
+    await using joined = await join({}, prepare)
+    const received = readToEnd(joined.right)
+    joined.left.end('late')
+    expect((await received).toString()).toBe(name.includes('read already') ? 'early late' : 'late')
+  })
+
+  it('does not read from one side while the other does not take, and goes on when it does', async () => {
+    await using joined = await join()
+    const { left, right, pipe } = joined
+    right.pause()
+    const sent = pieces(1000, 40_000, 3)
+    const writing = writeAll(left, sent)
+    await expect.poll(() => pipe.bytesFromFirst).toBeGreaterThan(0)
+    const stopped = await settled(() => pipe.bytesFromFirst)
+    expect(stopped).toBeLessThan(Buffer.concat(sent).length)
+    // Not more lies in the pipe than one read.
+    expect(stopped - pipe.bytesTakenBySecond).toBeLessThanOrEqual(16_384)
+    const received = readToEnd(right)
+    await writing
+    expect(hash(await received)).toBe(hash(Buffer.concat(sent)))
+  })
+
+  it('passes on the end of one side; the other goes on', async () => {
+    await using joined = await join()
+    const { left, right, pipe } = joined
+    const atRight = readToEnd(right)
+    left.end('request')
+    expect((await atRight).toString()).toBe('request')
+    const atLeft = readToEnd(left)
+    right.end('answer')
+    expect((await atLeft).toString()).toBe('answer')
+    expect(await pipe.done).toEqual({ reason: 'ended' })
+  })
+
+  it.each([
+    ['first-broken', 'left', 'right'],
+    ['second-broken', 'right', 'left'],
+  ] as const)('a reset ends both: %s', async (reason, broken, other) => {
+    await using joined = await join()
+    joined[other].resume()
+    const closed = once(joined[other], 'end')
+    joined[broken].resetAndDestroy()
+    expect(await joined.pipe.done).toMatchObject({ reason, error: { code: 'ECONNRESET' } })
+    await closed
+  })
+
+  it('a socket that has closed before ends the pipe', async () => {
+    await using joined = await join({}, async (first) => {
+      const closed = once(first, 'close')
+      first.destroy()
+      await closed
+    })
+    expect(await joined.pipe.done).toEqual({ reason: 'first-broken' })
+  })
+
+  it('a socket whose end was read before passes that on', async () => {
+    await using joined = await join({}, async (first, left) => {
+      first.resume()
+      left.end()
+      await once(first, 'end')
+    })
+    joined.right.resume()
+    await once(joined.right, 'end')
+    const atLeft = readToEnd(joined.left)
+    joined.right.end('answer')
+    expect((await atLeft).toString()).toBe('answer')
+    expect(await joined.pipe.done).toEqual({ reason: 'ended' })
+  })
+
+  it('a transform may write several slices for a read, and to either side at any time', async () => {
+    let toLeft: Sink = () => undefined
+    await using joined = await join({
+      transform: (toFirst, toSecond) => {
+        toLeft = toFirst
+        toSecond(Buffer.from('<'))
+        return {
+          fromFirst: (bytes) => {
+            toSecond(Buffer.from('['))
+            toSecond(bytes)
+            toSecond(Buffer.from(']'))
+            toFirst(Buffer.from('+'))
+          },
+          fromSecond: toFirst,
+        }
+      },
+    })
+    const [atLeft, atRight] = [readToEnd(joined.left), readToEnd(joined.right)]
+    joined.left.write('abc')
+    await once(joined.left, 'readable').catch(() => undefined)
+    toLeft(Buffer.from('!'))
+    joined.left.end()
+    expect((await atRight).toString()).toBe('<[abc]')
+    toLeft(Buffer.from('?'))
+    joined.right.end('.')
+    expect((await atLeft).toString()).toBe('+!?.')
+    await joined.pipe.done
+    toLeft(Buffer.from('too late'))
+  })
+
+  it('what a transform throws ends the pipe', async () => {
+    const error = new Error('nonsense')
+    const fail = (): never => {
+      throw error
+    }
+    await using atRead = await join({ transform: (toFirst) => ({ fromFirst: fail, fromSecond: toFirst }) })
+    atRead.left.write('x')
+    expect(await atRead.pipe.done).toEqual({ reason: 'transform-failed', error })
+    await using atStart = await join({ transform: fail })
+    expect(await atStart.pipe.done).toEqual({ reason: 'transform-failed', error })
+  })
+
+  it('destroy ends both, with the error it was given', async () => {
+    await using joined = await join()
+    const error = new Error('kicked')
+    joined.pipe.destroy(error)
+    joined.pipe.destroy()
+    expect(await joined.pipe.done).toEqual({ reason: 'destroyed', error })
+  })
+
+  it('ends when no byte came for the idle timeout', async () => {
+    const clock = new ManualClock()
+    await using joined = await join({ clock, idleTimeoutMs: 1000 })
+    clock.advance(900)
+    joined.left.write('x')
+    await expect.poll(() => joined.pipe.bytesFromFirst).toBe(1)
+    clock.advance(950)
+    const early = await Promise.race([joined.pipe.done, Promise.resolve('running')])
+    expect(early).toBe('running')
+    clock.advance(300)
+    expect(await joined.pipe.done).toEqual({ reason: 'idle' })
+    expect(clock.pending).toBe(0)
+  })
+
+  it('ends when one side takes nothing for the idle timeout, though the other is busy', async () => {
+    const clock = new ManualClock()
+    await using joined = await join({ clock, idleTimeoutMs: 1000 })
+    const { left, right, pipe } = joined
+    right.pause()
+    left.resume()
+    const isFull = (): boolean => !left.write(Buffer.alloc(500_000))
+    while (!isFull()) await new Promise((resolve) => setImmediate(resolve))
+    await expect.poll(() => pipe.bytesFromFirst).toBeGreaterThan(0)
+    await settled(() => pipe.bytesFromFirst)
+    for (let step = 0; step < 5; step++) {
+      const before = pipe.bytesFromSecond
+      right.write('busy')
+      await expect.poll(() => pipe.bytesFromSecond).toBeGreaterThan(before)
+      clock.advance(250)
+    }
+    expect(await pipe.done).toEqual({ reason: 'stalled' })
+  })
+
+  it('cuts a side that goes on longer than lingerMs after the other has ended', async () => {
+    const clock = new ManualClock()
+    await using joined = await join({ clock, lingerMs: 100 })
+    joined.right.resume()
+    joined.left.end()
+    await once(joined.right, 'end')
+    joined.right.write('still going')
+    clock.advance(100)
+    expect(await joined.pipe.done).toEqual({ reason: 'lingered' })
+    expect(clock.pending).toBe(0)
+  })
+})
+
+function hash(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
