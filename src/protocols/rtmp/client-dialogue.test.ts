@@ -184,7 +184,10 @@ describe('how it ends', () => {
     talk.origin.call(name, 1, null, status(code, 'error'))
     talk.run()
     expect(talk.outputs).toEqual([
-      { kind: 'refused', refusal: { code, description: 'why', redirect: undefined, messages: [] } },
+      {
+        kind: 'refused',
+        refusal: { code, description: 'why', redirect: undefined, streamId: 0, messages: [] },
+      },
     ])
   })
 

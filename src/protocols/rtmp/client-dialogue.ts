@@ -27,6 +27,8 @@ export interface Refusal {
   readonly description: string
   /** The RTMP URL that the origin would have the client go to (`ex.redirect`, code 302). */
   readonly redirect: string | undefined
+  /** Message stream that the origin gave; 0 when it refused before. */
+  readonly streamId: number
   /**
    * Messages since `publish` or `play` was sent, the refusing one last; none when the origin refused
    * before.
@@ -69,6 +71,11 @@ export class ClientDialogue {
     this.#handshake = new ClientHandshake(options.random)
     this.#link = new CommandLink('origin', this.#handshake, this.#limits.maxMessageBytes)
     this.#link.sendBytes(this.#handshake.hello)
+  }
+
+  /** Whether the handshake is over: the origin speaks RTMP. */
+  get isOpen(): boolean {
+    return this.#link.isOpen
   }
 
   /**
@@ -196,6 +203,7 @@ export class ClientDialogue {
       code: amf0Text(info, 'code') ?? 'NetConnection.Call.Failed',
       description: amf0Text(info, 'description') ?? `${command.name} of the origin`,
       redirect: redirectOf(info),
+      streamId: this.#streamId,
       messages: this.#phase === 'request' ? this.#replies : [],
     }
     this.#phase = 'over'

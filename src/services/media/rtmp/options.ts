@@ -1,0 +1,73 @@
+import { randomBytes } from 'node:crypto'
+import { connect, type Socket } from 'node:net'
+import { type Clock, systemClock } from '../../../foundation/clock.ts'
+import type { Balancer, OriginRegistry, StreamKey } from '../../../mechanisms/balancer/index.ts'
+import type { ListenAddress } from '../../../mechanisms/net/index.ts'
+import type { Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
+import type { RandomBytes } from '../../../protocols/rtmp/index.ts'
+
+/** What the RTMP service is given; the composition root builds it. */
+export interface RtmpServiceOptions {
+  /** Where to listen; a host that is absent means every address. */
+  readonly listen: readonly ListenAddress[]
+  readonly balancer: Pick<Balancer, 'pick'>
+  /** A redirect is followed when it leads to one of these. */
+  readonly origins: Pick<OriginRegistry, 'list'>
+  /** The routing key of a `tcUrl` (`/{app}` where the client gave none) and a stream name. */
+  readonly streamKeyOf: (tcUrl: string, streamName: string) => StreamKey
+  readonly logger: Logger
+  readonly registry: Registry
+  readonly clock?: Clock
+  /** Opens a connection to an origin. @defaultValue node:net's */
+  readonly dial?: (host: string, port: number) => Socket
+  /** Unguessable bytes for handshakes and session ids. @defaultValue node:crypto's */
+  readonly random?: RandomBytes
+  /** Most connections of clients on each address of `listen`; further ones are closed at once. @defaultValue 20000 */
+  readonly maxConnections?: number
+  /** The same for one client address. @defaultValue 2000 */
+  readonly maxConnectionsPerAddress?: number
+  /**
+   * A client that has not said what it wants so many milliseconds after it connected, however slowly its
+   * bytes come, is cut. @defaultValue 10000
+   */
+  readonly identifyTimeoutMs?: number
+  /** How long the connection to an origin may take, in milliseconds. @defaultValue 3000 */
+  readonly dialTimeoutMs?: number
+  /** From there to the status of `publish` or `play`, in milliseconds. @defaultValue 10000 */
+  readonly originTimeoutMs?: number
+  /** Most origins that are tried for one client. @defaultValue 3 */
+  readonly maxOrigins?: number
+  /**
+   * A stream on which no byte came from either side for so many milliseconds, or of which one side took nothing, is cut;
+   * up to a quarter later. So a player may wait for a publisher who reconnects. @defaultValue 60000
+   */
+  readonly idleMs?: number
+  /**
+   * How long a side that has not ended its direction may go on after the other has, and a client may take
+   * to read why it was refused, in milliseconds. @defaultValue 5000
+   */
+  readonly lingerMs?: number
+  /** Largest message in bytes; a peer that sends a larger one is cut. @defaultValue 8388608 */
+  readonly maxMessageBytes?: number
+  /** Most bytes that a peer may send within a dialogue, and that are kept of a client until its origin is there. @defaultValue 65536 */
+  readonly maxDialogueBytes?: number
+}
+
+/** Options with every default filled in. */
+export type CompleteRtmpOptions = Required<RtmpServiceOptions>
+
+export const rtmpDefaults = {
+  clock: systemClock,
+  dial: (host: string, port: number): Socket => connect({ host, port, noDelay: true, allowHalfOpen: true }),
+  random: randomBytes as RandomBytes,
+  maxConnections: 20_000,
+  maxConnectionsPerAddress: 2000,
+  identifyTimeoutMs: 10_000,
+  dialTimeoutMs: 3000,
+  originTimeoutMs: 10_000,
+  maxOrigins: 3,
+  idleMs: 60_000,
+  lingerMs: 5000,
+  maxMessageBytes: 8 * 1024 * 1024,
+  maxDialogueBytes: 64 * 1024,
+} satisfies Partial<RtmpServiceOptions>

@@ -1,0 +1,129 @@
+import type { Socket } from 'node:net'
+import { errorMessage, SluiceError } from '../../../foundation/errors.ts'
+import {
+  ClientDialogue,
+  type ClientDialogueOutput,
+  type DetachedLink,
+  type Refusal,
+  type RtmpMessage,
+  type StreamRequest,
+} from '../../../protocols/rtmp/index.ts'
+import { DialogueSocket } from './dialogue-socket.ts'
+import { rtmpServiceError } from './errors.ts'
+import type { CompleteRtmpOptions } from './options.ts'
+
+/** What an origin made of a request. */
+export type OriginAnswer =
+  | {
+      readonly kind: 'ready'
+      /** Paused; its errors go nowhere until somebody else listens. */
+      readonly socket: Socket
+      readonly link: DetachedLink
+      /** What the origin has to say to the client, on the origin's message stream. */
+      readonly messages: readonly RtmpMessage[]
+    }
+  /** It said no; without a refusal it did so by closing the connection, as SRS does when a hook denies. */
+  | { readonly kind: 'refused'; readonly refusal: Refusal | undefined }
+
+/** Where an origin listens. */
+export interface OriginEndpoint {
+  readonly host: string
+  readonly port: number
+}
+
+/**
+ * Dials an origin and leads it through the dialogue.
+ * @throws SluiceError of side `origin` when it does not answer as an RTMP server does; of side `client` when `signal`
+ * is aborted. The socket is destroyed then.
+ */
+export function askOrigin(
+  endpoint: OriginEndpoint,
+  request: StreamRequest,
+  options: CompleteRtmpOptions,
+  signal: AbortSignal,
+): Promise<OriginAnswer> {
+  return new Promise((resolve, reject) => {
+    const { clock } = options
+    const where = `${endpoint.host}:${endpoint.port}`
+    const socket = options.dial(endpoint.host, endpoint.port)
+    const dialogue = new ClientDialogue(request, options)
+    let dialFailure: unknown
+    let timer = clock.after(options.dialTimeoutMs, () => timedOut('connection', options.dialTimeoutMs))
+
+    const link = new DialogueSocket<Exclude<ClientDialogueOutput, { kind: 'send' }>>(socket, dialogue, {
+      onOutput(output) {
+        if (output.kind === 'ready') {
+          settle()
+          const { messages } = output
+          resolve({ kind: 'ready', socket, link: dialogue.detach(), messages })
+        } else if (output.kind === 'refused') {
+          refused(output.refusal)
+        }
+      },
+      onEnd(error) {
+        if (error !== undefined) fail(error)
+        else if (dialogue.isOpen) refused(undefined)
+        else if (socket.connecting || dialFailure !== undefined) fail(unreachable(where, dialFailure))
+        else fail(failure('RTMP_ORIGIN_CLOSED', `${where} closed the connection within the handshake`))
+      },
+    })
+    const onError = (error: Error): void => {
+      dialFailure = error
+    }
+    const onAbort = (): void => fail(gone())
+    socket.prependListener('error', onError)
+    socket.once('connect', onConnect)
+    signal.addEventListener('abort', onAbort)
+    if (signal.aborted) onAbort()
+
+    function onConnect(): void {
+      timer.cancel()
+      timer = clock.after(options.originTimeoutMs, () => timedOut('status', options.originTimeoutMs))
+      link.flush()
+    }
+
+    function settle(): void {
+      link.stop()
+      timer.cancel()
+      socket.off('error', onError)
+      socket.off('connect', onConnect)
+      signal.removeEventListener('abort', onAbort)
+    }
+
+    function refused(refusal: Refusal | undefined): void {
+      settle()
+      socket.destroy()
+      resolve({ kind: 'refused', refusal })
+    }
+
+    function fail(error: unknown): void {
+      settle()
+      socket.destroy()
+      reject(error instanceof SluiceError ? error : unreachable(where, error))
+    }
+
+    function timedOut(what: string, afterMs: number): void {
+      fail(failure('RTMP_ORIGIN_TIMEOUT', `no ${what} from ${where} within ${afterMs} ms`))
+    }
+  })
+}
+
+/** The client is no longer there to be served. */
+export function gone(): SluiceError {
+  return rtmpServiceError('RTMP_CLIENT_GONE', 'the client left before its stream began', {
+    side: 'client',
+    retryable: false,
+  })
+}
+
+function unreachable(where: string, cause: unknown): SluiceError {
+  return failure('RTMP_ORIGIN_UNREACHABLE', `no connection to ${where}: ${errorMessage(cause)}`, cause)
+}
+
+function failure(
+  code: 'RTMP_ORIGIN_UNREACHABLE' | 'RTMP_ORIGIN_TIMEOUT' | 'RTMP_ORIGIN_CLOSED',
+  message: string,
+  cause?: unknown,
+): SluiceError {
+  return rtmpServiceError(code, message, { side: 'origin', retryable: true, cause })
+}
