@@ -7,4 +7,4 @@
 export type { WebRtcErrorCode } from './errors.ts'
 export type { WebRtcOptions } from './options.ts'
 export type { ConfiguredAddress } from './public-addresses.ts'
-export { WebRtcService, type WebRtcSessionInfo } from './service.ts'
+export { WebRtcService } from './service.ts'

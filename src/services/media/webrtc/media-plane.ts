@@ -136,7 +136,7 @@ export class MediaPlane {
       else this.#onKnown(remote, arrival)
     } catch (error) {
       // The datapath refused a flow or a datagram; the others go on.
-      this.#options.log.error({ code: errorCode(error), err: error }, 'a datagram could not be handled')
+      this.#options.logger.error({ code: errorCode(error), err: error }, 'a datagram could not be handled')
     }
   }
 

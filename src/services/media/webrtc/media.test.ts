@@ -194,9 +194,9 @@ describe('the end of a session', () => {
     const { origin, gateway } = await stage({ clock })
     await gateway.open('clnt')
     clock.advance(29_000)
-    expect(gateway.service.sessions()).toHaveLength(1)
+    expect(gateway.service.listSessions()).toHaveLength(1)
     clock.advance(2000)
-    expect(gateway.service.sessions()).toHaveLength(0)
+    expect(gateway.service.listSessions()).toHaveLength(0)
     await until(() => origin.seen.at(-1)?.method === 'DELETE', 'the origin to be told')
     expect(gateway.datapath.totals()).toMatchObject({ flows: 0, endpoints: 1 })
   })
@@ -207,7 +207,8 @@ describe('the end of a session', () => {
     const { username } = await gateway.open('clnt')
     const client = await openClient()
     await client.send(check(username), gateway.media)
-    const { from } = await origin.udp.next()
+    const { from, bytes } = await origin.udp.next()
+    const checkBytes = bytes.length
     for (let i = 0; i < 3; i++) {
       clock.advance(20_000)
       await client.send('up', gateway.media)
@@ -215,14 +216,14 @@ describe('the end of a session', () => {
       await origin.udp.send('down', from)
       await client.next()
     }
-    expect(gateway.service.sessions()).toMatchObject([
-      { role: 'publish', fromClient: { packets: 4 }, fromOrigin: { packets: 3, bytes: 12 } },
+    expect(gateway.service.listSessions()).toMatchObject([
+      { role: 'publish', bytesIn: checkBytes + 3 * 2, bytesOut: 3 * 4 },
     ])
     clock.advance(20_000)
     await client.send('up', gateway.media)
     await origin.udp.next()
     clock.advance(12_000)
-    expect(gateway.service.sessions()).toHaveLength(0)
+    expect(gateway.service.listSessions()).toHaveLength(0)
   })
 
   test("comes when the origin's socket is gone", async () => {
@@ -234,7 +235,7 @@ describe('the end of a session', () => {
     await origin.udp.close()
     await until(() => {
       void client.send('media', gateway.media)
-      return gateway.service.sessions().length === 0
+      return gateway.service.listSessions().length === 0
     }, 'the session to end')
     expect(await gateway.metric('sluice_webrtc_sessions_ended_total{reason="origin-gone"}')).toBe(1)
   })
@@ -242,11 +243,11 @@ describe('the end of a session', () => {
   test('comes by an operator', async () => {
     const { origin, gateway } = await stage()
     await gateway.open('clnt')
-    const [session] = gateway.service.sessions()
-    expect(await gateway.service.kick('webrtc-99')).toBe(false)
-    expect(await gateway.service.kick(session?.id ?? '')).toBe(true)
-    expect(origin.seen.at(-1)?.method).toBe('DELETE')
-    expect(gateway.service.sessions()).toEqual([])
+    const [session] = gateway.service.listSessions()
+    expect(gateway.service.kickSession('webrtc-99')).toBe(false)
+    expect(gateway.service.kickSession(session?.id ?? '')).toBe(true)
+    expect(gateway.service.listSessions()).toEqual([])
+    await until(() => origin.seen.at(-1)?.method === 'DELETE', 'the origin to be told')
   })
 
   test('leaves nothing behind: 2,000 sessions with media, descriptors and tables as before', async () => {
@@ -265,7 +266,7 @@ describe('the end of a session', () => {
     for (let i = 20; i < 2000; i += 20) await twenty(i)
     await until(() => descriptors() <= before + 5, 'sockets to close')
     expect(gateway.datapath.totals()).toMatchObject({ endpoints: 1, flows: 0 })
-    expect(gateway.service.sessions()).toEqual([])
+    expect(gateway.service.listSessions()).toEqual([])
     expect(origin.seen.filter(({ method }) => method === 'DELETE')).toHaveLength(2000)
     expect(await gateway.store.streams()).toMatchObject([{ players: 0 }])
   }, 120_000)
@@ -274,7 +275,8 @@ describe('the end of a session', () => {
     const { origin, gateway } = await stage()
     const { username } = await gateway.open('clnt')
     const client = await openClient()
-    await client.send(check(username), gateway.media)
+    const first = check(username)
+    await client.send(first, gateway.media)
     await origin.udp.next()
     const before = descriptors()
     const packet = Buffer.alloc(200, 0x80)
@@ -285,7 +287,7 @@ describe('the end of a session', () => {
     }
     expect(descriptors()).toBeLessThanOrEqual(before)
     expect(gateway.datapath.totals()).toMatchObject({ endpoints: 2, flows: 2 })
-    const [session] = gateway.service.sessions()
-    expect(session?.fromClient.packets).toBe(100_001)
+    const [session] = gateway.service.listSessions()
+    expect(session?.bytesIn).toBe(first.length + 100_000 * packet.length)
   }, 60_000)
 })

@@ -63,7 +63,7 @@ export class Offers {
 
   /** @throws WebRtcError, and errors of the balancer, each with the status that fits */
   async post(offer: Offer): Promise<OfferOutcome> {
-    const { streamKeyOf, maxOfferBytes, allowIceQuery, maxAttempts, balancer, resolveHost, log } =
+    const { streamKeyOf, maxOfferBytes, allowIceQuery, maxAttempts, balancer, resolveHost, logger } =
       this.#options
     const { request, route, query } = offer
     const description = SessionDescription.parse(offer.body, { maxBytes: maxOfferBytes })
@@ -108,7 +108,7 @@ export class Offers {
       if (result.failure === 'aborted' || result.failure === 'too-large') await claim.release()
       else await claim.failed()
       const { failure: reason, cause } = result
-      log.warn({ origin: origin.id, reason, code: errorCode(cause) }, 'origin did not answer the offer')
+      logger.warn({ origin: origin.id, reason, code: errorCode(cause) }, 'origin did not answer the offer')
       failure = failureError(reason)
       if (!failure.retryable) break
       avoid.push(origin.id)

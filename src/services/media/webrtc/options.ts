@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
+import { connect, type Socket } from 'node:net'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type {
   Balancer,
@@ -18,7 +19,7 @@ export interface WebRtcOptions {
   readonly sessionStore: Pick<SessionStore, 'addSession' | 'renewSession' | 'removeSession'>
   /** The routing key of a request. Its errors reach the client with their status and code. */
   readonly streamKeyOf: (request: HttpStreamRequest) => StreamKey
-  readonly log: Logger
+  readonly logger: Logger
   readonly registry: Registry
   /** Local addresses on which clients' media is heard; `0.0.0.0` and `::` stand for all of their family. @defaultValue both */
   readonly mediaAddresses?: readonly string[]
@@ -50,6 +51,8 @@ export interface WebRtcOptions {
   readonly maxAttempts?: number
   /** The address of an origin that registered by name; rejects when there is none. @defaultValue the system's resolver */
   readonly resolveHost?: (name: string) => Promise<string>
+  /** Opens a connection to an origin's API. @defaultValue node:net's */
+  readonly dial?: (host: string, port: number) => Socket
   readonly clock?: Clock
   /** Unguessable bytes for Locations. @defaultValue node:crypto's */
   readonly random?: (bytes: number) => Buffer
@@ -71,6 +74,7 @@ export const webRtcDefaults = {
   bodyTimeoutMs: 10_000,
   maxAttempts: 3,
   resolveHost: async (name: string): Promise<string> => (await lookup(name)).address,
+  dial: (host: string, port: number): Socket => connect({ host, port, noDelay: true }),
   clock: systemClock,
   random: randomBytes,
 } satisfies Partial<WebRtcOptions>

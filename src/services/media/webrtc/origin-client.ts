@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { isIP } from 'node:net'
-import { Agent, request } from 'undici'
+import { Agent, type buildConnector, request } from 'undici'
 import { errorCode } from '../../../foundation/errors.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 
@@ -46,10 +46,10 @@ export class OriginClient {
   readonly #maxAnswerBytes: number
 
   constructor(options: CompleteWebRtcOptions) {
-    const { connectTimeoutMs, headersTimeoutMs, bodyTimeoutMs, maxAnswerBytes } = options
+    const { headersTimeoutMs, bodyTimeoutMs, maxAnswerBytes } = options
     this.#maxAnswerBytes = maxAnswerBytes
     this.#agent = new Agent({
-      connect: { timeout: connectTimeoutMs },
+      connect: connector(options),
       headersTimeout: headersTimeoutMs,
       bodyTimeout: bodyTimeoutMs,
       connections: maxConnectionsPerOrigin,
@@ -86,6 +86,26 @@ export class OriginClient {
 
   async close(): Promise<void> {
     await this.#agent.destroy()
+  }
+}
+
+function connector({ dial, connectTimeoutMs, clock }: CompleteWebRtcOptions): buildConnector.connector {
+  return ({ hostname, port }, callback) => {
+    const socket = dial(hostname, Number(port))
+    const timer = clock.after(connectTimeoutMs, () => {
+      socket.destroy(Object.assign(new Error('connecting takes too long'), { code: 'ETIMEDOUT' }))
+    })
+    const onConnect = (): void => {
+      timer.cancel()
+      socket.off('error', onError)
+      callback(null, socket)
+    }
+    const onError = (error: Error): void => {
+      timer.cancel()
+      socket.off('connect', onConnect)
+      callback(error, null)
+    }
+    socket.once('connect', onConnect).once('error', onError)
   }
 }
 

@@ -1,49 +1,34 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CloseOptions, Lifecycle } from '../../../foundation/lifecycle.ts'
-import type { OriginId, Role, StreamKey } from '../../../mechanisms/balancer/index.ts'
+import type { SessionDirectory, SessionInfo } from '../../../foundation/session-info.ts'
 import type { LocalAddress } from '../../../mechanisms/datapath/index.ts'
 import { declareMetrics } from './metrics.ts'
 import { type CompleteWebRtcOptions, type WebRtcOptions, webRtcDefaults } from './options.ts'
 import { OriginClient } from './origin-client.ts'
 import { routeOf } from './route.ts'
-import type { Traffic } from './session.ts'
 import { Sessions } from './sessions.ts'
 import { Signalling } from './signalling.ts'
 
 /** How long origins are told of sessions that are cut, before the gateway goes without. */
 const noticeMs = 2000
 
-/** A live session, for operators. */
-export interface WebRtcSessionInfo {
-  /** Names it for `kick`; no use to a client. */
-  readonly id: string
-  readonly protocol: 'webrtc'
-  readonly role: Role
-  readonly key: StreamKey
-  readonly originId: OriginId
-  /** Wall time, in milliseconds. */
-  readonly sinceMs: number
-  readonly fromClient: Readonly<Traffic>
-  readonly fromOrigin: Readonly<Traffic>
-}
-
 /**
  * WHIP and WHEP, and the media that comes of them. The HTTP listener is somebody else's: it hands requests for
  * paths that `matches` to `handle`. The UDP port of media is opened by `start`.
  *
  * @example
- *   const webrtc = new WebRtcService({ datapath, balancer, sessionStore, streamKeyOf, log, registry })
+ *   const webrtc = new WebRtcService({ datapath, balancer, sessionStore, streamKeyOf, logger, registry })
  *   await webrtc.start()
  *   if (webrtc.matches(path)) await webrtc.handle(request, response)
  */
-export class WebRtcService implements Lifecycle {
+export class WebRtcService implements Lifecycle, SessionDirectory {
   readonly #options: CompleteWebRtcOptions
   readonly #origins: OriginClient
   readonly #sessions: Sessions
   readonly #signalling: Signalling
 
   constructor(options: WebRtcOptions) {
-    this.#options = { ...webRtcDefaults, ...options, log: options.log.child({ component: 'webrtc' }) }
+    this.#options = { ...webRtcDefaults, ...options, logger: options.logger.child({ component: 'webrtc' }) }
     this.#origins = new OriginClient(this.#options)
     this.#sessions = new Sessions(this.#options, this.#origins)
     this.#signalling = new Signalling(this.#options, this.#origins, this.#sessions)
@@ -87,28 +72,24 @@ export class WebRtcService implements Lifecycle {
     return this.#sessions.media.locals
   }
 
-  sessions(): readonly WebRtcSessionInfo[] {
+  listSessions(): readonly SessionInfo[] {
     this.#sessions.media.count()
-    return Array.from(
-      this.#sessions.table,
-      ({ id, role, streamKey, originId, sinceMs, fromClient, fromOrigin }) => ({
-        id,
-        protocol: 'webrtc',
-        role,
-        key: streamKey,
-        originId,
-        sinceMs,
-        fromClient: { ...fromClient },
-        fromOrigin: { ...fromOrigin },
-      }),
-    )
+    return Array.from(this.#sessions.table, (session) => ({
+      id: session.id,
+      protocol: 'webrtc',
+      role: session.role,
+      streamKey: session.streamKey,
+      originId: session.originId,
+      sinceMs: session.sinceMs,
+      bytesIn: session.fromClient.bytes,
+      bytesOut: session.fromOrigin.bytes,
+    }))
   }
 
-  /** Ends a session at an operator's wish; false when there is none of this id. */
-  async kick(id: string): Promise<boolean> {
+  kickSession(id: string): boolean {
     const session = this.#sessions.table.byId(id)
     if (session === undefined) return false
-    await this.#sessions.end(session, 'kicked')
+    void this.#sessions.end(session, 'kicked')
     return true
   }
 }

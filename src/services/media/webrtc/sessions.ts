@@ -74,7 +74,7 @@ export class Sessions {
     this.media.dismiss(session)
     this.table.delete(session)
     session.hold.end()
-    this.#options.log.debug({ session: session.id, origin: session.originId, reason }, 'session ended')
+    this.#options.logger.debug({ session: session.id, origin: session.originId, reason }, 'session ended')
     for (const { username } of session.identities) this.#removeFromStore(username)
     this.#checkEmpty()
     if (untold.has(reason)) await this.tellOrigin(session)
@@ -102,7 +102,8 @@ export class Sessions {
     if (originTarget === undefined) return
     const headers = host === undefined ? {} : { host }
     const result = await this.#origins.ask(originApi, { method: 'DELETE', target: originTarget, headers })
-    if (!result.ok) this.#options.log.debug({ origin: originId, failure: result.failure }, 'origin not told')
+    if (!result.ok)
+      this.#options.logger.debug({ origin: originId, failure: result.failure }, 'origin not told')
   }
 
   /**
@@ -145,7 +146,7 @@ export class Sessions {
   /** The store may be away. */
   #removeFromStore(username: string): void {
     this.#options.sessionStore.removeSession(username).catch((error: unknown) => {
-      this.#options.log.warn({ code: errorCode(error) }, 'session not removed from the store')
+      this.#options.logger.warn({ code: errorCode(error) }, 'session not removed from the store')
     })
   }
 
@@ -160,7 +161,7 @@ export class Sessions {
 
   #tick(): void {
     this.media.count()
-    const { clock, idleTimeoutMs, sessionStore, log } = this.#options
+    const { clock, idleTimeoutMs, sessionStore, logger } = this.#options
     const nowMs = clock.nowMs()
     for (const session of this.table) {
       if (nowMs - Math.min(session.clientSeenAtMs, session.originSeenAtMs) >= idleTimeoutMs) {
@@ -169,7 +170,7 @@ export class Sessions {
         session.renewedAtMs = nowMs
         for (const { username } of session.identities) {
           sessionStore.renewSession(username).catch((error: unknown) => {
-            log.warn({ code: errorCode(error) }, 'session not renewed in the store')
+            logger.warn({ code: errorCode(error) }, 'session not renewed in the store')
           })
         }
       }

@@ -105,7 +105,7 @@ describe('POST', () => {
     await gateway.open('aaaa', '/live/s/whip')
     await gateway.open('bbbb', '/live/s/whep')
     await gateway.open('cccc', '/rtc/v1/whip/?app=live&stream=s&action=play')
-    expect(gateway.service.sessions().map(({ role }) => role)).toEqual(['publish', 'play', 'play'])
+    expect(gateway.service.listSessions().map(({ role }) => role)).toEqual(['publish', 'play', 'play'])
     expect(await gateway.store.streams()).toMatchObject([{ publishers: 1, players: 2 }])
     expect(await gateway.metric('sluice_webrtc_sessions{role="play"}')).toBe(2)
   })
@@ -158,7 +158,7 @@ describe('POST', () => {
       expect(response.headers.get(name)).toBe(name === 'location' ? null : value)
     }
     expect(response.headers.get('x-hop')).toBeNull()
-    expect(gateway.service.sessions()).toEqual([])
+    expect(gateway.service.listSessions()).toEqual([])
     expect(await gateway.store.streams()).toEqual([])
   })
 
@@ -191,7 +191,7 @@ describe('POST', () => {
     }
     await bad.close()
     for (let i = 0; i < 4; i++) await gateway.open(`gone${i}`, `/live/gone${i}/whip`)
-    const ids = new Set(gateway.service.sessions().map(({ originId }) => originId))
+    const ids = new Set(gateway.service.listSessions().map(({ originId }) => originId))
     expect([...ids]).toEqual([`server-${good.apiPort}-run-1`])
     const states = (await gateway.store.list()).map(({ server, state }) => [server, state])
     expect(states).toContainEqual([`server-${bad.apiPort}`, 'suspect'])
@@ -221,7 +221,7 @@ describe('POST', () => {
       () => origin.seen.at(-1)?.method === 'DELETE',
       'the second session to be deleted at the origin',
     )
-    expect(gateway.service.sessions()).toHaveLength(1)
+    expect(gateway.service.listSessions()).toHaveLength(1)
     expect(gateway.datapath.totals().endpoints).toBe(2)
     await fetch(first.location, { method: 'DELETE' })
     await gateway.open('clnt')
@@ -263,7 +263,7 @@ describe('POST', () => {
     await until(() => origin.abandoned === 1, 'the request to be given up')
     origin.reply = (request) => origin.accept(request)
     await gateway.open('next')
-    expect(gateway.service.sessions()).toHaveLength(1)
+    expect(gateway.service.listSessions()).toHaveLength(1)
   })
 
   test('closing gives requests up that wait for an origin', async () => {
@@ -373,7 +373,7 @@ describe('DELETE', () => {
     const { location } = await gateway.open('clnt')
     await origin.close()
     expect((await fetch(location, { method: 'DELETE' })).status).toBe(200)
-    expect(gateway.service.sessions()).toEqual([])
+    expect(gateway.service.listSessions()).toEqual([])
   })
 
   test('an origin that wants other credentials keeps the session', async () => {
@@ -382,7 +382,7 @@ describe('DELETE', () => {
     origin.reply = () => ({ status: 401, headers: { 'www-authenticate': 'Bearer' } })
     const response = await fetch(location, { method: 'DELETE' })
     expect([response.status, response.headers.get('www-authenticate')]).toEqual([401, 'Bearer'])
-    expect(gateway.service.sessions()).toHaveLength(1)
+    expect(gateway.service.listSessions()).toHaveLength(1)
   })
 })
 
@@ -465,7 +465,7 @@ describe('draining', () => {
     const refused = await gateway.post('/live/s/whep', offerSdp('next'))
     expect([refused.status, await codeOf(refused)]).toEqual([503, 'WEBRTC_DRAINING'])
     expect(refused.headers.get('retry-after')).toBe('5')
-    expect(gateway.service.sessions()).toHaveLength(1)
+    expect(gateway.service.listSessions()).toHaveLength(1)
     expect((await fetch(location, { method: 'DELETE' })).status).toBe(200)
     await closed
     expect(gateway.datapath.totals().endpoints).toBe(0)
@@ -476,7 +476,7 @@ describe('draining', () => {
     await gateway.open('clnt')
     await gateway.service.close({ graceMs: 50 })
     expect(origin.seen.at(-1)?.method).toBe('DELETE')
-    expect(gateway.service.sessions()).toEqual([])
+    expect(gateway.service.listSessions()).toEqual([])
     expect(gateway.datapath.totals()).toMatchObject({ endpoints: 0, flows: 0 })
     await gateway.service.close()
   })

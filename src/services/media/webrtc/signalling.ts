@@ -125,7 +125,7 @@ export class Signalling {
         throw error
       }
       const { id, originId, role } = session
-      this.#options.log.debug({ session: id, origin: originId, role }, 'session began')
+      this.#options.logger.debug({ session: id, origin: originId, role }, 'session began')
     } finally {
       this.#sessions.leave()
     }
@@ -171,7 +171,7 @@ export class Signalling {
     }
     const code = errorCode(error)
     // Common, and nobody's fault: the client went away.
-    if (code !== 'ECONNRESET') this.#options.log.error({ code, err: error }, 'a WebRTC request failed')
+    if (code !== 'ECONNRESET') this.#options.logger.error({ code, err: error }, 'a WebRTC request failed')
     return { status: 500, code: 'WEBRTC_INTERNAL', message: 'the gateway could not answer' }
   }
 }

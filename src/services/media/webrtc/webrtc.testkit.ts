@@ -161,7 +161,7 @@ export class TestGateway {
       balancer: this.store,
       sessionStore: this.store,
       streamKeyOf: (request) => streamKeyOfHttp(request, { keys: 'normal', vhosts: [] }),
-      log: silentLogger(),
+      logger: silentLogger(),
       registry: this.registry,
       mediaAddresses: ['127.0.0.1', '127.0.0.2'],
       mediaPort: 0,
