@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import * as fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { silentLogger } from '../telemetry/index.ts'
 import { AddressRanges } from './address-ranges.ts'
@@ -141,6 +142,22 @@ describe('a control API', () => {
     const { address } = await open()
     expect((await sendRaw(address, '\x16\x03\x01\x00\xa5\x01\x00\x00\r\n\r\n')).status).toBe(400)
     expect((await sendRaw(address, `GET / HTTP/1.1\r\nX: ${'y'.repeat(20_000)}\r\n\r\n`)).status).toBe(431)
+    expect((await ask(address, 'GET', '/open')).status).toBe(200)
+  })
+
+  it('any bytes on the port do no harm', async () => {
+    const { address } = await open({ headTimeoutMs: 100, requestTimeoutMs: 200 })
+    const start = fc.constantFrom(
+      '',
+      'GET /open HTTP/1.1\r\n',
+      'POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n',
+    )
+    const bytes = fc.tuple(start, fc.uint8Array({ minLength: 1, maxLength: 300 }))
+    await Promise.allSettled(
+      fc
+        .sample(bytes, 60)
+        .map(([head, rest]) => sendRaw(address, Buffer.concat([Buffer.from(head), rest]), { end: true })),
+    )
     expect((await ask(address, 'GET', '/open')).status).toBe(200)
   })
 

@@ -9,8 +9,15 @@ export interface RawReply {
   readonly json: unknown
 }
 
-/** Sends bytes as they are and reads until the server closes: give `Connection: close`, or expect to be cut. */
-export function sendRaw(to: AddressInfo | undefined, bytes: string | Buffer): Promise<RawReply> {
+/**
+ * Sends bytes as they are and reads until the server closes: give `Connection: close`, expect to be cut, or let `end`
+ * close this side.
+ */
+export function sendRaw(
+  to: AddressInfo | undefined,
+  bytes: string | Buffer,
+  { end = false }: { readonly end?: boolean } = {},
+): Promise<RawReply> {
   if (to === undefined) throw new Error('not listening')
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
@@ -19,7 +26,8 @@ export function sendRaw(to: AddressInfo | undefined, bytes: string | Buffer): Pr
     socket.on('data', (chunk) => chunks.push(chunk))
     socket.on('error', (error) => (chunks.length > 0 ? resolve(parse(chunks)) : reject(error)))
     socket.on('close', () => resolve(parse(chunks)))
-    socket.write(bytes)
+    if (end) socket.end(bytes)
+    else socket.write(bytes)
   })
 }
 
