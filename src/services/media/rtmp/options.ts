@@ -33,8 +33,13 @@ export interface RtmpServiceOptions {
   readonly identifyTimeoutMs?: number
   /** How long the connection to an origin may take, in milliseconds. @defaultValue 3000 */
   readonly dialTimeoutMs?: number
-  /** From there to the status of `publish` or `play`, in milliseconds. @defaultValue 10000 */
+  /** From there until the origin has given a stream, in milliseconds. @defaultValue 10000 */
   readonly originTimeoutMs?: number
+  /**
+   * From there to the status of `publish` or `play`, in milliseconds. An origin may have to ask somebody, or wait for a
+   * publisher, so it counts as a refusal when none comes. @defaultValue 20000
+   */
+  readonly statusTimeoutMs?: number
   /** Most origins that are tried for one client. @defaultValue 3 */
   readonly maxOrigins?: number
   /**
@@ -56,18 +61,23 @@ export interface RtmpServiceOptions {
 /** Options with every default filled in. */
 export type CompleteRtmpOptions = Required<RtmpServiceOptions>
 
-export const rtmpDefaults = {
+/** What the options are where nothing else is said. */
+export const rtmpDefaults: Omit<
+  CompleteRtmpOptions,
+  'listen' | 'balancer' | 'origins' | 'streamKeyOf' | 'logger' | 'registry'
+> = {
   clock: systemClock,
-  dial: (host: string, port: number): Socket => connect({ host, port, noDelay: true, allowHalfOpen: true }),
-  random: randomBytes as RandomBytes,
+  dial: (host, port) => connect({ host, port, noDelay: true, allowHalfOpen: true }),
+  random: (size) => randomBytes(size),
   maxConnections: 20_000,
   maxConnectionsPerAddress: 2000,
   identifyTimeoutMs: 10_000,
   dialTimeoutMs: 3000,
   originTimeoutMs: 10_000,
+  statusTimeoutMs: 20_000,
   maxOrigins: 3,
   idleMs: 60_000,
   lingerMs: 5000,
   maxMessageBytes: 8 * 1024 * 1024,
   maxDialogueBytes: 64 * 1024,
-} satisfies Partial<RtmpServiceOptions>
+}

@@ -22,7 +22,7 @@ export type OriginAnswer =
       /** What the origin has to say to the client, on the origin's message stream. */
       readonly messages: readonly RtmpMessage[]
     }
-  /** It said no; without a refusal it did so by closing the connection, as SRS does when a hook denies. */
+  /** It said no; without a refusal it did so by silence, or by closing the connection, as SRS does when a hook denies. */
   | { readonly kind: 'refused'; readonly refusal: Refusal | undefined }
 
 /** Where an origin listens. */
@@ -56,6 +56,9 @@ export function askOrigin(
           settle()
           const { messages } = output
           resolve({ kind: 'ready', socket, link: dialogue.detach(), messages })
+        } else if (output.kind === 'asked') {
+          timer.cancel()
+          timer = clock.after(options.statusTimeoutMs, () => refused(undefined))
         } else if (output.kind === 'refused') {
           refused(output.refusal)
         }
@@ -78,7 +81,7 @@ export function askOrigin(
 
     function onConnect(): void {
       timer.cancel()
-      timer = clock.after(options.originTimeoutMs, () => timedOut('status', options.originTimeoutMs))
+      timer = clock.after(options.originTimeoutMs, () => timedOut('stream', options.originTimeoutMs))
       link.flush()
     }
 

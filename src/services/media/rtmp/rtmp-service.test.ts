@@ -309,6 +309,19 @@ describe('an origin that refuses', () => {
     expect(store.stats().origins.healthy).toBe(1)
   })
 
+  test('by never saying a word on the stream is no dead origin either', async () => {
+    const origin = await startOrigin('a', { answer: () => {} })
+    const service = await startService()
+    const player = client(service, { action: 'play' })
+    await until(() => origin.visits.length === 1)
+    clock.advance(19_999)
+    expect(player.isClosed).toBe(false)
+    clock.advance(1)
+    await until(() => player.isClosed)
+    expect(player.refusal?.code).toBe('NetStream.Play.Failed')
+    expect(store.stats().origins.healthy).toBe(1)
+  })
+
   const redirectTo = (url: () => string): FakeOriginOptions => ({
     answer: (visit) => {
       const ex = amf0Object({ code: 302, redirect: url() })
