@@ -58,10 +58,12 @@ export interface WebRtcOptions {
   readonly random?: (bytes: number) => Buffer
 }
 
-export const webRtcDefaults = {
-  mediaAddresses: ['0.0.0.0', '::'] as readonly string[],
+export const webRtcDefaults: Required<
+  Omit<WebRtcOptions, 'datapath' | 'balancer' | 'sessionStore' | 'streamKeyOf' | 'logger' | 'registry'>
+> = {
+  mediaAddresses: ['0.0.0.0', '::'],
   mediaPort: 8000,
-  publicAddresses: [] as readonly ConfiguredAddress[],
+  publicAddresses: [],
   idleTimeoutMs: 30_000,
   maxSessions: 10_000,
   maxRemotesPerSession: 8,
@@ -77,7 +79,7 @@ export const webRtcDefaults = {
   dial: (host: string, port: number): Socket => connect({ host, port, noDelay: true }),
   clock: systemClock,
   random: randomBytes,
-} satisfies Partial<WebRtcOptions>
+}
 
 /** Options with every default filled in. */
 export type CompleteWebRtcOptions = Required<WebRtcOptions>
