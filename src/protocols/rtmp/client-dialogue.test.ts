@@ -35,8 +35,7 @@ const media: RtmpMessage = {
 class Conversation {
   readonly origin = new CommandPeer(new ServerHandshake(testRandom))
   readonly dialogue: ClientDialogue
-  readonly outputs: Exclude<ClientDialogueOutput, { kind: 'send' | 'asked' }>[] = []
-  isAsked = false
+  readonly outputs: Exclude<ClientDialogueOutput, { kind: 'send' }>[] = []
 
   constructor(request: StreamRequest, options: Partial<ClientDialogueOptions> = {}) {
     this.dialogue = new ClientDialogue(request, { random: testRandom, ...options })
@@ -56,7 +55,6 @@ class Conversation {
   drain(): void {
     for (let out = this.dialogue.poll(); out; out = this.dialogue.poll()) {
       if (out.kind === 'send') this.origin.receive(out.bytes)
-      else if (out.kind === 'asked') this.isAsked = true
       else this.outputs.push(out)
     }
   }
@@ -100,10 +98,10 @@ describe('what the origin gets', () => {
     talk.origin.call('_error', calls[0]!.transactionId, null, status('NetConnection.Call.Failed', 'error'))
     talk.origin.call('_error', calls[1]!.transactionId, null, status('NetConnection.Call.Failed', 'error'))
     talk.run()
-    expect(talk.isAsked).toBe(false)
+    expect(talk.dialogue.isAsked).toBe(false)
     talk.origin.call('_result', calls[2]!.transactionId, null, 7)
     talk.run()
-    expect([talk.isAsked, talk.outputs]).toEqual([true, []])
+    expect([talk.dialogue.isAsked, talk.outputs]).toEqual([true, []])
     expect(talk.origin.messages[0]?.streamId).toBe(7)
     expect(talk.origin.takeCommands()).toMatchObject([{ name: 'publish', args: [null, 's?token=x', 'live'] }])
   })

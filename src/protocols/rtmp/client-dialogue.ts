@@ -39,8 +39,6 @@ export interface Refusal {
 /** What a `ClientDialogue` gives: bytes for the origin, how it ended, and then further messages. */
 export type ClientDialogueOutput =
   | { readonly kind: 'send'; readonly bytes: Buffer }
-  /** The origin has given a stream, and `publish` or `play` was sent: its word on it may take a while. */
-  | { readonly kind: 'asked' }
   | {
       readonly kind: 'ready'
       /** Message stream that the origin gave. */
@@ -78,6 +76,11 @@ export class ClientDialogue {
   /** Whether the handshake is over: the origin speaks RTMP. */
   get isOpen(): boolean {
     return this.#link.isOpen
+  }
+
+  /** Whether the origin has given a stream, and `publish` or `play` was sent: its word on it may take a while. */
+  get isAsked(): boolean {
+    return this.#phase === 'request'
   }
 
   /**
@@ -179,7 +182,6 @@ export class ClientDialogue {
       this.write(userControlMessage(UserControlEvent.setBufferLength, data))
     }
     this.write(rawCommandMessage(command.name, command.transactionId, command.argumentBytes, streamId))
-    this.#events.push({ kind: 'asked' })
   }
 
   #call(name: string, transactionId: number, ...args: readonly Amf0Value[]): void {

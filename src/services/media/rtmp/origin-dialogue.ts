@@ -56,9 +56,6 @@ export function askOrigin(
           settle()
           const { messages } = output
           resolve({ kind: 'ready', socket, link: dialogue.detach(), messages })
-        } else if (output.kind === 'asked') {
-          timer.cancel()
-          timer = clock.after(options.statusTimeoutMs, () => refused(undefined))
         } else if (output.kind === 'refused') {
           refused(output.refusal)
         }
@@ -73,8 +70,16 @@ export function askOrigin(
     const onError = (error: Error): void => {
       dialFailure = error
     }
+    /** From the request on the origin has proved itself, and gets the time that its answer takes. */
+    const onData = (): void => {
+      if (!dialogue.isAsked) return
+      socket.off('data', onData)
+      timer.cancel()
+      timer = clock.after(options.statusTimeoutMs, () => refused(undefined))
+    }
     const onAbort = (): void => fail(gone())
     socket.prependListener('error', onError)
+    socket.on('data', onData)
     socket.once('connect', onConnect)
     signal.addEventListener('abort', onAbort)
     if (signal.aborted) onAbort()
@@ -89,6 +94,7 @@ export function askOrigin(
       link.stop()
       timer.cancel()
       socket.off('error', onError)
+      socket.off('data', onData)
       socket.off('connect', onConnect)
       signal.removeEventListener('abort', onAbort)
     }

@@ -158,7 +158,7 @@ export class TestClient {
       if (out.kind === 'send') hasRoom = this.socket.write(out.bytes)
       else if (out.kind === 'ready') this.ready = out
       else if (out.kind === 'refused') this.refusal = out.refusal
-      else if (out.kind === 'message') this.messages.push(out.message)
+      else this.messages.push(out.message)
     }
     return hasRoom
   }
