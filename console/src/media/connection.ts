@@ -3,7 +3,7 @@ import { SessionError } from './session-error.ts'
 /** A connection that is not there after this is not coming. */
 const CONNECT_LIMIT_MS = 10_000
 /** A connection that is interrupted for longer is over: the other side left without a word. */
-const INTERRUPTION_LIMIT_MS = 3_000
+const INTERRUPTION_LIMIT_MS = 2_000
 
 /**
  * Resolves once `connection` is connected; afterwards calls `onLost` once if it breaks.

@@ -6,7 +6,7 @@ import { SessionError } from '../media/session-error.ts'
 import { Session } from './session.ts'
 import { streamPath } from './stream-path.ts'
 
-export const protocolNames = { whep: 'WebRTC (WHEP)', flv: 'HTTP-FLV' } as const
+export const protocolNames = { whep: 'WHEP', flv: 'HTTP-FLV' } as const
 export type Protocol = keyof typeof protocolNames
 
 export const watching: Session = new Session()

@@ -8,6 +8,7 @@ import type { MediaKind } from './offer.ts'
 import { Peer } from './peer.ts'
 import { Publisher } from './publisher.ts'
 import type { Senders } from './publisher.ts'
+import { withStartBitRate } from './start-bit-rate.ts'
 import { loadWerift } from './werift.ts'
 
 export interface WebRtcStreamsOptions {
@@ -57,7 +58,7 @@ export class WebRtcStreams {
           for (const viewer of entry.publisher?.viewers.keys() ?? []) void viewer.end()
         })
         entry.publisher = new Publisher(peer, offer.codecs, this.#options.clock)
-        return peer.answer(offer)
+        return withStartBitRate(await peer.answer(offer))
       })
     } catch (error) {
       forget()
