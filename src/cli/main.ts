@@ -8,13 +8,18 @@ import { run } from './run.ts'
 import { schema } from './schema.ts'
 
 const program = new Command('sluice')
-  .description('A gateway for live media: WHIP, WHEP, RTMP and HTTP-FLV at the edge, each stream led to its origin.')
+  .description(
+    'A gateway for live media: WHIP, WHEP, RTMP and HTTP-FLV at the edge, each stream led to its origin.',
+  )
   .version(version)
 
 program
   .command('run')
   .description('run the gateway')
-  .option('-c, --config <file>', 'configuration in TOML, YAML or JSON (default: sluice.toml here, if there is one)')
+  .option(
+    '-c, --config <file>',
+    'configuration in TOML, YAML or JSON (default: sluice.toml here, if there is one)',
+  )
   .action(run)
 
 program
@@ -29,7 +34,10 @@ program
   .option('-c, --config <file>', 'the file', 'sluice.toml')
   .action(check)
 
-program.command('schema').description('print the JSON Schema of the configuration, for editors').action(schema)
+program
+  .command('schema')
+  .description('print the JSON Schema of the configuration, for editors')
+  .action(schema)
 
 try {
   await program.parseAsync()

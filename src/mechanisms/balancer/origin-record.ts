@@ -14,7 +14,7 @@ export class OriginRecord implements Candidate {
   /** Failed connections since it last proved itself. */
   failures = 0
   /** Picks that are kept here. */
-  readonly kept = new Set<Slot>()
+  readonly kept: Set<Slot> = new Set()
   /** Choices of this origin that wait for its answer. */
   pending = 0
 

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { errorMessage } from '../../foundation/errors.ts'
+import type { Config } from './config.ts'
 import { ConfigError, type ConfigProblem } from './errors.ts'
-import { type Config, configSchema } from './schema.ts'
+import { configSchema } from './schema.ts'
 import { type ConfigSource, type KeyPath, parseConfigSource } from './source.ts'
 
 /**

@@ -1,6 +1,7 @@
 import { BlockList, isIP } from 'node:net'
 import { z } from 'zod'
-import { parseListenText } from '../net/endpoint-text.ts'
+import { parseListenText } from '../net/index.ts'
+import type { Config } from './config.ts'
 
 /**
  * The one schema of `sluice.toml`. Types, defaults, the JSON Schema for editors and the reference page come
@@ -37,7 +38,7 @@ const publicAddress = z.strictObject({
     .describe('Port that clients reach, where it is not the one bound (port mapping).'),
 })
 
-export const configSchema = z.strictObject({
+export const configSchema: z.ZodType<Config> = z.strictObject({
   log: z
     .strictObject({
       level: z
@@ -219,9 +220,6 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
 })
-
-/** A complete configuration: every default is filled in. */
-export type Config = z.output<typeof configSchema>
 
 /** The configuration that holds when no file says otherwise. */
 export function defaultConfig(): Config {

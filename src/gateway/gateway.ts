@@ -1,0 +1,254 @@
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import { type Clock, systemClock } from '../foundation/clock.ts'
+import type { CloseOptions, Lifecycle, StartOptions } from '../foundation/lifecycle.ts'
+import {
+  type BalancerStats,
+  type BalancerStore,
+  MemoryBalancerStore,
+  registerBalancerMetrics,
+  streamKeyOfHttp,
+  streamKeyOfRtmp,
+} from '../mechanisms/balancer/index.ts'
+import type { Config } from '../mechanisms/config/index.ts'
+import { createDatapath, type Datapath, registerDatapathMetrics } from '../mechanisms/datapath/index.ts'
+import { formatListenAddress, type ListenAddress, parseListenText } from '../mechanisms/net/endpoint-text.ts'
+import { createRegistry, type Logger } from '../mechanisms/telemetry/index.ts'
+import { AdminService } from '../services/admin/index.ts'
+import { FlvProxy, HttpEdge, type HttpHandler, StaticPages } from '../services/media/http/index.ts'
+import { RegistrationService } from '../services/media/registration/index.ts'
+import { RtmpService } from '../services/media/rtmp/index.ts'
+import { WebRtcService } from '../services/media/webrtc/index.ts'
+import { drainable } from './drainable.ts'
+import { version } from './version.ts'
+
+/** What the gateway stands on, so that tests and embedders can put others in their place. */
+export interface GatewayParts {
+  readonly logger: Logger
+  /** @defaultValue the clock of the machine */
+  readonly clock?: Clock
+  /** @defaultValue the memory store, as the configuration says */
+  readonly store?: BalancerStore & { stats(): BalancerStats }
+  /** @defaultValue the engine that the configuration names */
+  readonly datapath?: Datapath
+  /** Opens every connection to an origin. @defaultValue node:net's */
+  readonly dial?: (host: string, port: number) => Socket
+  /** Asked after media and before pages; the demo adds its own. @defaultValue none */
+  readonly handlers?: (gateway: Gateway) => readonly HttpHandler[]
+}
+
+/** Where a running gateway is bound, as texts. */
+export interface GatewayAddresses {
+  readonly http: readonly string[]
+  readonly rtmp: readonly string[]
+  readonly webrtc: readonly string[]
+  readonly registration: string
+  readonly admin: string
+}
+
+/**
+ * The composition root of the media role: a configuration in, running services out. Services do not know one another;
+ * all wiring is here.
+ */
+export class Gateway implements Lifecycle {
+  readonly store: BalancerStore & { stats(): BalancerStats }
+  readonly #logger: Logger
+  readonly #datapath: Datapath
+  readonly #registration: RegistrationService
+  readonly #rtmpListen: readonly ListenAddress[]
+  readonly #rtmp: RtmpService
+  readonly #webrtc: WebRtcService
+  readonly #flv: FlvProxy
+  readonly #http: HttpEdge
+  readonly #admin: AdminService
+  #isDraining = false
+  #started: Lifecycle[] = []
+
+  constructor(config: Config, parts: GatewayParts) {
+    const { logger, clock = systemClock, dial = dialTcp } = parts
+    const registry = createRegistry(version)
+    const keyRules = config.routing
+    const { http, rtmp, webrtc } = config.media
+    this.#logger = logger
+    this.store = parts.store ?? storeOf(config, clock)
+    this.#datapath = parts.datapath ?? createDatapath({ engine: config.datapath.engine, clock })
+    const balancer = this.store
+    registerBalancerMetrics(registry, () => balancer.stats())
+    registerDatapathMetrics(registry, this.#datapath)
+
+    this.#registration = new RegistrationService({
+      origins: balancer,
+      logger,
+      registry,
+      version,
+      clock,
+      listen: listenAddress(config.registration.listen),
+      allow: config.registration.allow,
+      ...(config.registration.token !== undefined && { token: config.registration.token }),
+    })
+    this.#rtmpListen = rtmp.listen.map(listenAddress)
+    this.#rtmp = new RtmpService({
+      listen: this.#rtmpListen,
+      balancer,
+      origins: balancer,
+      streamKeyOf: (tcUrl, streamName) => streamKeyOfRtmp(tcUrl, streamName, keyRules),
+      logger,
+      registry,
+      clock,
+      dial,
+      maxConnections: rtmp.maxConnections,
+      maxConnectionsPerAddress: rtmp.maxConnectionsPerAddress,
+      idleMs: milliseconds(rtmp.idleSeconds),
+    })
+    const media = listenAddress(webrtc.listen)
+    this.#webrtc = new WebRtcService({
+      datapath: this.#datapath,
+      balancer,
+      sessionStore: balancer,
+      streamKeyOf: (request) => streamKeyOfHttp(request, keyRules),
+      logger,
+      registry,
+      clock,
+      dial,
+      mediaAddresses: media.host === undefined ? ['0.0.0.0', '::'] : [media.host],
+      mediaPort: media.port,
+      publicAddresses: webrtc.publicAddresses.map(({ address, port }) => ({
+        address,
+        ...(port !== undefined && { port }),
+      })),
+      idleTimeoutMs: milliseconds(webrtc.idleSeconds),
+      maxSessions: webrtc.maxSessions,
+      allowIceQuery: webrtc.allowIceQuery,
+    })
+    this.#flv = new FlvProxy({
+      balancer,
+      keyRules,
+      logger,
+      registry,
+      clock,
+      stallMs: milliseconds(http.stallSeconds),
+      idleMs: milliseconds(http.idleSeconds),
+    })
+    const isDraining = () => this.#isDraining
+    this.#http = new HttpEdge({
+      listen: http.listen.map(listenAddress),
+      handlers: [
+        this.#webrtc,
+        drainable(this.#flv, isDraining),
+        ...(parts.handlers?.(this) ?? []),
+        ...(http.pages === undefined ? [] : [new StaticPages({ directory: http.pages })]),
+      ],
+      version,
+      logger,
+      registry,
+      clock,
+      maxConnections: http.maxConnections,
+      maxConnectionsPerAddress: http.maxConnectionsPerAddress,
+    })
+    this.#admin = new AdminService({
+      balancer,
+      sessions: [this.#webrtc, this.#rtmp, this.#flv],
+      readiness: [() => this.#readiness()],
+      logger,
+      registry,
+      version,
+      clock,
+      listen: listenAddress(config.admin.listen),
+      ...(config.admin.token !== undefined && { token: config.admin.token }),
+    })
+  }
+
+  /** Where it is bound; empty texts before `start`. */
+  get addresses(): GatewayAddresses {
+    return {
+      http: this.#http.addresses.map(addressText),
+      rtmp: this.#rtmp.ports.map((port, index) => formatListenAddress({ ...this.#rtmpListen[index], port })),
+      webrtc: this.#webrtc.mediaAddresses.map(addressText),
+      registration: this.#registration.address === undefined ? '' : addressText(this.#registration.address),
+      admin: this.#admin.address === undefined ? '' : addressText(this.#admin.address),
+    }
+  }
+
+  /** Opens what origins and operators need first, and the edges last. @throws what a service throws that cannot bind */
+  async start(options: StartOptions = {}): Promise<void> {
+    if (this.#started.length > 0) return
+    this.#isDraining = false
+    try {
+      for (const service of [
+        this.#datapath,
+        this.#admin,
+        this.#registration,
+        this.#webrtc,
+        this.#rtmp,
+        this.#http,
+      ]) {
+        options.signal?.throwIfAborted()
+        // Remembered before it has started: what fails half-way is closed too.
+        this.#started.push(service)
+        await service.start(options)
+      }
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+    this.#logger.info({ version, engine: this.#datapath.engine, ...this.addresses }, 'gateway ready')
+  }
+
+  /**
+   * Drains: readiness turns to 503, new sessions are refused, running ones go on for up to `graceMs`, all at the same time;
+   * then everything is closed in the reverse order of its start.
+   */
+  async close({ graceMs = 0 }: CloseOptions = {}): Promise<void> {
+    this.#isDraining = true
+    const started = this.#started
+    this.#started = []
+    const drains = [this.#webrtc, this.#rtmp].filter((service) => started.includes(service))
+    await Promise.all([...drains.map((service) => service.close({ graceMs }))])
+    for (const service of started.toReversed()) await service.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #readiness(): { readonly ok: boolean; readonly reason: string } {
+    if (this.#isDraining) return { ok: false, reason: 'draining' }
+    const { healthy, suspect, silent } = this.store.stats().origins
+    if (healthy + suspect + silent === 0) return { ok: false, reason: 'no origin has registered' }
+    if (healthy === 0) return { ok: false, reason: 'no origin is healthy' }
+    return { ok: true, reason: 'origins are healthy' }
+  }
+}
+
+function storeOf(config: Config, clock: Clock): MemoryBalancerStore {
+  const { policy, maxOrigins, maxPicks, ...times } = config.balancer
+  return new MemoryBalancerStore({
+    clock,
+    policy,
+    maxOrigins,
+    maxPicks,
+    heartbeatTtlMs: milliseconds(times.heartbeatTtlSeconds),
+    forgetAfterMs: milliseconds(times.forgetSeconds),
+    suspectMs: milliseconds(times.suspectSeconds),
+    pickIdleMs: milliseconds(times.pickIdleSeconds),
+    maxSessions: config.media.webrtc.maxSessions,
+  })
+}
+
+/** The text has been checked when the configuration was read. */
+function listenAddress(text: string): ListenAddress {
+  const address = parseListenText(text)
+  if (address === undefined) throw new TypeError(`not a listener: ${text}`)
+  return address
+}
+
+function addressText({ address, port }: Pick<AddressInfo, 'address' | 'port'>): string {
+  return formatListenAddress({ host: address, port })
+}
+
+function milliseconds(seconds: number): number {
+  return Math.max(1, Math.round(seconds * 1000))
+}
+
+function dialTcp(host: string, port: number): Socket {
+  return connect({ host, port, noDelay: true, allowHalfOpen: true })
+}
