@@ -26,6 +26,8 @@ export type WebRtcErrorCode =
   | 'WEBRTC_ORIGIN_TIMEOUT'
   /** The origin answered with something that is no answer: see the log. */
   | 'WEBRTC_ORIGIN_BAD_ANSWER'
+  /** An option is out of range: the message names it. */
+  | 'WEBRTC_BAD_OPTION'
   /** A fault of the gateway's own: see the log. */
   | 'WEBRTC_INTERNAL'
 

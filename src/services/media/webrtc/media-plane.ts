@@ -15,6 +15,7 @@ import {
   StunMessage,
   StunMethod,
   stunUsername,
+  verifyFingerprint,
   verifyMessageIntegrity,
 } from '../../../protocols/stun/index.ts'
 import { localAddressTowards } from './local-address.ts'
@@ -182,6 +183,7 @@ export class MediaPlane {
     const message = StunMessage.decode(bytes)
     if (typeof message === 'string') return 'malformed'
     if (message.method !== StunMethod.binding || message.class !== StunClass.request) return 'not-request'
+    if (message.fingerprintOffset !== undefined && !verifyFingerprint(message)) return 'malformed'
     const username = stunUsername(bytes)
     if (username === undefined) return 'no-username'
     const session = this.#sessions.byUsername(username)

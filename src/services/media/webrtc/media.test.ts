@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
@@ -158,6 +159,27 @@ describe('strangers', () => {
     expect(await gateway.metric(line)).toBe(1)
     expect(origin.udp.received).toEqual([])
     expect(gateway.datapath.totals().flows).toBe(0)
+  })
+
+  test('no bytes but an authentic check make a flow', async () => {
+    const { origin, gateway } = await stage()
+    const { username } = await gateway.open('clnt')
+    const client = await openClient()
+    const genuine = check(username)
+    // All but FINGERPRINT, which is not signed and may be absent.
+    const forged = Array.from(genuine.subarray(0, -8), (byte, at) => {
+      const copy = Buffer.from(genuine)
+      copy[at] = byte ^ (1 << (at % 8))
+      return copy
+    })
+    const random = fc.sample(fc.uint8Array({ maxLength: 100 }), 300)
+    for (const bytes of [...forged, ...random]) await client.send(bytes, gateway.media)
+    const { length } = [...forged, ...random]
+    await until(() => gateway.datapath.totals().delivered.packets === length, 'all to be handed over')
+    expect(gateway.datapath.totals().flows).toBe(0)
+    expect(origin.udp.received).toEqual([])
+    await client.send(genuine, gateway.media)
+    expect((await origin.udp.next()).bytes).toEqual(genuine)
   })
 
   test('a known USERNAME with a wrong password moves nothing', async () => {

@@ -10,6 +10,7 @@ import type {
 } from '../../../mechanisms/balancer/index.ts'
 import type { Datapath } from '../../../mechanisms/datapath/index.ts'
 import type { Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
+import { WebRtcError } from './errors.ts'
 import type { ConfiguredAddress } from './public-addresses.ts'
 
 /** What the WebRTC service is given; the composition root builds it. */
@@ -83,3 +84,23 @@ export const webRtcDefaults: Required<
 
 /** Options with every default filled in. */
 export type CompleteWebRtcOptions = Required<WebRtcOptions>
+
+/** Fills the defaults in. @throws WEBRTC_BAD_OPTION */
+export function completeOptions(options: WebRtcOptions): CompleteWebRtcOptions {
+  const complete = { ...webRtcDefaults, ...options }
+  for (const [name, value] of Object.entries(complete)) {
+    const least = name === 'mediaPort' ? 0 : 1
+    if (typeof value === 'number' && !(Number.isSafeInteger(value) && value >= least)) {
+      throw new WebRtcError(
+        'WEBRTC_BAD_OPTION',
+        `${name} is ${value}: must be a whole number from ${least} up`,
+        500,
+        {
+          side: 'self',
+          retryable: false,
+        },
+      )
+    }
+  }
+  return { ...complete, logger: options.logger.child({ component: 'webrtc' }) }
+}

@@ -3,7 +3,7 @@ import type { CloseOptions, Lifecycle } from '../../../foundation/lifecycle.ts'
 import type { SessionDirectory, SessionInfo } from '../../../foundation/session-info.ts'
 import type { LocalAddress } from '../../../mechanisms/datapath/index.ts'
 import { declareMetrics } from './metrics.ts'
-import { type CompleteWebRtcOptions, type WebRtcOptions, webRtcDefaults } from './options.ts'
+import { completeOptions, type WebRtcOptions } from './options.ts'
 import { OriginClient } from './origin-client.ts'
 import { routeOf } from './route.ts'
 import { Sessions } from './sessions.ts'
@@ -22,16 +22,15 @@ const noticeMs = 2000
  *   if (webrtc.matches(path)) await webrtc.handle(request, response)
  */
 export class WebRtcService implements Lifecycle, SessionDirectory {
-  readonly #options: CompleteWebRtcOptions
   readonly #origins: OriginClient
   readonly #sessions: Sessions
   readonly #signalling: Signalling
 
   constructor(options: WebRtcOptions) {
-    this.#options = { ...webRtcDefaults, ...options, logger: options.logger.child({ component: 'webrtc' }) }
-    this.#origins = new OriginClient(this.#options)
-    this.#sessions = new Sessions(this.#options, this.#origins)
-    this.#signalling = new Signalling(this.#options, this.#origins, this.#sessions)
+    const complete = completeOptions(options)
+    this.#origins = new OriginClient(complete)
+    this.#sessions = new Sessions(complete, this.#origins)
+    this.#signalling = new Signalling(complete, this.#origins, this.#sessions)
     declareMetrics(options.registry, this.#sessions, this.#signalling.errors)
   }
 

@@ -457,6 +457,13 @@ describe('PATCH', () => {
   })
 })
 
+describe('options', () => {
+  test('a number out of range is refused by its name', async () => {
+    await expect(TestGateway.start({ maxSessions: 0 })).rejects.toMatchObject({ code: 'WEBRTC_BAD_OPTION' })
+    await expect(TestGateway.start({ idleTimeoutMs: Number.NaN })).rejects.toThrow(/idleTimeoutMs/)
+  })
+})
+
 describe('draining', () => {
   test('new offers get 503 while sessions go on until the client ends them', async () => {
     const { gateway } = await stage()

@@ -2,7 +2,7 @@
 export const STRANGER_REASONS = [
   /** The first byte is not STUN's (RFC 7983). */
   'not-stun',
-  /** No well-formed STUN message. */
+  /** No well-formed STUN message, or its FINGERPRINT is wrong. */
   'malformed',
   /** STUN, but no Binding request. */
   'not-request',
