@@ -59,7 +59,7 @@ export function readByOnread(
   }
   const taken = new Socket(options)
   taken.pause()
-  moveServer(socket, taken)
+  // The server that accepted it counts the old one until it closes.
   taken.once('close', () => socket.destroy())
   socket.once('close', () => taken.destroy())
   return { socket: taken, leftover: left, isReused: true }
@@ -96,11 +96,4 @@ function canBeTakenOver(socket: Socket): boolean {
   const state = '_readableState' in socket ? socket._readableState : undefined
   const isEnded = typeof state !== 'object' || state === null || !('ended' in state) || state.ended === true
   return !isEnded && !socket.connecting && !socket.destroyed && socket.writable && socket.writableLength === 0
-}
-
-/** The server counts down when a socket that names it closes; without it `server.close()` never calls back. */
-function moveServer(from: Socket, to: Socket): void {
-  if (!('_server' in from) || from._server === null) return
-  Object.assign(to, { _server: from._server })
-  from._server = null
 }
