@@ -13,7 +13,7 @@ export interface FlvTag {
 }
 
 /** Bytes that each tag has besides its payload: 11 in front, 4 behind. */
-export const flvTagOverheadBytes = 15
+const tagOverheadBytes = 15
 
 /** The start of an FLV stream: the header and the size 0 of the tag before the first. */
 export function encodeFlvHeader(content: { readonly audio: boolean; readonly video: boolean }): Buffer {
@@ -23,7 +23,7 @@ export function encodeFlvHeader(content: { readonly audio: boolean; readonly vid
 
 /** A tag with its size behind it. */
 export function encodeFlvTag(tag: FlvTag): Buffer {
-  return new ByteWriter(tag.payload.length + flvTagOverheadBytes)
+  return new ByteWriter(tag.payload.length + tagOverheadBytes)
     .u8(tag.type)
     .u24(tag.payload.length)
     .u24(tag.timestamp & 0xffffff)

@@ -18,7 +18,7 @@ export interface Command {
 }
 
 /** Chunk stream that commands are written on. */
-export const COMMAND_CHUNK_STREAM_ID = 3
+const COMMAND_CHUNK_STREAM_ID = 3
 
 /** Whether the message holds a command. */
 export function isCommand(message: RtmpMessage): boolean {

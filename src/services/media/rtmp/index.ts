@@ -2,6 +2,4 @@
  * RTMP: publishers and players at the edge. A connection comes in, says what it wants, and is led to the origin that
  * the balancer picks; the same dialogue is held there, and the two are joined.
  */
-export type { RtmpServiceErrorCode } from './errors.ts'
-export type { RtmpServiceOptions } from './options.ts'
 export { RtmpService } from './rtmp-service.ts'

@@ -30,7 +30,7 @@ export class RtmpJoin {
     return this.#pipe.bytesFromFirst
   }
 
-  /** Bytes that the client has taken since it connected. */
+  /** Bytes that the client has taken. */
   get bytesOut(): number {
     return this.#pipe.bytesTakenByFirst
   }

@@ -185,6 +185,27 @@ describe('a stream', () => {
     expect(origin.visits[0]!.messages.map(({ timestamp }) => timestamp)).toEqual([...Array(10).keys()])
   })
 
+  test('keeps no more than its bound of a hasty publisher, and loses nothing', async () => {
+    let accept = (): void => {}
+    const origin = await startOrigin('a', {
+      answer: (visit) => {
+        accept = () => {
+          visit.dialogue.accept()
+          visit.flush()
+        }
+      },
+    })
+    const service = await startService()
+    const publisher = client(service)
+    await until(() => origin.visits.length === 1)
+    const payload = Buffer.alloc(60_000, 3)
+    let sent = 0
+    while (publisher.send(videoMessage(sent, payload)) || publisher.socket.writableLength < 8_000_000) sent++
+    accept()
+    await until(() => origin.visits[0]!.messages.length === sent + 1)
+    expect(origin.visits[0]!.messages.map(({ timestamp }) => timestamp)).toEqual([...Array(sent + 1).keys()])
+  })
+
   test('uses the message stream of each side', async () => {
     const origin = await startOrigin('a')
     const service = await startService()
@@ -410,6 +431,18 @@ describe('clients that behave badly', () => {
     }
     expect(publisher.isClosed).toBe(false)
     expect(service.listSessions()).toHaveLength(1)
+  })
+
+  test('an origin that turns to nonsense ends only the stream it had', async () => {
+    const origin = await startOrigin('a')
+    const service = await startService()
+    const player = await client(service, { action: 'play' }).untilReady()
+    const other = await client(service, { streamName: 'other' }).untilReady()
+    origin.visits[0]!.socket.write(Buffer.alloc(1000, 0xff))
+    await until(() => player.isClosed)
+    await until(() => service.listSessions().length === 1)
+    expect(other.isClosed).toBe(false)
+    expect(await errorCount('RTMP_CHUNK_HEADER_INVALID')).toBe(1)
   })
 
   test('a message above the limit ends the stream', async () => {
