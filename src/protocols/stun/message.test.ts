@@ -121,6 +121,7 @@ describe('attribute rules', () => {
     const mi = [0x00, 0x08, 0, 20, ...Array.from({ length: 20 }, () => 0)]
     const message = decoded(framed(...mi, 0x00, 0x06, 0, 1, 0x61, 0, 0, 0))
     expect(message.attribute(StunAttribute.username)).toBeUndefined()
+    expect(stunUsername(message.bytes)).toBeUndefined()
     expect([...message.attributes()]).toEqual([])
   })
 

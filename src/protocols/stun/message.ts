@@ -122,7 +122,11 @@ export function stunUsername(bytes: Uint8Array): string | undefined {
   for (let at = stunHeaderBytes; at < bytes.length; ) {
     const next = at + attributeBytes(bytes, at)
     if (next > bytes.length) return undefined
-    if (u16(bytes, at) === StunAttribute.username) {
+    const type = u16(bytes, at)
+    // What follows is vouched for by nobody.
+    if (type === StunAttribute.messageIntegrity || type === StunAttribute.messageIntegritySha256)
+      return undefined
+    if (type === StunAttribute.username) {
       const value = valueAt(bytes, at)
       if (value.length > maxUsernameBytes) return undefined
       return Buffer.from(value.buffer, value.byteOffset, value.length).toString('utf8')

@@ -4,7 +4,4 @@
  *
  * @module
  */
-export type { WebRtcErrorCode } from './errors.ts'
-export type { WebRtcOptions } from './options.ts'
-export type { ConfiguredAddress } from './public-addresses.ts'
 export { WebRtcService } from './service.ts'

@@ -105,10 +105,11 @@ export class Offers {
       if (result.ok) {
         return this.#answered({ offer, key, role, credentials, claim, api }, result.response)
       }
-      if (result.failure === 'aborted' || result.failure === 'too-large') await claim.release()
-      else await claim.failed()
       const { failure: reason, cause } = result
-      logger.warn({ origin: origin.id, reason, code: errorCode(cause) }, 'origin did not answer the offer')
+      if (reason === 'aborted' || reason === 'too-large') await claim.release()
+      else await claim.failed()
+      if (reason !== 'aborted')
+        logger.warn({ origin: origin.id, reason, code: errorCode(cause) }, 'origin did not answer the offer')
       failure = failureError(reason)
       if (!failure.retryable) break
       avoid.push(origin.id)

@@ -59,7 +59,7 @@ export interface WebRtcOptions {
   readonly random?: (bytes: number) => Buffer
 }
 
-export const webRtcDefaults: Required<
+const defaults: Required<
   Omit<WebRtcOptions, 'datapath' | 'balancer' | 'sessionStore' | 'streamKeyOf' | 'logger' | 'registry'>
 > = {
   mediaAddresses: ['0.0.0.0', '::'],
@@ -87,7 +87,7 @@ export type CompleteWebRtcOptions = Required<WebRtcOptions>
 
 /** Fills the defaults in. @throws WEBRTC_BAD_OPTION */
 export function completeOptions(options: WebRtcOptions): CompleteWebRtcOptions {
-  const complete = { ...webRtcDefaults, ...options }
+  const complete = { ...defaults, ...options }
   for (const [name, value] of Object.entries(complete)) {
     const least = name === 'mediaPort' ? 0 : 1
     if (typeof value === 'number' && !(Number.isSafeInteger(value) && value >= least)) {

@@ -26,7 +26,7 @@ export type OriginReply =
   | 'hang'
   | 'reset'
 
-export const originPwd = 'originpasswordoriginpass'
+const originPwd = 'originpasswordoriginpass'
 
 /** An answer as an origin writes it, with one host candidate. */
 export function answerSdp(ufrag: string, port: number, pwd: string = originPwd): string {
