@@ -3,6 +3,14 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../foundation/clock.ts'
+import {
+  acknowledgementMessage,
+  ChunkReader,
+  ChunkRelay,
+  ChunkWriter,
+  MessageType,
+  setChunkSizeMessage,
+} from '../../protocols/rtmp/index.ts'
 import { SocketPipe } from './pipe.ts'
 import type { PipeOptions, Sink } from './pipe.ts'
 import { openConnection, readToEnd, writeAll } from './sockets.testkit.ts'
@@ -189,6 +197,60 @@ describe('SocketPipe', () => {
     await joined.pipe.done
     toLeft(Buffer.from('too late'))
   })
+
+  it.each([
+    [60_000, 16_384],
+    [4096, 1000],
+  ])(
+    'carries RTMP through chunk relays: chunks of %i, read buffers of %i',
+    async (chunkSize, bufferBytes) => {
+      await using joined = await join({
+        bufferBytes,
+        transform: (toFirst, toSecond) => {
+          const relayTo = (sink: Sink, other: () => ChunkRelay): ChunkRelay =>
+            new ChunkRelay({
+              state: new ChunkReader().detach(),
+              outgoingChunkSize: 128,
+              sink,
+              windowBytes: 100_000,
+              onAcknowledgementDue: (sequence) => other().inject(acknowledgementMessage(sequence)),
+            })
+          const up = relayTo(toSecond, () => down)
+          const down = relayTo(toFirst, () => up)
+          up.start()
+          down.start()
+          return { fromFirst: (bytes) => up.push(bytes), fromSecond: (bytes) => down.push(bytes) }
+        },
+      })
+      const writer = new ChunkWriter()
+      const said = [writer.write(setChunkSizeMessage(chunkSize))]
+      writer.setChunkSize(chunkSize)
+      const frames = pieces(200, 20_000, 5)
+      for (const [index, payload] of frames.entries()) {
+        said.push(
+          writer.write({ chunkStreamId: 4 + (index % 2), type: 9, streamId: 1, timestamp: index, payload }),
+        )
+      }
+      const received = await Promise.all([
+        readToEnd(joined.left),
+        readToEnd(joined.right),
+        writeAll(joined.left, said),
+        writeAll(joined.right, said),
+      ])
+      for (const bytes of received.slice(0, 2)) {
+        const reader = new ChunkReader()
+        reader.push(bytes ?? Buffer.of())
+        const video: Uint8Array[] = []
+        let acknowledgements = 0
+        for (let message = reader.next(); message !== undefined; message = reader.next()) {
+          if (message.type === MessageType.video) video.push(message.payload)
+          if (message.type === MessageType.acknowledgement) acknowledgements++
+        }
+        expect(hash(Buffer.concat(video))).toBe(hash(Buffer.concat(frames)))
+        expect(acknowledgements).toBeGreaterThan(10)
+      }
+    },
+  )
 
   it('what a transform throws ends the pipe', async () => {
     const error = new Error('nonsense')
