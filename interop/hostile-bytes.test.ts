@@ -65,7 +65,10 @@ describe('datagrams on the media port', () => {
       () => [srtConclusion(Buffer.alloc(2)), srtConclusion(Buffer.alloc(3)), srtConclusion(srtStreamId)],
     ],
     ['every prefix of a sound check', () => Array.from(check, (_, length) => check.subarray(0, length))],
-    ['a sound check with each byte changed', () => Array.from(check, (_, at) => changed(check, at))],
+    [
+      'a sound check with each byte changed that its integrity covers',
+      () => Array.from(check.subarray(0, -fingerprintBytes), (_, at) => changed(check, at)),
+    ],
     ['a sound check with rubbish behind it', () => [Buffer.concat([check, randomBytes(40)])]],
     ['nothing', () => [Buffer.alloc(0)]],
     ['the largest datagrams', () => [0, 1, 22, 80, 255].map((first) => Buffer.alloc(65_507, first))],
@@ -95,7 +98,7 @@ describe('datagrams on the media port', () => {
     await session.exchange(Buffer.concat([Buffer.from([0x80, 96]), randomBytes(30)]))
     socket.close()
     await once(socket, 'close')
-    expect(answers.filter((answer) => !answer.equals(check))).toEqual([])
+    expect(answers).toEqual([])
   })
 })
 
@@ -148,7 +151,7 @@ describe('bytes on the TCP ports', () => {
   ]
   const cases = ports.flatMap((port) => bodies.map(([name, make]) => ({ port, name, make })))
 
-  test.each(cases)('$name on the $port port', async ({ port, make }) => {
+  test.each(cases)('on the $port port: $name', async ({ port, make }) => {
     await sendBytes(gateway.ports[port], make())
   })
 
@@ -181,12 +184,15 @@ async function sendBytes(port: number, bytes: Uint8Array): Promise<void> {
   // The gateway may cut the connection while we still write.
   socket.on('error', () => {})
   socket.resume()
-  const closed = once(socket, 'close')
+  const closed = new Promise((resolve) => socket.once('close', resolve))
   socket.end(bytes)
   const timer = setTimeout(() => socket.destroy(), 1_000)
   await closed
   clearTimeout(timer)
 }
+
+/** The last attribute of a check: nobody signs it. */
+const fingerprintBytes = 8
 
 function changed(bytes: Buffer, at: number): Buffer {
   const copy = Buffer.from(bytes)

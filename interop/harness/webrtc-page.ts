@@ -14,8 +14,8 @@ export interface Received {
   readonly audioPackets: number
   /** The far end's address and port, as ICE chose it; empty before it did. */
   readonly remote: string
-  /** This page's own port, as ICE chose it; 0 before it did. */
-  readonly localPort: number
+  /** The UDP ports that the page has opened itself. (The chosen local candidate shows what the far end sees instead.) */
+  readonly ownPorts: readonly number[]
 }
 
 interface PeerWindow extends Window {
@@ -87,12 +87,12 @@ export async function receivedBy(page: Page): Promise<Received> {
     const transport = stats.find((one) => one['type'] === 'transport')
     const pair = byId(transport?.['selectedCandidatePairId'])
     const remote = byId(pair?.['remoteCandidateId'])
-    const local = byId(pair?.['localCandidateId'])
+    const candidates = (window as PeerWindow).peer?.localDescription?.sdp ?? ''
     return {
       framesDecoded: Number(inbound('video')?.['framesDecoded'] ?? 0),
       audioPackets: Number(inbound('audio')?.['packetsReceived'] ?? 0),
       remote: remote === undefined ? '' : `${String(remote['address'])}:${String(remote['port'])}`,
-      localPort: Number(local?.['port'] ?? 0),
+      ownPorts: [...candidates.matchAll(/ udp \d+ \S+ (\d+) typ host/g)].map((match) => Number(match[1])),
     }
   })
 }

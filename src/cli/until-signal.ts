@@ -18,25 +18,24 @@ export async function runUntilSignal(service: Lifecycle, options: UntilSignalOpt
   const { logger, graceMs } = options
   await service.start()
   options.onReady?.()
-  const signal = await firstSignal()
+  const signal = await firstSignal((second) => {
+    logger.warn({ signal: second }, 'cut by a second signal')
+    process.exit(1)
+  })
   logger.info({ signal, graceMs }, 'draining')
-  for (const name of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(name, () => {
-      logger.warn({ signal: name }, 'cut by a second signal')
-      process.exit(1)
-    })
-  }
   await service.close({ graceMs })
   logger.info('stopped')
   // Nothing of ours is left; a library's stray handle must not keep the process up.
   process.exit(0)
 }
 
-function firstSignal(): Promise<NodeJS.Signals> {
+/** The handlers stay: a signal that finds none would end the process as if nothing had been prepared for it. */
+function firstSignal(onFurther: (signal: NodeJS.Signals) => void): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
+    let isFirst = true
     const stop = (signal: NodeJS.Signals) => {
-      process.off('SIGTERM', stop)
-      process.off('SIGINT', stop)
+      if (!isFirst) onFurther(signal)
+      isFirst = false
       resolve(signal)
     }
     process.on('SIGTERM', stop)
