@@ -58,7 +58,7 @@ export class BodyJoin implements BodySink {
     else this.#options.exchange.deliver(this)
   }
 
-  bytes(input: Buffer): boolean {
+  bytes(input: Uint8Array): boolean {
     const { bytes, isLast, isBroken } = this.#take(input)
     if (isBroken) {
       this.cut('HTTP_ORIGIN_BROKE')
@@ -116,7 +116,11 @@ export class BodyJoin implements BodySink {
   }
 
   /** What of the input goes to the client. */
-  #take(input: Buffer): { readonly bytes: Buffer; readonly isLast: boolean; readonly isBroken: boolean } {
+  #take(input: Uint8Array): {
+    readonly bytes: Uint8Array
+    readonly isLast: boolean
+    readonly isBroken: boolean
+  } {
     if (this.#chunked !== undefined) return this.#takeChunked(this.#chunked, input)
     if (input.length < this.#left) {
       this.#left -= input.length
@@ -127,8 +131,8 @@ export class BodyJoin implements BodySink {
 
   #takeChunked(
     chunked: ChunkedBody,
-    input: Buffer,
-  ): { readonly bytes: Buffer; readonly isLast: boolean; readonly isBroken: boolean } {
+    input: Uint8Array,
+  ): { readonly bytes: Uint8Array; readonly isLast: boolean; readonly isBroken: boolean } {
     if (this.#options.takesFramingOut) {
       const { dataBytes, progress } = chunked.decode(input)
       const bytes = input.subarray(0, dataBytes)

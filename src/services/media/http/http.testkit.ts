@@ -13,8 +13,8 @@ import { createRegistry, type Registry, silentLogger } from '../../../mechanisms
 import { FlvProxy, type FlvProxyOptions } from './flv-proxy.ts'
 import { HttpEdge, type HttpEdgeOptions } from './http-edge.ts'
 
-/** Waits for a condition, at most three seconds unless told otherwise. */
-export async function until(condition: () => boolean, timeout = 3000): Promise<void> {
+/** Waits for a condition, at most five seconds unless told otherwise. */
+export async function until(condition: () => boolean, timeout = 5000): Promise<void> {
   await vi.waitFor(
     () => {
       if (!condition()) throw new Error('not yet')

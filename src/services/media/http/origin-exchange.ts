@@ -4,6 +4,7 @@ import type { SluiceError } from '../../../foundation/errors.ts'
 import { errorCode, errorMessage } from '../../../foundation/errors.ts'
 import { type BodyFraming, type ResponseHead, ResponseHeadParser } from '../../../protocols/http/index.ts'
 import { httpError } from './errors.ts'
+import { ReadBuffer } from './read-buffer.ts'
 
 export interface OriginExchangeOptions {
   readonly host: string
@@ -25,13 +26,10 @@ export interface BodySink {
    * Takes bytes that are valid during the call, and beyond it until `resume` when it answers false: then nothing more
    * comes before `resume`.
    */
-  bytes(bytes: Buffer): boolean
+  bytes(bytes: Uint8Array): boolean
   /** The connection ended; `error` says why, if it did not end in order. Called once, the last call. */
   ended(error: unknown): void
 }
-
-/** Size of the one buffer that each connection reads into; larger ones gained nothing on media streams. */
-const READ_BUFFER_BYTES = 16_384
 
 /**
  * One request to an origin over a connection of its own. The socket reads into one reused buffer (`onread`), past
@@ -91,12 +89,19 @@ export class OriginExchange {
   ) {
     this.#parser = new ResponseHeadParser(options.method)
     this.#onHead = onHead
-    const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
+    const buffer = new ReadBuffer()
     this.#socket = connect({
       host,
       port,
       noDelay: true,
-      onread: { buffer, callback: (length) => this.#onRead(buffer, length, options) },
+      onread: {
+        // Asked for after each read, for the next one.
+        buffer: () => buffer.current,
+        callback: (length, bytes) => {
+          buffer.wasRead(length)
+          return this.#onRead(length === bytes.length ? bytes : bytes.subarray(0, length), options)
+        },
+      },
     })
     this.#socket.on('error', (error) => {
       this.#error = error
@@ -132,8 +137,7 @@ export class OriginExchange {
   }
 
   /** False pauses the socket. */
-  #onRead(buffer: Buffer, length: number, options: OriginExchangeOptions): boolean {
-    const bytes = length === buffer.length ? buffer : buffer.subarray(0, length)
+  #onRead(bytes: Uint8Array, options: OriginExchangeOptions): boolean {
     if (this.#state === 'body') return this.#sink?.bytes(bytes) ?? false
     if (this.#state !== 'head') return false
     const progress = this.#parser.push(bytes)
