@@ -157,6 +157,12 @@ export function describeEndpoints(createEngine: () => Datapath): void {
       expect((await peer.next()).text).toBe('you')
     })
 
+    it('is refused where the peer cannot be reached from its address', async () => {
+      await expect(
+        fixture.open({ addresses: ['127.0.0.1'], remote: { address: '203.0.113.9', port: 9 } }),
+      ).rejects.toMatchObject({ code: 'DATAPATH_ADDRESS_UNAVAILABLE' })
+    })
+
     it('hands on that nobody is there as an ICMP record', async () => {
       const gone = await goneAddress(fixture)
       const endpoint = await fixture.open({ remote: gone })

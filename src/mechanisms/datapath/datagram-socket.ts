@@ -35,10 +35,11 @@ export class DatagramSocket implements LocalAddress {
   readonly local: number
   readonly family: Family
   readonly receiveBufferBytes: number
+  /** It has one peer only, and learns of its ICMP errors. */
+  readonly isConnected: boolean
   isOpen = true
   readonly #socket: Socket
   readonly #listener: SocketListener
-  readonly #isConnected: boolean
   readonly #maxSendQueueBytes: number
   #sendsUntilSample = 0
   readonly #closed: Promise<void>
@@ -51,8 +52,13 @@ export class DatagramSocket implements LocalAddress {
       await new Promise<void>((resolve, reject) => {
         socket.once('error', reject)
         socket.once('listening', () => {
-          if (options.remote === undefined) resolve()
-          else socket.connect(options.remote.port, options.remote.address, resolve)
+          if (options.remote === undefined) {
+            resolve()
+            return
+          }
+          // Without a callback of its own, as that would be given the error too.
+          socket.once('connect', resolve)
+          socket.connect(options.remote.port, options.remote.address)
         })
         // What came before connecting may be another's; it waits in the kernel and is checked on arrival.
         socket.bind({ address: options.address, port: options.port, exclusive: true })
@@ -73,7 +79,7 @@ export class DatagramSocket implements LocalAddress {
     this.port = socket.address().port
     this.local = options.local
     this.family = familyOf(options.address)
-    this.#isConnected = options.remote !== undefined
+    this.isConnected = options.remote !== undefined
     this.#maxSendQueueBytes = options.maxSendQueueBytes
     if (options.receiveBufferBytes !== undefined) raiseReceiveBuffer(socket, options.receiveBufferBytes)
     this.receiveBufferBytes = socket.getRecvBufferSize()
@@ -86,23 +92,28 @@ export class DatagramSocket implements LocalAddress {
 
   /**
    * Sends one datagram, given whole or in parts, without copying it: the bytes must not change afterwards.
-   * False when the send queue is full; `done` is then not called.
+   * False when the send queue is full; `done` is then not called. Without `done`, errors stay unknown.
    */
-  send(bytes: Uint8Array | readonly Uint8Array[], port: number, address: string, done: SendDone): boolean {
+  send(
+    bytes: Uint8Array | readonly Uint8Array[],
+    port: number,
+    address: string,
+    done: SendDone | undefined,
+  ): boolean {
     if (this.#sendsUntilSample-- <= 0 && !this.#sampleQueue()) return false
-    if (!this.#isConnected) {
+    if (!this.isConnected) {
       this.#socket.send(bytes, port, address, done)
       return true
     }
     this.#socket.send(bytes, (error, sent) => {
       if (error === null || !this.isOpen || !isIcmpError(error)) {
-        done(error, sent)
+        done?.(error, sent)
         return
       }
       // The error belongs to an earlier datagram, and this one was not sent.
       this.#listener.onSocketError(this, error)
       if (this.isOpen) this.#socket.send(bytes, done)
-      else done(error, sent)
+      else done?.(error, sent)
     })
     return true
   }

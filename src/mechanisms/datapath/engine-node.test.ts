@@ -97,10 +97,43 @@ describe('engine-node', () => {
       await until(() => endpoint.locals.length === 2, 'the address')
     })
 
+    it('leave no socket when they are closed while they follow', async () => {
+      addresses = ['127.0.0.1']
+      const datapath = await engine({ interfacePollMs: 1000 })
+      const endpoint = await wildcard(datapath)
+      addresses = ['127.0.0.1', '127.0.0.5', '127.0.0.6']
+      clock.advance(1000)
+      await datapath.close()
+      expect(process.getActiveResourcesInfo()).not.toContain('UDPWRAP')
+      for (const address of addresses) await (await UdpPeer.open(address, endpoint.port)).close()
+    })
+
     it('are refused where the machine has no address', async () => {
       addresses = ['fe80::1']
       await expect(wildcard(await engine())).rejects.toMatchObject({ code: 'DATAPATH_ADDRESS_UNAVAILABLE' })
     })
+  })
+
+  it('goes on sending, and counts, while the system refuses', async () => {
+    const datapath = await engine()
+    const [edge, client] = [
+      await datapath.openEndpoint({ addresses: ['127.0.0.1'], port: 0 }, () => {}),
+      await peer(),
+    ]
+    // From a loopback address there is no way to the outside.
+    const flow = datapath.addFlow({
+      kind: 'forward',
+      from: { endpoint: edge.id, remote: client },
+      to: { endpoint: edge.id, remote: { address: '203.0.113.9', port: 9 } },
+    })
+    for (let sent = 0; sent < 3; sent++) await client.send('x', { address: '127.0.0.1', port: edge.port })
+    await until(() => datapath.totals().dropped.error === 3, 'three errors')
+    datapath.aim(flow, client)
+    for (let sent = 1; sent < 40; sent++) {
+      await client.send('y', { address: '127.0.0.1', port: edge.port })
+      await until(() => client.received.length === sent, 'the datagram')
+    }
+    expect(datapath.totals().forwarded).toEqual({ packets: 39, bytes: 39 })
   })
 
   describe('budgets', () => {
@@ -147,6 +180,13 @@ describe('engine-node', () => {
       expect(copies).toBe(1)
       expect(datapath.totals().dropped.known).toBe(2)
     })
+  })
+
+  it('drops and counts what finds the send queue over its bound', async () => {
+    const datapath = await engine({ maxSendQueueBytes: -1 })
+    const { id } = await datapath.openEndpoint({ addresses: ['127.0.0.1'], port: 0 }, () => {})
+    expect(datapath.send(id, await peer(), Buffer.from('x'))).toBe(false)
+    expect(datapath.totals().dropped.queue).toBe(1)
   })
 
   it('goes on when a receiver throws', async () => {

@@ -30,7 +30,8 @@ import { TokenBucket } from './token-bucket.ts'
 
 /**
  * The datapath on `node:dgram`: works on any platform, and is what the native engine is compared with. It
- * has no threads of its own: one socket per address whatever `threads` says.
+ * has no threads of its own: one socket per address whatever `threads` says. When the system begins to refuse
+ * a flow's datagrams, up to fifteen of them are counted as forwarded before it is noticed.
  */
 export class NodeDatapath implements Datapath, EndpointListener {
   readonly engine = 'node'
@@ -246,7 +247,7 @@ export class NodeDatapath implements Datapath, EndpointListener {
     } else if (flow.isChannel) {
       this.#onChannel(flow, flow.target, bytes)
     } else {
-      this.#forward(flow, flow.target, bytes)
+      this.#forward(flow, flow.target, bytes, bytes.length)
       if (flow.copiesStunRequests && bytes[0] === 0 && bytes[1] === 1) {
         this.#deliver(endpoint, socket, flow.id, 'data', bytes, from, nowMs)
       }
@@ -283,14 +284,32 @@ export class NodeDatapath implements Datapath, EndpointListener {
     }
   }
 
-  #forward(flow: NodeFlow, target: NodeTarget, bytes: Uint8Array | readonly Uint8Array[]): void {
+  /**
+   * Learning whether one send worked costs a callback in a later tick, a tenth of the whole. A socket that is
+   * not connected is refused for reasons that last (no route, a firewall), so only some sends are asked.
+   */
+  #forward(
+    flow: NodeFlow,
+    target: NodeTarget,
+    bytes: Uint8Array | readonly Uint8Array[],
+    length: number,
+  ): void {
     let socket = target.socket
     if (socket === undefined || !socket.isOpen) {
       socket = target.endpoint.socketFor(familyOf(target.address), target.local)
       target.socket = socket
     }
-    if (socket === undefined) this.#drop(flow, 'error')
-    else if (!socket.send(bytes, target.port, target.address, flow.sent)) this.#drop(flow, 'queue')
+    if (socket === undefined) {
+      this.#drop(flow, 'error')
+      return
+    }
+    const isChecked = socket.isConnected || target.sendsUntilCheck <= 0 || length > uncheckedMaxBytes
+    if (!socket.send(bytes, target.port, target.address, isChecked ? flow.sent : undefined)) {
+      this.#drop(flow, 'queue')
+    } else if (!isChecked) {
+      target.sendsUntilCheck--
+      this.#countForwarded(flow, length)
+    }
   }
 
   /** Adds or strips the header of ChannelData, RFC 8656 §12.4. */
@@ -299,12 +318,12 @@ export class NodeDatapath implements Datapath, EndpointListener {
       const header = Buffer.allocUnsafe(channelHeaderBytes)
       header.writeUInt16BE(flow.channel, 0)
       header.writeUInt16BE(bytes.length, 2)
-      this.#forward(flow, target, [header, bytes])
+      this.#forward(flow, target, [header, bytes], channelHeaderBytes + bytes.length)
       return
     }
     const length = ((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0)
     if (channelHeaderBytes + length > bytes.length) this.#drop(flow, 'malformed')
-    else this.#forward(flow, target, bytes.subarray(channelHeaderBytes, channelHeaderBytes + length))
+    else this.#forward(flow, target, bytes.subarray(channelHeaderBytes, channelHeaderBytes + length), length)
   }
 
   /** Hands over what a known peer sent, within the budget of the known. */
@@ -352,10 +371,12 @@ export class NodeDatapath implements Datapath, EndpointListener {
   }
 
   readonly #onForwarded = (flow: NodeFlow, error: Error | null, bytes: number): void => {
-    if (error !== null) {
-      this.#drop(flow, 'error')
-      return
-    }
+    if (flow.target !== undefined) flow.target.sendsUntilCheck = error === null ? checkEvery - 1 : 0
+    if (error === null) this.#countForwarded(flow, bytes)
+    else this.#drop(flow, 'error')
+  }
+
+  #countForwarded(flow: NodeFlow, bytes: number): void {
     flow.packets++
     flow.bytes += bytes
     this.#forwarded.packets++
@@ -379,7 +400,7 @@ export class NodeDatapath implements Datapath, EndpointListener {
   #pollInterfaces(): void {
     this.#poll = this.#options.clock.after(this.#options.interfacePollMs, () => {
       for (const endpoint of this.#endpoints.values()) {
-        if (endpoint.isFollowingInterfaces) void endpoint.refresh()
+        if (endpoint.isFollowingInterfaces) endpoint.refresh()
       }
       this.#pollInterfaces()
     })
@@ -401,7 +422,7 @@ export class NodeDatapath implements Datapath, EndpointListener {
         `endpoint ${endpoint.id} has no local address ${to.local ?? `of the family of ${address}`}`,
       )
     }
-    return { endpoint, address, port: to.remote.port, local: to.local, socket }
+    return { endpoint, address, port: to.remote.port, local: to.local, socket, sendsUntilCheck: 0 }
   }
 
   #endpoint(id: EndpointId): NodeEndpoint {
@@ -446,6 +467,10 @@ export class NodeDatapath implements Datapath, EndpointListener {
 }
 
 const channelHeaderBytes = 4
+/** One send in so many is asked whether it worked, and each one after a failure. */
+const checkEvery = 16
+/** Larger datagrams may be refused for their size. */
+const uncheckedMaxBytes = 16_384
 const noBytes = new Uint8Array(0)
 
 /** One object for all arrivals: receivers may not keep it. */

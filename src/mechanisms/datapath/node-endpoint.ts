@@ -50,7 +50,7 @@ export class NodeEndpoint implements Endpoint {
   readonly #receiveBufferBytes: number | undefined
   readonly #socketListener: SocketListener
   #sockets: readonly DatagramSocket[] = []
-  #refreshing = false
+  #refreshing: Promise<void> | undefined
   #port = 0
   /** An address that goes and comes back keeps its number. */
   readonly #localOf = new Map<string, number>()
@@ -117,24 +117,10 @@ export class NodeEndpoint implements Endpoint {
   }
 
   /** Opens and closes sockets so that there is one per address of the machine again. */
-  async refresh(): Promise<void> {
-    if (this.#refreshing || !this.isOpen) return
-    this.#refreshing = true
-    try {
-      const wanted = this.#wanted()
-      for (const socket of this.#sockets) if (!wanted.includes(socket.address)) void socket.close()
-      const sockets = this.#sockets.filter((socket) => socket.isOpen)
-      for (const address of wanted) {
-        if (sockets.some((socket) => socket.address === address)) continue
-        // A port that is taken on a new address is tried again at the next refresh.
-        const socket = await this.#open(address, this.port).catch(() => undefined)
-        if (socket !== undefined) sockets.push(socket)
-      }
-      this.#sockets = sockets
-      if (!this.isOpen) await this.close()
-    } finally {
-      this.#refreshing = false
-    }
+  refresh(): void {
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = undefined
+    })
   }
 
   /** The socket of this family on a local address, by default the first. */
@@ -153,6 +139,21 @@ export class NodeEndpoint implements Endpoint {
   async close(): Promise<void> {
     this.isOpen = false
     await Promise.all(this.#sockets.map((socket) => socket.close()))
+    await this.#refreshing
+  }
+
+  async #refresh(): Promise<void> {
+    const wanted = this.#wanted()
+    for (const socket of this.#sockets) if (!wanted.includes(socket.address)) void socket.close()
+    this.#sockets = this.#sockets.filter((socket) => socket.isOpen)
+    const bound = new Set(this.#sockets.map(({ address }) => address))
+    for (const address of wanted.filter((address) => !bound.has(address))) {
+      // A port that is taken on a new address is tried again at the next refresh.
+      const socket = await this.#open(address, this.port).catch(() => undefined)
+      if (socket === undefined) continue
+      this.#sockets = [...this.#sockets, socket]
+      if (!this.isOpen) await socket.close()
+    }
   }
 
   #wanted(): string[] {

@@ -12,6 +12,8 @@ export interface NodeTarget {
   readonly local: number | undefined
   /** Looked up again when it was closed with its interface. */
   socket: DatagramSocket | undefined
+  /** Counts down to the next send that is asked whether it worked. */
+  sendsUntilCheck: number
 }
 
 /** A flow of `engine-node`: what was asked for, prepared for the hot path, and its counters. */
