@@ -39,7 +39,7 @@ export function StreamList() {
 }
 
 function Row({ stream }: { readonly stream: LiveStream }) {
-  const { app, key, players, protocols, publishers, stream: name } = stream
+  const { app, key, players, publishers, stream: name } = stream
   const play = (protocol: Protocol): void => {
     document.getElementById('watch')?.scrollIntoView({ behavior: 'smooth', block: 'nearest' })
     void watch(`${app}/${name}`, protocol)
@@ -54,16 +54,12 @@ function Row({ stream }: { readonly stream: LiveStream }) {
       <td class="number">{publishers}</td>
       <td class="number">{players}</td>
       <td class="actions">
-        {protocols?.includes('webrtc') !== false && (
-          <button type="button" class="small" onClick={() => play('whep')}>
-            WHEP
-          </button>
-        )}
-        {protocols?.includes('rtmp') !== false && (
-          <button type="button" class="small" onClick={() => play('flv')}>
-            HTTP-FLV
-          </button>
-        )}
+        <button type="button" class="small" onClick={() => play('whep')}>
+          WHEP
+        </button>
+        <button type="button" class="small" onClick={() => play('flv')}>
+          HTTP-FLV
+        </button>
       </td>
     </tr>
   )

@@ -1,4 +1,4 @@
-import { defined } from './rtc-stats.ts'
+import { codecNames, defined } from './rtc-stats.ts'
 import { SessionError } from './session-error.ts'
 import type { Viewer, ViewerOptions } from './viewer.ts'
 
@@ -28,7 +28,7 @@ export async function openFlvViewer({ path, video, signal, onEnded }: ViewerOpti
   player.on(
     mpegts.Events.MEDIA_INFO,
     (info: { readonly videoCodec?: string; readonly audioCodec?: string }) => {
-      codec = [info.videoCodec, info.audioCodec].filter(Boolean).join(' + ')
+      codec = codecNames([info.videoCodec ?? [], info.audioCodec ?? []].flat())
     },
   )
   const end = async (): Promise<void> => {

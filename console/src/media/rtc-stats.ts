@@ -59,7 +59,7 @@ export class StatsReader {
       width: video?.frameWidth,
       height: video?.frameHeight,
       bitsPerSecond: this.#bitsPerSecond(streams),
-      codec: codecs.map((mimeType) => mimeType.replace(/^\w+\//, '')).join(' + ') || undefined,
+      codec: codecNames(codecs),
       roundTripMs: roundTrip === undefined ? undefined : roundTrip * 1000,
       packetsLost: video?.packetsLost,
     })
@@ -76,6 +76,25 @@ export class StatsReader {
     return ((bytes - last.bytes) * 8000) / (timestamp - last.timestamp)
   }
 }
+
+/** `H264 + Opus` for the MIME types or RFC 6381 texts of a session's codecs; undefined when there are none. */
+export function codecNames(codecs: readonly string[]): string | undefined {
+  const names = codecs.map((codec) => {
+    const [first = ''] = codec.replace(/^\w+\//, '').split('.')
+    return familiarNames[first.toLowerCase()] ?? first
+  })
+  const soundLast = names.toSorted((a, b) => Number(soundNames.has(a)) - Number(soundNames.has(b)))
+  return soundLast.join(' + ') || undefined
+}
+
+const familiarNames: Readonly<Record<string, string>> = {
+  avc1: 'H264',
+  hvc1: 'HEVC',
+  av01: 'AV1',
+  mp4a: 'AAC',
+  opus: 'Opus',
+}
+const soundNames: ReadonlySet<string> = new Set(['AAC', 'Opus'])
 
 /** `values` without those that are undefined. */
 export function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {

@@ -8,8 +8,6 @@ export interface LiveStream {
   readonly stream: string
   readonly publishers: number
   readonly players: number
-  /** Protocols it is published by, where the gateway says so. */
-  readonly protocols?: readonly string[]
 }
 
 /** `GET /api/v1/demo`: where the gateway's other ports are. */
@@ -37,7 +35,8 @@ export function followGateway(): () => void {
     const list = await readJson<LiveStream[]>('/api/v1/streams', stop.signal)
     if (stop.signal.aborted) return
     isReachable.value = list !== undefined
-    streams.value = list ?? []
+    // The gateway remembers for a while where a stream was, too.
+    streams.value = (list ?? []).filter(({ publishers }) => publishers > 0)
     setTimeout(() => void poll(), POLL_INTERVAL_MS)
   }
   void poll()

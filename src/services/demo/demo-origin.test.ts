@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { RTCPeerConnection, RtpPacket } from 'werift'
@@ -152,16 +151,20 @@ describe('rtmp', () => {
   test('a player who comes first gets the stream once it is published', async () => {
     const { ports } = await origin()
     const player = rtmp(ports.rtmp, 'play', 'later')
-    await once(player.socket, 'data')
+    await until(() => player.isReady)
     const publisher = rtmp(ports.rtmp, 'publish', 'later')
-    await until(() => player.isReady && publisher.isReady)
+    await until(() => publisher.isReady)
     publisher.send(keyframe(0, 9))
     await until(() => player.tags.some(({ type }) => type === FlvTagType.video))
   })
 
-  test('a player of a stream that nobody publishes is refused in the end', async () => {
-    const { ports } = await origin({ playWaitMs: 1 })
+  test('a player of a stream that nobody publishes is accepted, and refused in the end', async () => {
+    const clock = new ManualClock()
+    const { ports } = await origin({ clock })
     const player = rtmp(ports.rtmp, 'play', 'none')
+    await until(() => player.isReady)
+    expect(player.refusedWith).toBeUndefined()
+    clock.advance(15_000)
     await until(() => player.refusedWith !== undefined)
     expect(player.refusedWith).toBe('NetStream.Play.StreamNotFound')
     await until(() => player.socket.closed)

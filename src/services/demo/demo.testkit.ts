@@ -10,7 +10,13 @@ import { systemClock } from '../../foundation/clock.ts'
 import { silentLogger } from '../../mechanisms/telemetry/index.ts'
 import { FlvReader, flvTagOf, messageOf } from '../../protocols/flv/index.ts'
 import type { FlvTag } from '../../protocols/flv/index.ts'
-import { ClientDialogue, createStreamRequest } from '../../protocols/rtmp/index.ts'
+import {
+  amf0Text,
+  ClientDialogue,
+  createStreamRequest,
+  decodeCommand,
+  isCommand,
+} from '../../protocols/rtmp/index.ts'
 import type { ClientDialogueOutput } from '../../protocols/rtmp/index.ts'
 import { DemoOrigin } from './demo-origin.ts'
 import type { DemoOriginOptions } from './demo-origin.ts'
@@ -64,6 +70,7 @@ export async function startOrigin(options: Partial<DemoOriginOptions> = {}): Pro
 /** An RTMP client of ours: asks for a stream and sends, or keeps, tags. */
 export class RtmpClient implements AsyncDisposable {
   readonly tags: FlvTag[] = []
+  /** The status code that came instead of the stream, or in it. */
   refusedWith: string | undefined
   streamId: number | undefined
   readonly socket: Socket
@@ -111,8 +118,12 @@ export class RtmpClient implements AsyncDisposable {
     else if (out.kind === 'ready') this.streamId = out.streamId
     else if (out.kind === 'refused') this.refusedWith = out.refusal.code
     else {
-      const tag = flvTagOf(out.message)
+      const { message } = out
+      const tag = flvTagOf(message)
       if (tag !== undefined) this.tags.push(tag)
+      else if (isCommand(message)) {
+        this.refusedWith = amf0Text(decodeCommand(message, 'origin').args[1], 'code')
+      }
     }
   }
 }

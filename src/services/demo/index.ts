@@ -2,4 +2,4 @@
  * The demo origin: a small media server that stands behind the gateway like any other, for `sluice demo` and for tests.
  * It is reached over its sockets and registers over HTTP; only the composition root imports it.
  */
-export { DemoOrigin, type DemoOriginOptions } from './demo-origin.ts'
+export { DemoOrigin } from './demo-origin.ts'

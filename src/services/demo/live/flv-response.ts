@@ -19,4 +19,6 @@ export function playFlv(response: ServerResponse, stream: LiveStream, idleTimeou
     end: (reason) => (reason === 'unpublished' ? response.end() : response.destroy()),
   })
   response.on('close', leave)
+  // A write that comes between the end of the connection and 'close' fails, and that is all.
+  response.on('error', leave)
 }

@@ -25,8 +25,9 @@ export interface RtmpSessionOptions {
 }
 
 /**
- * One RTMP connection, publisher or player. A player of a stream that nobody publishes waits a while, as SRS lets it,
- * before it is told `NetStream.Play.StreamNotFound`; when the publisher leaves, its players are disconnected.
+ * One RTMP connection, publisher or player. A player of a stream that nobody publishes is accepted and waits a while,
+ * as with SRS, before it is told `NetStream.Play.StreamNotFound`; when the publisher leaves, its players are
+ * disconnected.
  */
 export class RtmpSession {
   readonly #socket: Socket
@@ -93,6 +94,7 @@ export class RtmpSession {
       this.#publish(name)
       return
     }
+    this.#dialogue.accept()
     this.#release = this.#options.streams.awaitStream(name, this.#options.playWaitMs, (stream) => {
       // Found at once or later: in both cases after this turn, outside of the dialogue's own poll.
       queueMicrotask(() => this.#run(() => this.#play(stream, request.streamId)))
@@ -117,7 +119,6 @@ export class RtmpSession {
       this.#refuse('NetStream.Play.StreamNotFound', 'Nobody publishes this stream.')
       return
     }
-    this.#dialogue.accept()
     this.#release = stream.join(this.#player(streamId))
   }
 
