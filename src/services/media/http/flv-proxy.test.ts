@@ -10,6 +10,32 @@ const saying = (text: string) => (socket: Socket) => void socket.write(text, 'la
 /** One that sends it and ends the connection. */
 const ending = (text: string) => (socket: Socket) => void socket.end(text, 'latin1')
 
+/** An origin that sends as much as is taken, up to 200 MB. */
+function flooding(): { answer: (socket: Socket) => void; readonly sent: number; isHeldBack: () => boolean } {
+  const block = Buffer.alloc(65_536, 'x')
+  let sent = 0
+  let blockedAtMs = 0
+  return {
+    answer(socket) {
+      socket.write(`${LIVE}\r\n`)
+      const more = (): void => {
+        let goesOn = true
+        while (goesOn && sent < 200_000_000) {
+          goesOn = socket.write(block)
+          sent += block.length
+        }
+        blockedAtMs = performance.now()
+      }
+      socket.on('drain', more)
+      more()
+    },
+    get sent() {
+      return sent
+    },
+    isHeldBack: () => blockedAtMs > 0 && performance.now() - blockedAtMs > 100,
+  }
+}
+
 describe('FlvProxy passes on', () => {
   it('a chunked live body as it comes, its framing untouched', async () => {
     await using origin = await FakeOrigin.start(
@@ -365,27 +391,28 @@ describe('FlvProxy and viewers', () => {
     expect(balancer).toMatchObject({ failed: [], released: ['o0'], kept: [] })
   })
 
+  it('who leave without reading what waits for them end the request too', async () => {
+    const flood = flooding()
+    await using origin = await FakeOrigin.start(flood.answer)
+    await using gateway = await Gateway.start(new FakeBalancer([origin.port]))
+    await using viewer = await RawClient.send(gateway.port, get('/live/s.flv'))
+    await until(() => viewer.text.length > 0)
+    viewer.socket.pause()
+    await until(() => flood.isHeldBack())
+
+    viewer.socket.end()
+    await until(() => origin.sockets.size === 0, 1000)
+  })
+
   it('who are slow hold the origin back instead of filling memory', async () => {
-    let sent = 0
-    const block = Buffer.alloc(65_536, 'x')
-    await using origin = await FakeOrigin.start((socket) => {
-      socket.write(`${LIVE}\r\n`)
-      const more = (): void => {
-        let goesOn = true
-        while (goesOn && sent < 200_000_000) {
-          goesOn = socket.write(block)
-          sent += block.length
-        }
-      }
-      socket.on('drain', more)
-      more()
-    })
+    const flood = flooding()
+    await using origin = await FakeOrigin.start(flood.answer)
     await using gateway = await Gateway.start(new FakeBalancer([origin.port]), { stallMs: 300 })
     await using viewer = await RawClient.send(gateway.port, get('/live/s.flv'))
     viewer.socket.pause()
 
     await until(() => origin.accepted === 1 && origin.sockets.size === 0)
-    expect(sent).toBeLessThan(60_000_000)
+    expect(flood.sent).toBeLessThan(60_000_000)
     expect(await gateway.metric('sluice_http_errors_total', 'HTTP_CLIENT_STALLED')).toBe(1)
     expect(await gateway.metric('sluice_http_bytes_total')).toBeLessThan(30_000_000)
   })

@@ -276,10 +276,13 @@ export class FlvProxy implements HttpHandler, SessionDirectory {
     // From here on the join watches over the connection.
     client.setTimeout(0)
     client.cork()
-    response.writeHead(head.status, head.reason, rawOfFields(headers))
-    response.flushHeaders()
-    this.#join(key, claim.origin.id, hold, { exchange, client, framing, takesFramingOut })
-    client.uncork()
+    try {
+      response.writeHead(head.status, head.reason, rawOfFields(headers))
+      response.flushHeaders()
+      this.#join(key, claim.origin.id, hold, { exchange, client, framing, takesFramingOut })
+    } finally {
+      client.uncork()
+    }
   }
 
   #join(
