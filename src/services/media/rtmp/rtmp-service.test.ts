@@ -9,8 +9,13 @@ import {
   amf0Property,
   commandMessage,
   MessageType,
+  type RtmpMessage,
+  ServerHandshake,
   setChunkSizeMessage,
+  UserControlEvent,
+  userControlMessage,
 } from '../../../protocols/rtmp/index.ts'
+import { CommandPeer, testRandom } from '../../../protocols/rtmp/command-peer.testkit.ts'
 import type { RtmpServiceOptions } from './options.ts'
 import { RtmpService } from './rtmp-service.ts'
 import {
@@ -19,6 +24,7 @@ import {
   type FakeOriginOptions,
   TestClient,
   until,
+  untilStill,
   videoMessage,
 } from './rtmp-service.testkit.ts'
 
@@ -199,23 +205,47 @@ describe('a stream', () => {
     const publisher = client(service)
     await until(() => origin.visits.length === 1)
     const payload = Buffer.alloc(60_000, 3)
-    let sent = 0
-    while (publisher.send(videoMessage(sent, payload)) || publisher.socket.writableLength < 8_000_000) sent++
+    for (let index = 0; index < 700; index++) publisher.send(videoMessage(index, payload))
+    await untilStill(() => publisher.socket.writableLength)
+    // Loopback buffers take some megabytes; a gateway that reads on would take all of 42.
+    expect(publisher.socket.writableLength).toBeGreaterThan(20_000_000)
     accept()
-    await until(() => origin.visits[0]!.messages.length === sent + 1)
-    expect(origin.visits[0]!.messages.map(({ timestamp }) => timestamp)).toEqual([...Array(sent + 1).keys()])
+    await until(() => origin.visits[0]!.messages.length === 700, 15_000)
+    expect(origin.visits[0]!.messages.map(({ timestamp }) => timestamp)).toEqual([...Array(700).keys()])
   })
 
   test('uses the message stream of each side', async () => {
-    const origin = await startOrigin('a')
+    const messages: RtmpMessage[] = []
+    await startOrigin('a', {
+      raw: (socket) => {
+        const peer = new CommandPeer(new ServerHandshake(testRandom))
+        socket.on('data', (bytes: Buffer) => {
+          peer.receive(bytes)
+          messages.push(...peer.messages)
+          for (const { name, transactionId } of peer.takeCommands()) {
+            if (name === 'connect') peer.call('_result', transactionId, null, null)
+            if (name === 'createStream') peer.call('_result', transactionId, null, 7)
+            if (name === 'publish') {
+              const begin = Buffer.from('00000007', 'hex')
+              peer.send(userControlMessage(UserControlEvent.streamBegin, begin))
+              peer.callOn(7, 'onStatus', 0, null, amf0Object({ code: 'NetStream.Publish.Start' }))
+              peer.send({ ...videoMessage(5, Buffer.of(1)), streamId: 7 })
+            }
+          }
+          socket.write(peer.takeSent())
+        })
+      },
+    })
     const service = await startService()
-    const player = await client(service, { action: 'play' }).untilReady()
-    const [visit] = origin.visits
-    visit!.send({ ...videoMessage(0, Buffer.of(1)), streamId: 1 })
-    await until(() => player.messages.some(({ type }) => type === MessageType.video))
-    expect(player.messages.find(({ type }) => type === MessageType.video)?.streamId).toBe(
-      player.ready!.streamId,
-    )
+    const publisher = await client(service).untilReady()
+    publisher.send(videoMessage(9, Buffer.of(2)))
+    await until(() => messages.some(({ timestamp }) => timestamp === 9))
+    expect(messages.find(({ timestamp }) => timestamp === 9)?.streamId).toBe(7)
+    await until(() => publisher.messages.length > 0)
+    expect(publisher.messages[0]).toMatchObject({ streamId: 1, timestamp: 5 })
+    const [begin, status] = publisher.ready!.messages
+    expect(Buffer.from(begin!.payload).toString('hex')).toBe('000000000001')
+    expect(status?.streamId).toBe(1)
   })
 })
 
@@ -319,6 +349,26 @@ describe('an origin that refuses', () => {
     expect(publisher.refusal?.messages.at(-1)?.streamId).toBe(1)
     expect([origin.visits.length, other.visits.length]).toEqual([1, 0])
     expect(store.stats()).toMatchObject({ origins: { healthy: 2 }, streams: 0, pendingPicks: 0 })
+  })
+
+  test('is heard by a publisher that sends on and on', async () => {
+    let refuse = (): void => {}
+    const origin = await startOrigin('a', {
+      answer: (visit) => {
+        refuse = () => {
+          visit.dialogue.refuse('NetStream.Publish.BadName', 'in use')
+          visit.flush()
+        }
+      },
+    })
+    const service = await startService()
+    const publisher = client(service)
+    await until(() => origin.visits.length === 1)
+    for (let index = 0; index < 400; index++) publisher.send(videoMessage(index, Buffer.alloc(60_000)))
+    refuse()
+    await until(() => publisher.isClosed)
+    expect(publisher.refusal?.code).toBe('NetStream.Publish.BadName')
+    await until(() => clock.pending === 0)
   })
 
   test('by closing the connection is no dead origin', async () => {
@@ -529,13 +579,7 @@ describe('a join', () => {
     }
     visit!.socket.on('drain', fill)
     fill()
-    let last = -1
-    let still = 0
-    while (still < 50) {
-      await new Promise((resolve) => setImmediate(resolve))
-      still = last === sent ? still + 1 : 0
-      last = sent
-    }
+    await untilStill(() => sent)
     expect(sent).toBeLessThan(50_000_000)
     const [session] = service.listSessions()
     expect(session!.bytesOut).toBeLessThan(50_000_000)

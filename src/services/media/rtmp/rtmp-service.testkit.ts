@@ -26,6 +26,18 @@ export async function until(condition: () => boolean, timeoutMs = 5000): Promise
   }
 }
 
+/** Waits until `value` has been the same for a while. */
+export async function untilStill(value: () => number): Promise<void> {
+  let last = Number.NaN
+  let since = performance.now()
+  await until(() => {
+    const now = value()
+    if (now !== last) since = performance.now()
+    last = now
+    return performance.now() - since > 100
+  }, 15_000)
+}
+
 export const videoMessage = (timestamp: number, payload: Uint8Array): RtmpMessage => ({
   chunkStreamId: 6,
   type: MessageType.video,
