@@ -1,14 +1,26 @@
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startDemoOrigin } from './harness/demo-origin.ts'
 import { makeSample, publishByRtmp } from './harness/ffmpeg.ts'
 import { type Gateway, gatewayProgram, startGateway } from './harness/gateway.ts'
 import type { Program } from './harness/program.ts'
 import { temporaryFolder } from './harness/temporary-folder.ts'
 import { until } from './harness/until.ts'
+
+const folder = temporaryFolder()
+const sample = join(folder.path, 'sample.flv')
+
+beforeAll(async () => {
+  await makeSample(sample, 5)
+})
+
+afterAll(() => {
+  folder[Symbol.dispose]()
+})
 
 test('sluice demo serves its page, is ready, and ends with 0 on SIGTERM', async () => {
   const gateway = await startGateway({ command: 'demo' })
@@ -24,17 +36,17 @@ test('sluice demo serves its page, is ready, and ends with 0 on SIGTERM', async 
 })
 
 test('SIGTERM refuses new sessions, lets a running one go on for the grace time, then cuts it', async () => {
-  await using scene = await publishing({ graceSeconds: 3 })
+  await using scene = await publishing({ graceSeconds: 5 })
   const { gateway, publisher } = scene
   const signalledMs = performance.now()
   const ended = gateway.stop()
   await gateway.program.line((line) => (line.includes('"draining"') ? line : undefined))
-  const late = publishByRtmp(scene.sample, `${gateway.rtmpUrl}/live/late`)
+  const late = publishByRtmp(sample, `${gateway.rtmpUrl}/live/late`)
   await late.ended
-  expect(performance.now() - signalledMs).toBeLessThan(2_500)
+  expect(performance.now() - signalledMs).toBeLessThan(4_500)
   expect(publisher.isRunning).toBe(true)
   expect(await ended).toEqual({ code: 0, signal: null })
-  expect(performance.now() - signalledMs).toBeGreaterThan(2_500)
+  expect(performance.now() - signalledMs).toBeGreaterThan(4_500)
   await publisher.ended
 })
 
@@ -58,24 +70,30 @@ test('a second signal cuts at once', async () => {
 })
 
 test('a port that is taken is one clear line and exit code 1', async () => {
-  const other = createServer().listen(0, '127.0.0.1')
-  await once(other, 'listening')
-  const { port } = other.address() as AddressInfo
-  using folder = temporaryFolder()
-  for (const media of [
-    { http: { listen: [`127.0.0.1:${port}`] } },
-    { rtmp: { listen: [`127.0.0.1:${port}`] } },
-  ]) {
-    const program = gatewayProgram(folder.path, { config: { media } })
+  const tcp = createServer().listen(0, '127.0.0.1')
+  const udp = createSocket('udp4').bind(0, '127.0.0.1')
+  await Promise.all([once(tcp, 'listening'), once(udp, 'listening')])
+  const takenTcp = `127.0.0.1:${(tcp.address() as AddressInfo).port}`
+  const takenUdp = `127.0.0.1:${udp.address().port}`
+  const cases: readonly (readonly [taken: string, config: Readonly<Record<string, unknown>>])[] = [
+    [takenTcp, { media: { http: { listen: [takenTcp] } } }],
+    [takenTcp, { media: { rtmp: { listen: [takenTcp] } } }],
+    [takenUdp, { media: { webrtc: { listen: takenUdp } } }],
+    [takenTcp, { registration: { listen: takenTcp } }],
+    [takenTcp, { admin: { listen: takenTcp } }],
+  ]
+  for (const [taken, config] of cases) {
+    const program = gatewayProgram(folder.path, { config })
     expect(await program.ended).toEqual({ code: 1, signal: null })
-    const lines = program.output.split('\n').filter((line) => !line.startsWith('{'))
-    expect(lines).toEqual([expect.stringMatching(new RegExp(`^sluice: .*127\\.0\\.0\\.1:${port}`))])
+    const said = program.output.split('\n').filter((line) => !line.startsWith('{'))
+    expect(said).toEqual([expect.stringMatching(/^sluice: /)])
+    expect(said[0]).toContain(taken)
   }
-  other.close()
+  tcp.close()
+  udp.close()
 })
 
 test('a configuration that is wrong is one clear line and exit code 1', async () => {
-  using folder = temporaryFolder()
   const program = gatewayProgram(folder.path, { config: { balancer: { policy: 'best' } } })
   expect(await program.ended).toEqual({ code: 1, signal: null })
   expect(program.output).toMatch(/^sluice: .*balancer\.policy.*best.*$/m)
@@ -84,12 +102,7 @@ test('a configuration that is wrong is one clear line and exit code 1', async ()
 /** A gateway with an origin behind it and one stream that is published through it. */
 async function publishing(shutdown: {
   readonly graceSeconds: number
-}): Promise<
-  AsyncDisposable & { readonly gateway: Gateway; readonly publisher: Program; readonly sample: string }
-> {
-  const folder = temporaryFolder()
-  const sample = join(folder.path, 'sample.flv')
-  await makeSample(sample, 5)
+}): Promise<AsyncDisposable & { readonly gateway: Gateway; readonly publisher: Program }> {
   const gateway = await startGateway({ config: { shutdown } })
   const origin = await startDemoOrigin(gateway.registrationUrl)
   const publisher = publishByRtmp(sample, `${gateway.rtmpUrl}/live/drained`)
@@ -97,12 +110,10 @@ async function publishing(shutdown: {
   return {
     gateway,
     publisher,
-    sample,
     [Symbol.asyncDispose]: async () => {
       await publisher.stop()
       await origin[Symbol.asyncDispose]()
       await gateway.stop()
-      folder[Symbol.dispose]()
     },
   }
 }
