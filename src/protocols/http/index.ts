@@ -8,8 +8,6 @@
 export { ChunkedBody, type ChunkedProgress } from './chunked-body.ts'
 export {
   type BodyFraming,
-  bodyFraming,
-  headerValue,
   type HeaderField,
   type HeadProgress,
   isFieldName,

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { bodyFraming, headerValue, type HeadProgress, ResponseHeadParser } from './response-head.ts'
+import { bodyFraming, type HeadProgress, ResponseHeadParser } from './response-head.ts'
 
 function parse(text: string, method = 'GET'): HeadProgress {
   return new ResponseHeadParser(method).push(Buffer.from(text, 'latin1'))
@@ -157,12 +157,5 @@ describe('bodyFraming', () => {
     ['GET', head(200), { kind: 'until-close' }],
   ] as const)('of a %s with %o', (method, response, framing) => {
     expect(bodyFraming(response, method)).toEqual(framing)
-  })
-})
-
-describe('headerValue', () => {
-  it('finds a header in any case', () => {
-    expect(headerValue([{ name: 'ETag', value: 'x' }], 'etag')).toBe('x')
-    expect(headerValue([], 'etag')).toBeUndefined()
   })
 })

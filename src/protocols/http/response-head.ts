@@ -127,12 +127,6 @@ export function isFieldValue(text: string): boolean {
   return VALUE.test(text)
 }
 
-/** The value of a header, of the first one if there are several. */
-export function headerValue(headers: readonly HeaderField[], name: string): string | undefined {
-  const wanted = name.toLowerCase()
-  return headers.find((field) => field.name.toLowerCase() === wanted)?.value
-}
-
 /** How the body behind a head ends, or the reason why that cannot be said safely. */
 export function bodyFraming(head: ResponseHead, method: string): BodyFraming | string {
   let length: string | undefined

@@ -63,10 +63,10 @@ export function isLoop(request: IncomingMessage, pseudonym: string): boolean {
 }
 
 /** The address of the client, IPv4 without the IPv6 prefix that a dual listener puts before it. */
-export function clientAddress(request: IncomingMessage): string {
+function clientAddress(request: IncomingMessage): string {
   return (request.socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '')
 }
 
-export function authority(host: string, port: number): string {
+function authority(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
