@@ -16,6 +16,9 @@ interface Measurement {
   readonly delivered: number
   readonly loss: number
   readonly seconds: number
+  /** Of datagrams: how long they took from one end of the load to the other. */
+  readonly p50Us?: number
+  readonly p99Us?: number
   readonly cpuSeconds: number
   readonly perCpuSecond: number
   readonly peakMemoryBytes: number
@@ -34,7 +37,7 @@ const { values: options } = parseArgs({
     contender: { type: 'string', default: '' },
   },
 })
-const rounds = options.quick ? 1 : 5
+const rounds = options.quick ? 1 : 3
 const seconds = options.quick ? 2 : 4
 const loadDirectory = fileURLToPath(new URL('load/', import.meta.url))
 const setUpDeadlineMs = 60_000
@@ -127,10 +130,20 @@ function describe(scenario: Scenario, results: readonly Result[]): string {
     const all = runs.map((run) => run.perCpuSecond)
     const unit = isBytes ? 'MB' : 'k packets'
     const loss = (100 * median(runs.map((run) => run.loss))).toFixed(2)
+    const latency = (
+      [
+        ['p50', 'p50Us'],
+        ['p99', 'p99Us'],
+      ] as const
+    )
+      .map(([name, key]) => [name, median(runs.map((run) => run[key] ?? Number.NaN))] as const)
+      .filter(([, us]) => !Number.isNaN(us))
+      .map(([name, us]) => `, ${name} ${(us / 1000).toFixed(1)} ms`)
+      .join('')
     const memory = (median(runs.map((run) => run.peakMemoryBytes)) / 1e6).toFixed(0)
     return (
       `  ${contender.padEnd(20)} ${figure(median(all)).padStart(7)} ${unit} per CPU-second` +
-      ` (${figure(Math.min(...all))} to ${figure(Math.max(...all))}), loss ${loss} %, ${memory} MB`
+      ` (${figure(Math.min(...all))} to ${figure(Math.max(...all))}), loss ${loss} %${latency}, ${memory} MB`
     )
   })
   const ratios = scenario.comparisons.flatMap(({ subject, peer, atLeast }) => {

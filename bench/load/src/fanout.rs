@@ -29,10 +29,7 @@ pub struct Origin {
 impl Origin {
     pub fn listen(port: u16, dialogue: Dialogue) -> Result<Origin> {
         let listener = TcpListener::bind(("127.0.0.1", port))?;
-        let origin = Origin {
-            port: listener.local_addr()?.port(),
-            ready: Arc::default(),
-        };
+        let origin = Origin { port: listener.local_addr()?.port(), ready: Arc::default() };
         let ready = origin.ready.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -64,8 +61,7 @@ impl Origin {
 pub fn run(args: &Args, origin: &Origin, viewers: Vec<TcpStream>, message: &[u8]) -> Result<()> {
     let seconds = args.number("seconds", 5)?;
     let kbits_per_second = args.number("kbits", 2000)?;
-    let beat =
-        Duration::from_secs_f64(message.len() as f64 * 8.0 / (kbits_per_second as f64 * 1000.0));
+    let beat = Duration::from_secs_f64(message.len() as f64 * 8.0 / (kbits_per_second as f64 * 1000.0));
     let connections = origin.take(viewers.len())?;
     for stream in connections.iter().chain(&viewers) {
         stream.set_nonblocking(true)?;
@@ -83,13 +79,8 @@ pub fn run(args: &Args, origin: &Origin, viewers: Vec<TcpStream>, message: &[u8]
         reading.join().expect("no panic").map(|()| sent)
     })?;
     let elapsed = (start.elapsed() - DRAIN).as_secs_f64();
-    Report {
-        unit: "bytes",
-        sent,
-        delivered: delivered.load(Relaxed),
-        seconds: elapsed,
-    }
-    .print()
+    Report { unit: "bytes", sent, delivered: delivered.load(Relaxed), seconds: elapsed, latencies: None }
+        .print()
 }
 
 struct Connection {
@@ -99,13 +90,8 @@ struct Connection {
 
 /// Returns the bytes offered, those included that a slow connection made the origin leave out.
 fn write_beats(streams: Vec<TcpStream>, message: &[u8], beat: Duration, run: Duration) -> u64 {
-    let mut connections: Vec<Connection> = streams
-        .into_iter()
-        .map(|stream| Connection {
-            stream,
-            backlog: Vec::new(),
-        })
-        .collect();
+    let mut connections: Vec<Connection> =
+        streams.into_iter().map(|stream| Connection { stream, backlog: Vec::new() }).collect();
     let start = Instant::now();
     let mut beats = 0u32;
     while start.elapsed() < run {
@@ -116,14 +102,8 @@ fn write_beats(streams: Vec<TcpStream>, message: &[u8], beat: Duration, run: Dur
         thread::sleep((beat * beats).saturating_sub(start.elapsed()));
     }
     let deadline = Instant::now() + DRAIN;
-    while connections
-        .iter()
-        .any(|connection| !connection.backlog.is_empty())
-        && Instant::now() < deadline
-    {
-        connections
-            .iter_mut()
-            .for_each(|connection| connection.write(&[]));
+    while connections.iter().any(|connection| !connection.backlog.is_empty()) && Instant::now() < deadline {
+        connections.iter_mut().for_each(|connection| connection.write(&[]));
         thread::sleep(Duration::from_millis(5));
     }
     beats as u64 * message.len() as u64 * connections.len() as u64

@@ -6,8 +6,7 @@ use crate::http;
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
 
-const HEAD: &str =
-    "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nTransfer-Encoding: chunked\r\n\r\n";
+const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nTransfer-Encoding: chunked\r\n\r\n";
 const FLV_HEADER: [u8; 13] = *b"FLV\x01\x05\x00\x00\x00\x09\x00\x00\x00\x00";
 
 pub fn main(args: &Args) -> Result<()> {
@@ -16,15 +15,8 @@ pub fn main(args: &Args) -> Result<()> {
         http::register(register, args.get("token"), &[("http", origin.port)])?;
     }
     let gateway = http::authority(args.text("gateway")?)?;
-    let viewers = (0..args.number("clients", 100)?)
-        .map(|_| watch(gateway))
-        .collect::<Result<Vec<_>>>()?;
-    fanout::run(
-        args,
-        &origin,
-        viewers,
-        &chunk(&tag(args.number("size", 10_000)? as usize)),
-    )
+    let viewers = (0..args.number("clients", 100)?).map(|_| watch(gateway)).collect::<Result<Vec<_>>>()?;
+    fanout::run(args, &origin, viewers, &chunk(&tag(args.number("size", 10_000)? as usize)))
 }
 
 fn begin(stream: TcpStream) -> Result<TcpStream> {
@@ -38,10 +30,7 @@ fn begin(stream: TcpStream) -> Result<TcpStream> {
 
 fn watch(gateway: &str) -> Result<TcpStream> {
     let mut stream = http::connect(gateway)?;
-    write!(
-        stream,
-        "GET /live/bench.flv HTTP/1.1\r\nHost: {gateway}\r\n\r\n"
-    )?;
+    write!(stream, "GET /live/bench.flv HTTP/1.1\r\nHost: {gateway}\r\n\r\n")?;
     let mut reader = BufReader::new(stream);
     let status = http::read_head(&mut reader)?;
     if !status.contains(" 200") {

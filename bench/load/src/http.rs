@@ -16,9 +16,7 @@ pub struct Message {
 
 /// `http://host:port` without the scheme.
 pub fn authority(url: &str) -> Result<&str> {
-    let text = url
-        .strip_prefix("http://")
-        .ok_or(format!("{url}: only http"))?;
+    let text = url.strip_prefix("http://").ok_or(format!("{url}: only http"))?;
     Ok(text.trim_end_matches('/'))
 }
 
@@ -31,17 +29,9 @@ pub fn connect(authority: &str) -> Result<TcpStream> {
 }
 
 /// Posts a body; an answer other than 2xx is an error.
-pub fn post(
-    authority: &str,
-    path: &str,
-    kind: &str,
-    token: Option<&str>,
-    body: &str,
-) -> Result<String> {
+pub fn post(authority: &str, path: &str, kind: &str, token: Option<&str>, body: &str) -> Result<String> {
     let mut stream = connect(authority)?;
-    let bearer = token.map_or(String::new(), |token| {
-        format!("Authorization: Bearer {token}\r\n")
-    });
+    let bearer = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
     write!(
         stream,
         "POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: {kind}\r\n{bearer}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -56,10 +46,8 @@ pub fn post(
 
 /// Registers this process as an SRS origin; the ports are what it listens on.
 pub fn register(url: &str, token: Option<&str>, ports: &[(&str, u16)]) -> Result<()> {
-    let mut lists: Vec<String> = ports
-        .iter()
-        .map(|(name, port)| format!("\"{name}\":[\"{port}\"]"))
-        .collect();
+    let mut lists: Vec<String> =
+        ports.iter().map(|(name, port)| format!("\"{name}\":[\"{port}\"]")).collect();
     if !ports.iter().any(|(name, _)| *name == "rtmp") {
         lists.push("\"rtmp\":[\"1\"]".into());
     }
@@ -68,24 +56,13 @@ pub fn register(url: &str, token: Option<&str>, ports: &[(&str, u16)]) -> Result
         std::process::id(),
         lists.join(",")
     );
-    post(
-        authority(url)?,
-        "/api/v1/srs/register",
-        "application/json",
-        token,
-        &body,
-    )
-    .map(drop)
+    post(authority(url)?, "/api/v1/srs/register", "application/json", token, &body).map(drop)
 }
 
 /// Head and body of a message whose length is given by Content-Length, else by the end of the stream.
 pub fn read_message(stream: &mut BufReader<TcpStream>) -> Result<Message> {
     let start = read_line(stream)?;
-    let mut length = if start.starts_with("HTTP/") {
-        None
-    } else {
-        Some(0)
-    };
+    let mut length = if start.starts_with("HTTP/") { None } else { Some(0) };
     loop {
         let line = read_line(stream)?;
         if line.is_empty() {
@@ -105,10 +82,7 @@ pub fn read_message(stream: &mut BufReader<TcpStream>) -> Result<Message> {
         }
         None => drop(stream.take(MAX_BODY_BYTES as u64).read_to_end(&mut body)?),
     }
-    Ok(Message {
-        start,
-        body: String::from_utf8(body)?,
-    })
+    Ok(Message { start, body: String::from_utf8(body)? })
 }
 
 /// Only the head, for a body that does not end.

@@ -6,6 +6,7 @@ mod args;
 mod fanout;
 mod flv;
 mod http;
+mod latency;
 mod rtmp;
 mod run;
 mod sha1;

@@ -22,9 +22,7 @@ pub fn main(args: &Args) -> Result<()> {
         http::register(register, args.get("token"), &[("rtmp", origin.port)])?;
     }
     let gateway = args.text("gateway")?;
-    let viewers = (0..args.number("clients", 200)?)
-        .map(|_| play(gateway))
-        .collect::<Result<Vec<_>>>()?;
+    let viewers = (0..args.number("clients", 200)?).map(|_| play(gateway)).collect::<Result<Vec<_>>>()?;
     let size = args.number("size", 10_000)? as usize;
     let mut video = vec![0x5a; size];
     video[..5].copy_from_slice(&[0x27, 1, 0, 0, 0]);
@@ -36,8 +34,7 @@ fn serve(stream: TcpStream) -> Result<TcpStream> {
     let mut peer = Peer::new(stream)?;
     let mut c0_c1 = [0; 1 + HANDSHAKE_BYTES];
     peer.stream.read_exact(&mut c0_c1)?;
-    peer.stream
-        .write_all(&[&[3], [0; HANDSHAKE_BYTES].as_slice(), &c0_c1[1..]].concat())?;
+    peer.stream.write_all(&[&[3], [0; HANDSHAKE_BYTES].as_slice(), &c0_c1[1..]].concat())?;
     peer.stream.read_exact(&mut c0_c1[1..])?;
     peer.set_chunk_size()?;
     loop {
@@ -45,16 +42,9 @@ fn serve(stream: TcpStream) -> Result<TcpStream> {
         let id = Amf::number(transaction(&command));
         match name(&command) {
             "connect" => {
-                let status = Amf::object(&[
-                    ("level", "status"),
-                    ("code", "NetConnection.Connect.Success"),
-                ]);
+                let status = Amf::object(&[("level", "status"), ("code", "NetConnection.Connect.Success")]);
                 let properties = Amf::object(&[("fmsVer", "FMS/3,5,3,888")]);
-                peer.send(
-                    COMMAND,
-                    0,
-                    &[Amf::text("_result"), id, properties, status].concat(),
-                )?;
+                peer.send(COMMAND, 0, &[Amf::text("_result"), id, properties, status].concat())?;
             }
             "createStream" => {
                 let answer = [Amf::text("_result"), id, Amf::null(), Amf::number(1.0)];
@@ -62,22 +52,15 @@ fn serve(stream: TcpStream) -> Result<TcpStream> {
             }
             "play" => {
                 for code in ["NetStream.Play.Reset", "NetStream.Play.Start"] {
-                    let status = Amf::object(&[
-                        ("level", "status"),
-                        ("code", code),
-                        ("description", "bench"),
-                    ]);
+                    let status =
+                        Amf::object(&[("level", "status"), ("code", code), ("description", "bench")]);
                     let event = [Amf::text("onStatus"), Amf::number(0.0), Amf::null(), status];
                     peer.send(COMMAND, 1, &event.concat())?;
                 }
                 return Ok(peer.stream);
             }
             _ if transaction(&command) > 0.0 => {
-                peer.send(
-                    COMMAND,
-                    0,
-                    &[Amf::text("_result"), id, Amf::null()].concat(),
-                )?;
+                peer.send(COMMAND, 0, &[Amf::text("_result"), id, Amf::null()].concat())?;
             }
             _ => {}
         }
@@ -94,29 +77,12 @@ fn play(address: &str) -> Result<TcpStream> {
     peer.stream.write_all(&answer[1..=HANDSHAKE_BYTES])?;
     peer.set_chunk_size()?;
     let url = format!("rtmp://{address}/live");
-    let arguments = Amf::object(&[
-        ("app", "live"),
-        ("tcUrl", &url),
-        ("flashVer", "LNX 9,0,124,2"),
-    ]);
-    peer.send(
-        COMMAND,
-        0,
-        &[Amf::text("connect"), Amf::number(1.0), arguments].concat(),
-    )?;
+    let arguments = Amf::object(&[("app", "live"), ("tcUrl", &url), ("flashVer", "LNX 9,0,124,2")]);
+    peer.send(COMMAND, 0, &[Amf::text("connect"), Amf::number(1.0), arguments].concat())?;
     peer.wait_for("_result")?;
-    peer.send(
-        COMMAND,
-        0,
-        &[Amf::text("createStream"), Amf::number(2.0), Amf::null()].concat(),
-    )?;
+    peer.send(COMMAND, 0, &[Amf::text("createStream"), Amf::number(2.0), Amf::null()].concat())?;
     peer.wait_for("_result")?;
-    let play = [
-        Amf::text("play"),
-        Amf::number(3.0),
-        Amf::null(),
-        Amf::text("bench"),
-    ];
+    let play = [Amf::text("play"), Amf::number(3.0), Amf::null(), Amf::text("bench")];
     peer.send(COMMAND, 1, &play.concat())?;
     peer.wait_for("NetStream.Play.Start")?;
     Ok(peer.stream)
@@ -134,38 +100,25 @@ impl Peer {
     fn new(stream: TcpStream) -> Result<Peer> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        Ok(Peer {
-            stream,
-            chunk_bytes: 128,
-            headers: [(0, 0); 64],
-        })
+        Ok(Peer { stream, chunk_bytes: 128, headers: [(0, 0); 64] })
     }
 
     fn set_chunk_size(&mut self) -> Result<()> {
-        Ok(self
-            .stream
-            .write_all(&message(2, SET_CHUNK_SIZE, 0, &CHUNK_BYTES.to_be_bytes()))?)
+        Ok(self.stream.write_all(&message(2, SET_CHUNK_SIZE, 0, &CHUNK_BYTES.to_be_bytes()))?)
     }
 
     fn send(&mut self, kind: u8, stream_id: u32, payload: &[u8]) -> Result<()> {
-        Ok(self
-            .stream
-            .write_all(&message(3, kind, stream_id, payload))?)
+        Ok(self.stream.write_all(&message(3, kind, stream_id, payload))?)
     }
 
     fn wait_for(&mut self, text: &str) -> Result<()> {
         loop {
             let command = self.next_command()?;
-            let contains = |text: &str| {
-                command
-                    .windows(text.len())
-                    .any(|part| part == text.as_bytes())
-            };
+            let contains = |text: &str| command.windows(text.len()).any(|part| part == text.as_bytes());
             if contains(text) {
                 return Ok(());
             }
-            if contains("_error") || contains("NetStream.Play.StreamNotFound") || contains("Failed")
-            {
+            if contains("_error") || contains("NetStream.Play.StreamNotFound") || contains("Failed") {
                 return Err(format!("refused: {}", String::from_utf8_lossy(&command)).into());
             }
         }
@@ -248,17 +201,13 @@ fn name(command: &[u8]) -> &str {
     let text = command
         .get(1..3)
         .and_then(|length| command.get(3..3 + u16::from_be_bytes([length[0], length[1]]) as usize));
-    text.and_then(|text| std::str::from_utf8(text).ok())
-        .unwrap_or("")
+    text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or("")
 }
 
 /// The number after the name.
 fn transaction(command: &[u8]) -> f64 {
     let at = 3 + name(command).len() + 1;
-    command
-        .get(at..at + 8)
-        .and_then(|bytes| bytes.try_into().ok())
-        .map_or(0.0, f64::from_be_bytes)
+    command.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0.0, f64::from_be_bytes)
 }
 
 /// AMF0 values.

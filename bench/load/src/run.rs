@@ -1,6 +1,7 @@
 //! The conversation with `bench/run.ts`: ready, go, report.
 
 use crate::args::Result;
+use crate::latency::Latencies;
 use std::io::{stdin, stdout, BufRead, Write};
 
 /// Says that all sessions stand, and waits for the word to start.
@@ -13,19 +14,25 @@ pub fn wait_for_go() -> Result<()> {
 }
 
 /// What a run moved, in datagrams or in bytes.
-pub struct Report {
+pub struct Report<'run> {
     pub unit: &'static str,
     pub sent: u64,
     pub delivered: u64,
     pub seconds: f64,
+    pub latencies: Option<&'run Latencies>,
 }
 
-impl Report {
+impl Report<'_> {
     pub fn print(&self) -> Result<()> {
-        let loss = 1.0 - self.delivered as f64 / self.sent.max(1) as f64;
+        let lost = self.sent.saturating_sub(self.delivered);
+        let loss = lost as f64 / self.sent.max(1) as f64;
+        let latency = self.latencies.map_or(String::new(), |latencies| {
+            let [p50, p99] = [0.5, 0.99].map(|part| latencies.quantile(part));
+            format!(",\"p50Us\":{p50},\"p99Us\":{p99}")
+        });
         say(&format!(
-            "{{\"unit\":\"{}\",\"sent\":{},\"delivered\":{},\"loss\":{:.5},\"seconds\":{:.3}}}",
-            self.unit, self.sent, self.delivered, loss, self.seconds
+            "{{\"unit\":\"{}\",\"sent\":{},\"delivered\":{},\"loss\":{loss:.5},\"seconds\":{:.3}{latency}}}",
+            self.unit, self.sent, self.delivered, self.seconds
         ))
     }
 }

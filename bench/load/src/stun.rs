@@ -26,9 +26,7 @@ pub fn binding_request(transaction: u32, username: &str, password: &str) -> Vec<
 
 pub fn binding_success(request: &[u8], from: SocketAddr, password: &str) -> Vec<u8> {
     let mut message = header(BINDING_SUCCESS, &request[8..20]);
-    let IpAddr::V4(ip) = from.ip() else {
-        unreachable!("all sockets are IPv4")
-    };
+    let IpAddr::V4(ip) = from.ip() else { unreachable!("all sockets are IPv4") };
     let mut mapped = vec![0, 1];
     mapped.extend_from_slice(&(from.port() ^ (MAGIC_COOKIE >> 16) as u16).to_be_bytes());
     mapped.extend_from_slice(&(u32::from(ip) ^ MAGIC_COOKIE).to_be_bytes());
@@ -99,10 +97,7 @@ mod tests {
     fn finds_its_own_username() {
         let request = binding_request(7, "origin:client", "password");
         assert_eq!(username(&request), Some("origin:client"));
-        assert_eq!(
-            request.len(),
-            20 + u16::from_be_bytes([request[2], request[3]]) as usize
-        );
+        assert_eq!(request.len(), 20 + u16::from_be_bytes([request[2], request[3]]) as usize);
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     }
 }

@@ -3,9 +3,10 @@
 
 use crate::args::{Args, Result};
 use crate::http;
+use crate::latency::Latencies;
 use crate::run::{wait_for_go, Report};
 use crate::stun;
-use crate::udp::{bind, pace, raw_address, Batch, Poll};
+use crate::udp::{bind, pace, raw_address, stamp_of, Batch, Poll};
 use std::collections::HashMap;
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -21,82 +22,106 @@ const DRAIN: Duration = Duration::from_millis(400);
 
 pub fn main(args: &Args) -> Result<()> {
     let clients = args.number("clients", 200)? as usize;
-    let seconds = args.number("seconds", 5)?;
-    let rate = args.number("rate", 20_000)?;
-    let burst = args.number("burst", 1)?.clamp(1, 32) as usize;
-    let size = args.number("size", 1200)? as usize;
+    let load = Load {
+        run: Duration::from_secs(args.number("seconds", 5)?),
+        rate: args.number("rate", 20_000)?,
+        burst: args.number("burst", 1)?.clamp(1, 32) as usize,
+        size: args.number("size", 1200)? as usize,
+    };
     let upwards = args.get("direction") == Some("up");
 
-    let origin = Arc::new(Origin::bind(args.number("origin-port", 0)? as u16)?);
+    let media = Arc::new(Media::new());
+    let origin = Arc::new(Origin::bind(args.number("origin-port", 0)? as u16, media.clone())?);
     let receiver = {
         let origin = origin.clone();
         thread::spawn(move || origin.receive())
     };
     let viewers = match args.get("relay") {
-        Some(relay) => (0..clients)
-            .map(|index| Viewer::of_relay(index, relay))
-            .collect(),
+        Some(relay) => (0..clients).map(|index| Viewer::of_relay(index, relay)).collect(),
         None => open_sessions(args, clients, origin.port()?),
     }
     .and_then(|viewers: Vec<Viewer>| bind_all(&viewers).map(|()| viewers))?;
     let sessions = origin.sessions();
     if sessions.len() != clients {
-        return Err(format!(
-            "{} of {clients} sessions reached the origin",
-            sessions.len()
-        )
-        .into());
+        return Err(format!("{} of {clients} sessions reached the origin", sessions.len()).into());
     }
 
     wait_for_go()?;
-    let run = Duration::from_secs(seconds);
-    let start = Instant::now();
-    let (sent, delivered) = if upwards {
-        let sent = send_up(&viewers, rate, burst, size, run);
+    let stop = AtomicBool::new(false);
+    let (sent, elapsed) = thread::scope(|scope| {
+        let reading = scope.spawn(|| receive_all(&viewers, &media, &stop));
+        let start = Instant::now();
+        let sent = match upwards {
+            true => send_up(&viewers, &load, &media),
+            false => send_down(&origin.socket, &sessions, &load, &media),
+        };
+        let elapsed = start.elapsed();
         thread::sleep(DRAIN);
-        (sent, origin.media.load(Relaxed))
-    } else {
-        let stop = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let counting = scope.spawn(|| count_media(&viewers, &stop));
-            let sent = send_down(&origin.socket, &sessions, rate, burst, size, run);
-            thread::sleep(DRAIN);
-            stop.store(true, Relaxed);
-            counting
-                .join()
-                .expect("no panic")
-                .map(|delivered| (sent, delivered))
-        })?
-    };
-    let elapsed = start.elapsed() - DRAIN;
+        stop.store(true, Relaxed);
+        reading.join().expect("no panic").map(|()| (sent, elapsed))
+    })?;
     origin.stop.store(true, Relaxed);
     receiver.join().expect("no panic")?;
     Report {
         unit: "packets",
         sent,
-        delivered,
+        delivered: media.count.load(Relaxed),
         seconds: elapsed.as_secs_f64(),
+        latencies: Some(&media.latencies),
     }
     .print()
+}
+
+struct Load {
+    run: Duration,
+    /// Datagrams per second; 0 is as many as the system takes.
+    rate: u64,
+    /// Datagrams in a row for one viewer.
+    burst: usize,
+    size: usize,
+}
+
+/// What arrived, at whichever end it was to arrive.
+struct Media {
+    epoch: Instant,
+    count: AtomicU64,
+    latencies: Latencies,
+}
+
+impl Media {
+    fn new() -> Media {
+        Media { epoch: Instant::now(), count: AtomicU64::new(0), latencies: Latencies::new() }
+    }
+
+    fn now(&self) -> u64 {
+        self.epoch.elapsed().as_micros() as u64
+    }
+
+    /// Counts a datagram that looks like RTP; false for any other.
+    fn take(&self, datagram: &[u8], now: u64) -> bool {
+        if datagram.first() < Some(&0x80) {
+            return false;
+        }
+        self.count.fetch_add(1, Relaxed);
+        if let Some(stamp) = stamp_of(datagram) {
+            self.latencies.record(now.saturating_sub(stamp));
+        }
+        true
+    }
 }
 
 /// The media server's UDP port: answers Binding requests, remembers where each session is, counts media.
 struct Origin {
     socket: UdpSocket,
     peers: Mutex<HashMap<String, SocketAddr>>,
-    media: AtomicU64,
+    media: Arc<Media>,
     stop: AtomicBool,
 }
 
 impl Origin {
-    fn bind(port: u16) -> Result<Origin> {
-        let (peers, media, stop) = Default::default();
-        Ok(Origin {
-            socket: bind(port)?,
-            peers,
-            media,
-            stop,
-        })
+    fn bind(port: u16, media: Arc<Media>) -> Result<Origin> {
+        let (peers, stop) = Default::default();
+        Ok(Origin { socket: bind(port)?, peers, media, stop })
     }
 
     fn port(&self) -> Result<u16> {
@@ -104,12 +129,7 @@ impl Origin {
     }
 
     fn sessions(&self) -> Vec<SocketAddr> {
-        self.peers
-            .lock()
-            .expect("no panic")
-            .values()
-            .copied()
-            .collect()
+        self.peers.lock().expect("no panic").values().copied().collect()
     }
 
     fn receive(&self) -> Result<()> {
@@ -121,19 +141,18 @@ impl Origin {
             if poll.wait(50).count() == 0 {
                 continue;
             }
-            for at in 0..batch.receive(fd) {
+            let got = batch.receive(fd);
+            let now = self.media.now();
+            for at in 0..got {
                 let (bytes, from) = batch.datagram(at);
-                if bytes.first() >= Some(&0x80) {
-                    self.media.fetch_add(1, Relaxed);
-                } else if bytes.starts_with(&stun::BINDING_REQUEST) && bytes.len() >= 20 {
+                if self.media.take(bytes, now) {
+                    continue;
+                }
+                if bytes.starts_with(&stun::BINDING_REQUEST) && bytes.len() >= 20 {
                     if let Some(name) = stun::username(bytes) {
-                        self.peers
-                            .lock()
-                            .expect("no panic")
-                            .insert(name.into(), from);
+                        self.peers.lock().expect("no panic").insert(name.into(), from);
                     }
-                    self.socket
-                        .send_to(&stun::binding_success(bytes, from, PASSWORD), from)?;
+                    self.socket.send_to(&stun::binding_success(bytes, from, PASSWORD), from)?;
                 }
             }
         }
@@ -171,10 +190,8 @@ fn open_sessions(args: &Args, clients: usize, media_port: u16) -> Result<Vec<Vie
             let ufrag = format!("viewer{index:06}");
             let path = "/rtc/v1/whep/?app=live&stream=bench";
             let answer = http::post(gateway, path, "application/sdp", None, &sdp(&ufrag, None))?;
-            let origin_ufrag =
-                value(&answer, "a=ice-ufrag:").ok_or("an answer without ice-ufrag")?;
-            let candidate =
-                candidate(&answer).ok_or(format!("an answer without a candidate: {answer}"))?;
+            let origin_ufrag = value(&answer, "a=ice-ufrag:").ok_or("an answer without ice-ufrag")?;
+            let candidate = candidate(&answer).ok_or(format!("an answer without a candidate: {answer}"))?;
             Viewer::at(candidate, format!("{origin_ufrag}:{ufrag}"))
         })
         .collect()
@@ -184,16 +201,11 @@ fn open_sessions(args: &Args, clients: usize, media_port: u16) -> Result<Vec<Vie
 fn bind_all(viewers: &[Viewer]) -> Result<()> {
     for (index, viewer) in viewers.iter().enumerate() {
         let request = stun::binding_request(index as u32, &viewer.username, PASSWORD);
-        viewer
-            .socket
-            .set_read_timeout(Some(Duration::from_millis(300)))?;
+        viewer.socket.set_read_timeout(Some(Duration::from_millis(300)))?;
         let mut answer = [0; 2048];
         let is_bound = (0..20).any(|_| {
             viewer.socket.send(&request).is_ok()
-                && viewer
-                    .socket
-                    .recv(&mut answer)
-                    .is_ok_and(|_| answer.starts_with(&stun::BINDING_SUCCESS))
+                && viewer.socket.recv(&mut answer).is_ok_and(|_| answer.starts_with(&stun::BINDING_SUCCESS))
         });
         if !is_bound {
             return Err(format!("no STUN answer for {}", viewer.username).into());
@@ -203,52 +215,49 @@ fn bind_all(viewers: &[Viewer]) -> Result<()> {
     Ok(())
 }
 
-fn send_down(
-    socket: &UdpSocket,
-    sessions: &[SocketAddr],
-    rate: u64,
-    burst: usize,
-    size: usize,
-    run: Duration,
-) -> u64 {
+fn send_down(socket: &UdpSocket, sessions: &[SocketAddr], load: &Load, media: &Media) -> u64 {
     let to: Vec<_> = sessions.iter().copied().map(raw_address).collect();
-    let mut batch = Batch::new(size);
-    pace(rate, burst, run, |first, count| {
+    let mut batch = Batch::new(load.size);
+    pace(load.rate, load.burst, load.run, |first, count| {
+        let now = media.now();
         for at in 0..count {
-            batch.aim(at, &to[(first as usize + at) / burst % to.len()]);
+            batch.aim(at, &to[(first as usize + at) / load.burst % to.len()]);
+            batch.stamp(at, now);
         }
         batch.send(socket.as_raw_fd(), count)
     })
 }
 
-fn send_up(viewers: &[Viewer], rate: u64, burst: usize, size: usize, run: Duration) -> u64 {
-    let mut batch = Batch::new(size);
-    pace(rate, burst, run, |first, count| {
-        (0..count / burst)
+fn send_up(viewers: &[Viewer], load: &Load, media: &Media) -> u64 {
+    let mut batch = Batch::new(load.size);
+    pace(load.rate, load.burst, load.run, |first, count| {
+        let now = media.now();
+        (0..load.burst).for_each(|at| batch.stamp(at, now));
+        (0..count / load.burst)
             .map(|at| {
-                let viewer = &viewers[(first as usize / burst + at) % viewers.len()];
-                batch.send(viewer.socket.as_raw_fd(), burst)
+                let viewer = &viewers[(first as usize / load.burst + at) % viewers.len()];
+                batch.send(viewer.socket.as_raw_fd(), load.burst)
             })
             .sum()
     })
 }
 
-fn count_media(viewers: &[Viewer], stop: &AtomicBool) -> Result<u64> {
+fn receive_all(viewers: &[Viewer], media: &Media, stop: &AtomicBool) -> Result<()> {
     let mut poll = Poll::new()?;
     for (token, viewer) in viewers.iter().enumerate() {
         poll.add(viewer.socket.as_raw_fd(), libc::EPOLLIN, token)?;
     }
     let mut batch = Batch::for_receiving();
-    let mut media = 0;
     while !stop.load(Relaxed) {
         for token in poll.wait(50) {
             let got = batch.receive(viewers[token].socket.as_raw_fd());
-            media += (0..got)
-                .filter(|at| batch.datagram(*at).0.first() >= Some(&0x80))
-                .count() as u64;
+            let now = media.now();
+            for at in 0..got {
+                media.take(batch.datagram(at).0, now);
+            }
         }
     }
-    Ok(media)
+    Ok(())
 }
 
 fn answer_offers(api: &TcpListener, media_port: u16) {
@@ -270,11 +279,8 @@ fn answer_offers(api: &TcpListener, media_port: u16) {
 
 /// An offer of a viewer, or with a port the answer of the origin.
 fn sdp(ufrag: &str, media_port: Option<u16>) -> String {
-    let (setup, direction) = if media_port.is_some() {
-        ("passive", "sendonly")
-    } else {
-        ("actpass", "recvonly")
-    };
+    let (setup, direction) =
+        if media_port.is_some() { ("passive", "sendonly") } else { ("actpass", "recvonly") };
     let candidate = media_port.map_or(String::new(), |port| {
         format!("a=candidate:0 1 udp 2130706431 127.0.0.1 {port} typ host generation 0\r\n")
     });
@@ -288,9 +294,7 @@ fn sdp(ufrag: &str, media_port: Option<u16>) -> String {
 }
 
 fn value<'sdp>(sdp: &'sdp str, name: &str) -> Option<&'sdp str> {
-    sdp.lines()
-        .find_map(|line| line.strip_prefix(name))
-        .map(str::trim)
+    sdp.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 /// The first UDP candidate on loopback, else the first of IPv4.
@@ -304,8 +308,5 @@ fn candidate(sdp: &str) -> Option<SocketAddr> {
         })
         .filter(SocketAddr::is_ipv4)
         .collect();
-    all.iter()
-        .find(|address| address.ip().is_loopback())
-        .or(all.first())
-        .copied()
+    all.iter().find(|address| address.ip().is_loopback()).or(all.first()).copied()
 }
