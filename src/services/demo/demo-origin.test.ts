@@ -333,10 +333,16 @@ test('close leaves no socket, server or timer', async () => {
   expect(
     (await signal(silent, `http://127.0.0.1:${server.ports.http}/rtc/v1/whip/?app=a&stream=s`)).status,
   ).toBe(201)
+  const timers = clock.pending
+  const undecided = connect(server.ports.rtmp, '127.0.0.1')
+  undecided.on('error', () => undefined)
+  await until(() => clock.pending > timers)
   await server.close()
   await server.close()
   expect(clock.pending).toBe(0)
-  await until(() => publisher.socket.closed && waiting.socket.closed && viewer.response.destroyed)
+  await until(
+    () => publisher.socket.closed && waiting.socket.closed && undecided.closed && viewer.response.destroyed,
+  )
   await silent.close()
   await registration[Symbol.asyncDispose]()
   await until(() => openHandles() <= held)
