@@ -124,6 +124,7 @@ export interface ForwardFlow extends FlowCommon {
 /**
  * TURN ChannelData (RFC 8656 §12). `strip`: takes datagrams that begin with the channel number and sends
  * what the length field covers; one whose length field exceeds it is dropped. `add`: puts the four bytes before.
+ * The channel number is the match of a flow that strips it; it takes no other.
  */
 export interface TurnChannelFlow extends FlowCommon {
   readonly kind: 'turn-channel'
@@ -197,7 +198,8 @@ export interface Datapath extends Lifecycle {
 
   /**
    * Sends one datagram; the bytes are copied or sent before it returns. Engines may send at the end of the
-   * event loop's turn, many at once. False when it was dropped.
+   * event loop's turn, many at once. False when it was dropped: the send queue is full, or nothing leads from
+   * the endpoint to this remote (no local address of its family, port 0).
    */
   send(endpoint: EndpointId, remote: Remote, bytes: Uint8Array, local?: number): boolean
 

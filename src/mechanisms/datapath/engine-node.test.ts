@@ -97,6 +97,26 @@ describe('engine-node', () => {
       await until(() => endpoint.locals.length === 2, 'the address')
     })
 
+    it('stay as they are while the system does not list its interfaces', async () => {
+      addresses = ['127.0.0.1']
+      let isFailing = false
+      const lister: typeof networkInterfaces = () => {
+        if (isFailing) throw new Error('EMFILE')
+        return listInterfaces()
+      }
+      const datapath = await engine({ interfacePollMs: 1000, listInterfaces: lister })
+      const endpoint = await wildcard(datapath)
+      isFailing = true
+      addresses = ['127.0.0.5']
+      clock.advance(1000)
+      expect(endpoint.locals).toMatchObject([{ address: '127.0.0.1' }])
+      isFailing = false
+      await until(() => {
+        clock.advance(1000)
+        return endpoint.locals[0]?.address === '127.0.0.5'
+      }, 'the new address')
+    })
+
     it('leave no socket when they are closed while they follow', async () => {
       addresses = ['127.0.0.1']
       const datapath = await engine({ interfacePollMs: 1000 })

@@ -86,7 +86,8 @@ export class NodeEndpoint implements Endpoint {
   }
 
   get receiveBufferBytes(): number {
-    return Math.min(...this.#sockets.map((socket) => socket.receiveBufferBytes))
+    const sizes = this.#sockets.map((socket) => socket.receiveBufferBytes)
+    return sizes.length === 0 ? 0 : Math.min(...sizes)
   }
 
   get isFollowingInterfaces(): boolean {
@@ -118,9 +119,12 @@ export class NodeEndpoint implements Endpoint {
 
   /** Opens and closes sockets so that there is one per address of the machine again. */
   refresh(): void {
-    this.#refreshing ??= this.#refresh().finally(() => {
-      this.#refreshing = undefined
-    })
+    this.#refreshing ??= this.#refresh()
+      // The system did not list its interfaces; it is asked again at the next refresh.
+      .catch(() => {})
+      .finally(() => {
+        this.#refreshing = undefined
+      })
   }
 
   /** The socket of this family on a local address, by default the first. */
