@@ -195,9 +195,8 @@ export class Amf0Decoder {
   }
 
   #strictArray(depth: number): Amf0Value[] {
-    // The count is only believed as far as bytes follow: one byte is the least that a value takes.
+    // The count reserves nothing: the loop ends at the last byte, or at the limit of values.
     const count = this.#reader.u32()
-    if (count > this.#reader.remaining) throw this.#invalid('truncated')
     const values: Amf0Value[] = []
     while (values.length < count) values.push(this.#value(depth + 1))
     return values

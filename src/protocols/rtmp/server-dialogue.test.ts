@@ -295,6 +295,13 @@ describe('after publish or play', () => {
   })
 })
 
+test('a window of 0 is none', () => {
+  const talk = new Conversation()
+  talk.peer.send(windowAcknowledgementSizeMessage(0))
+  talk.publish()
+  expect(talk.peer.messages.some((message) => message.type === MessageType.acknowledgement)).toBe(false)
+})
+
 describe('properties', () => {
   test('any chunking identifies the same request', () => {
     fc.assert(

@@ -10,7 +10,7 @@ export type OriginFound =
   | (Extract<OriginAnswer, { kind: 'ready' }> & { readonly origin: Origin; readonly hold: Hold })
   | Extract<OriginAnswer, { kind: 'refused' }>
 
-/** What is told of each origin that failed. */
+/** What is told of each origin that failed and was passed over. */
 export interface SearchObserver {
   readonly log: Logger
   onError(code: string): void
@@ -42,12 +42,12 @@ export async function findOrigin(
         throw error
       }
       await claim.failed()
+      if (attempt >= options.maxOrigins) throw error
       observer.onError(errorCode(error))
       observer.log.warn(
         { origin: claim.origin.id, code: errorCode(error), reason: errorMessage(error) },
         'origin failed',
       )
-      if (attempt >= options.maxOrigins) throw error
       avoid = avoid.concat(claim.origin.id)
       continue
     }
