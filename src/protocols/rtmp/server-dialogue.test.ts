@@ -298,6 +298,7 @@ describe('after publish or play', () => {
 test('a window of 0 is none', () => {
   const talk = new Conversation()
   talk.peer.send(windowAcknowledgementSizeMessage(0))
+  talk.run()
   talk.publish()
   expect(talk.peer.messages.some((message) => message.type === MessageType.acknowledgement)).toBe(false)
 })
