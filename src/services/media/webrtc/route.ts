@@ -7,7 +7,7 @@ export const sessionPathPrefix = '/rtc/v1/session/'
 export interface EndpointRoute {
   readonly kind: 'endpoint'
   readonly role: Role
-  /** The path towards the origin, in SRS's form. */
+  /** The path towards the origin: always one of SRS's two, so that no client reaches another part of its API. */
   readonly originPath: string
   /** `/{app}/{stream}`, percent-encoded as it came, when the path names the stream and not the query. */
   readonly streamPath: string | undefined
@@ -30,7 +30,7 @@ export function routeOf(path: string): EndpointRoute | SessionRoute | undefined 
   for (const [word, role] of roles) {
     const srs = `/rtc/v1/${word}`
     if (path === srs || path.startsWith(`${srs}/`)) {
-      return { kind: 'endpoint', role, originPath: path === srs ? `${srs}/` : path, streamPath: undefined }
+      return { kind: 'endpoint', role, originPath: `${srs}/`, streamPath: undefined }
     }
     const streamPath = path.endsWith(`/${word}`) ? path.slice(0, -word.length - 1) : ''
     if (/^(?:\/[^/]+){2,}$/.test(streamPath)) {
