@@ -1,4 +1,4 @@
-import { connect, type AddressInfo, type Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { type Clock, systemClock } from '../foundation/clock.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../foundation/lifecycle.ts'
 import {
@@ -11,7 +11,13 @@ import {
 } from '../mechanisms/balancer/index.ts'
 import type { Config } from '../mechanisms/config/index.ts'
 import { createDatapath, type Datapath, registerDatapathMetrics } from '../mechanisms/datapath/index.ts'
-import { formatListenAddress, type ListenAddress, parseListenText } from '../mechanisms/net/endpoint-text.ts'
+import {
+  type Dial,
+  dialTcp,
+  formatListenAddress,
+  type ListenAddress,
+  parseListenText,
+} from '../mechanisms/net/index.ts'
 import { createRegistry, type Logger } from '../mechanisms/telemetry/index.ts'
 import { AdminService } from '../services/admin/index.ts'
 import { FlvProxy, HttpEdge, type HttpHandler, StaticPages } from '../services/media/http/index.ts'
@@ -31,7 +37,7 @@ export interface GatewayParts {
   /** @defaultValue the engine that the configuration names */
   readonly datapath?: Datapath
   /** Opens every connection to an origin. @defaultValue node:net's */
-  readonly dial?: (host: string, port: number) => Socket
+  readonly dial?: Dial
   /** Asked after media and before pages; the demo adds its own. @defaultValue none */
   readonly handlers?: (gateway: Gateway) => readonly HttpHandler[]
 }
@@ -52,6 +58,7 @@ export interface GatewayAddresses {
 export class Gateway implements Lifecycle {
   readonly store: BalancerStore & { stats(): BalancerStats }
   readonly #logger: Logger
+  readonly #clock: Clock
   readonly #datapath: Datapath
   readonly #registration: RegistrationService
   readonly #rtmpListen: readonly ListenAddress[]
@@ -69,6 +76,7 @@ export class Gateway implements Lifecycle {
     const keyRules = config.routing
     const { http, rtmp, webrtc } = config.media
     this.#logger = logger
+    this.#clock = clock
     this.store = parts.store ?? storeOf(config, clock)
     this.#datapath = parts.datapath ?? createDatapath({ engine: config.datapath.engine, clock })
     const balancer = this.store
@@ -94,7 +102,7 @@ export class Gateway implements Lifecycle {
       logger,
       registry,
       clock,
-      dial,
+      dial: (host, port) => dial({ host, port, noDelay: true, allowHalfOpen: true }),
       maxConnections: rtmp.maxConnections,
       maxConnectionsPerAddress: rtmp.maxConnectionsPerAddress,
       idleMs: milliseconds(rtmp.idleSeconds),
@@ -108,7 +116,7 @@ export class Gateway implements Lifecycle {
       logger,
       registry,
       clock,
-      dial,
+      dial: (host, port) => dial({ host, port, noDelay: true }),
       mediaAddresses: media.host === undefined ? ['0.0.0.0', '::'] : [media.host],
       mediaPort: media.port,
       publicAddresses: webrtc.publicAddresses.map(({ address, port }) => ({
@@ -125,6 +133,8 @@ export class Gateway implements Lifecycle {
       logger,
       registry,
       clock,
+      dial,
+      headTimeoutMs: milliseconds(http.idleSeconds),
       stallMs: milliseconds(http.stallSeconds),
       idleMs: milliseconds(http.idleSeconds),
     })
@@ -141,6 +151,8 @@ export class Gateway implements Lifecycle {
       logger,
       registry,
       clock,
+      // A request may wait for its origin that long.
+      socketIdleMs: milliseconds(http.idleSeconds) + 30_000,
       maxConnections: http.maxConnections,
       maxConnectionsPerAddress: http.maxConnectionsPerAddress,
     })
@@ -199,11 +211,15 @@ export class Gateway implements Lifecycle {
    */
   async close({ graceMs = 0 }: CloseOptions = {}): Promise<void> {
     this.#isDraining = true
+    const untilMs = this.#clock.nowMs() + graceMs
     const started = this.#started
     this.#started = []
-    const drains = [this.#webrtc, this.#rtmp].filter((service) => started.includes(service))
-    await Promise.all([...drains.map((service) => service.close({ graceMs }))])
-    for (const service of started.toReversed()) await service.close()
+    // HTTP listens on meanwhile: clients end their WebRTC sessions over it.
+    const first = [this.#webrtc, this.#rtmp].filter((service) => started.includes(service))
+    await Promise.all(first.map((service) => service.close({ graceMs })))
+    for (const service of started.toReversed()) {
+      await service.close({ graceMs: Math.max(0, untilMs - this.#clock.nowMs()) })
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -247,8 +263,4 @@ function addressText({ address, port }: Pick<AddressInfo, 'address' | 'port'>): 
 
 function milliseconds(seconds: number): number {
   return Math.max(1, Math.round(seconds * 1000))
-}
-
-function dialTcp(host: string, port: number): Socket {
-  return connect({ host, port, noDelay: true, allowHalfOpen: true })
 }

@@ -2,6 +2,7 @@
  * TCP for the services: listeners with caps, the texts that name them, and the pipe that joins two sockets
  * once their dialogue is over.
  */
+export { type Dial, dialTcp } from './dial.ts'
 export { type ListenAddress, parseListenText } from './endpoint-text.ts'
 export { type PipeEnd, type PipeTransform, type Sink, SocketPipe } from './pipe.ts'
 export { TcpListener } from './tcp-listener.ts'

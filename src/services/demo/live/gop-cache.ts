@@ -1,4 +1,4 @@
-import type { FlvTag, MediaClass } from '../../../protocols/flv/index.ts'
+import { type FlvTag, FlvTagType, type MediaClass } from '../../../protocols/flv/index.ts'
 
 /** Bounds of a `GopCache`. Above either the group is let go, and players start at the next key frame. */
 export interface GopCacheLimits {
@@ -36,12 +36,18 @@ export class GopCache {
     if (this.#groupBytes > maxBytes || this.#group.length > maxTags) this.#startGroup()
   }
 
-  /** What to send to a player who joins now. Set-up bears the time of what follows it. */
+  /**
+   * What to send to a player who joins now. Set-up of decoders bears the time of what follows it; metadata bears time 0, or
+   * ffmpeg takes it for a text track.
+   */
   tags(): FlvTag[] {
-    const timestamp = this.#group[0]?.timestamp
-    const setUp = [...this.#setUp.values()]
-    if (timestamp === undefined) return setUp
-    return [...setUp.map(({ type, payload }) => ({ type, timestamp, payload })), ...this.#group]
+    const groupTime = this.#group[0]?.timestamp ?? 0
+    const setUp = [...this.#setUp.values()].map(({ type, payload }) => ({
+      type,
+      timestamp: type === FlvTagType.script ? 0 : groupTime,
+      payload,
+    }))
+    return [...setUp, ...this.#group]
   }
 
   #addSetUp(tag: FlvTag, slot: string): void {

@@ -26,8 +26,8 @@ export type HttpErrorCode =
   | 'HTTP_INTERNAL'
   /** No connection to the origin: see whether it runs and its address is right. */
   | 'HTTP_ORIGIN_UNREACHABLE'
-  /** No connection to the origin, or no response head from it, in time: see what keeps it. */
-  | 'HTTP_ORIGIN_TIMEOUT'
+  /** The origin took the request and did not answer in time: nobody publishes the stream, or the origin hangs. */
+  | 'HTTP_ORIGIN_SILENT'
   /** What came is no HTTP response that can be passed on safely: see what listens at the origin's address. */
   | 'HTTP_ORIGIN_BAD_RESPONSE'
   /** The viewer left. */

@@ -263,7 +263,7 @@ describe('FlvProxy when an origin fails', () => {
 
     await viewer.closed()
     expect(viewer.body).toBe('FLV')
-    expect(balancer).toMatchObject({ failed: ['o0'], kept: ['o1'] })
+    expect(balancer).toMatchObject({ failed: [], released: ['o0'], kept: ['o1'] })
     await until(() => bad.sockets.size === 0)
   })
 
@@ -291,8 +291,9 @@ describe('FlvProxy when an origin fails', () => {
     await viewer.closed()
     expect(viewer.head).toContain('504 Gateway Timeout')
     expect(viewer.head).toContain('Access-Control-Allow-Origin: *')
-    expect(JSON.parse(viewer.body)).toEqual({ code: 'HTTP_ORIGIN_TIMEOUT', message: 'Gateway Timeout' })
-    expect(balancer.failed).toEqual(['o0'])
+    expect(JSON.parse(viewer.body)).toEqual({ code: 'HTTP_ORIGIN_SILENT', message: 'Gateway Timeout' })
+    // An origin that waits for a publisher is a good one, and no other one is asked.
+    expect(balancer).toMatchObject({ failed: [], released: ['o0'] })
     await until(() => origin.sockets.size === 0)
   })
 
@@ -305,7 +306,7 @@ describe('FlvProxy when an origin fails', () => {
     await viewer.closed()
     expect(viewer.head).toContain('502 Bad Gateway')
     expect(viewer.text).not.toContain('127.0.0.1')
-    expect(balancer.failed).toEqual(['o0', 'o1', 'o2'])
+    expect(balancer).toMatchObject({ failed: [], released: ['o0', 'o1', 'o2'] })
   })
 
   it('within a chunked body, the viewer sees that it is not complete', async () => {

@@ -13,6 +13,7 @@ import {
   type StreamKey,
   streamKeyOfHttp,
 } from '../../../mechanisms/balancer/index.ts'
+import { type Dial, dialTcp } from '../../../mechanisms/net/index.ts'
 import { Counter, Gauge, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
 import type { BodyFraming, ResponseHead } from '../../../protocols/http/index.ts'
 import { BodyJoin } from './body-join.ts'
@@ -31,9 +32,14 @@ export interface FlvProxyOptions {
   readonly logger: Logger
   readonly registry: Registry
   readonly clock?: Clock
+  /** Opens connections to origins. @defaultValue node:net's */
+  readonly dial?: Dial
   /** How long the connection to an origin may take, in milliseconds. @defaultValue 3000 */
   readonly connectTimeoutMs?: number
-  /** From there to the end of its response head, in milliseconds. @defaultValue 10000 */
+  /**
+   * From there to the end of its response head, in milliseconds. SRS answers for a stream that nobody publishes yet only
+   * when it begins, so this is how long a player waits. @defaultValue 60000
+   */
   readonly headTimeoutMs?: number
   /** A viewer that takes nothing for so many milliseconds is cut. @defaultValue 30000 */
   readonly stallMs?: number
@@ -50,7 +56,8 @@ export interface FlvProxyOptions {
 
 const DEFAULTS = {
   connectTimeoutMs: 3000,
-  headTimeoutMs: 10_000,
+  headTimeoutMs: 60_000,
+  dial: dialTcp,
   stallMs: 30_000,
   idleMs: 60_000,
   maxOrigins: 3,
@@ -220,9 +227,14 @@ export class FlvProxy implements HttpHandler, SessionDirectory {
         }
         failure = error
         avoid.push(claim.origin.id)
-        this.#errors.inc({ code: errorCode(error) })
-        this.#log.warn({ originId: claim.origin.id, code: errorCode(error), err: error }, 'origin failed')
-        await claim.failed()
+        const code = errorCode(error)
+        this.#errors.inc({ code })
+        this.#log.warn({ originId: claim.origin.id, code, err: error }, 'origin failed')
+        // What an origin does after it took the connection can hang on what was asked of it; strangers who ask for
+        // streams that nobody publishes must not bring it into disrepute.
+        if (code === 'HTTP_ORIGIN_UNREACHABLE') await claim.failed()
+        else await claim.release()
+        if (code === 'HTTP_ORIGIN_SILENT') throw error
       }
     }
     throw failure
@@ -234,11 +246,12 @@ export class FlvProxy implements HttpHandler, SessionDirectory {
     target: RequestTarget,
     signal: AbortSignal,
   ): Promise<Omit<Answer, 'claim'>> {
-    const { connectTimeoutMs, headTimeoutMs, trustsForwarded } = this.#options
+    const { connectTimeoutMs, dial, headTimeoutMs, trustsForwarded } = this.#options
     const { origin } = claim
     const address = { host: origin.ip, port: origin.http[0] ?? 0 }
     return OriginExchange.open({
       ...address,
+      dial,
       method: request.method ?? 'GET',
       request: originRequest(request, target, address, { pseudonym: this.#pseudonym, trustsForwarded }),
       connectTimeoutMs,

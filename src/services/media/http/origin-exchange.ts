@@ -1,7 +1,8 @@
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../../../foundation/clock.ts'
 import type { SluiceError } from '../../../foundation/errors.ts'
 import { errorCode, errorMessage } from '../../../foundation/errors.ts'
+import type { Dial } from '../../../mechanisms/net/index.ts'
 import { type BodyFraming, type ResponseHead, ResponseHeadParser } from '../../../protocols/http/index.ts'
 import { httpError } from './errors.ts'
 import { ReadBuffer } from './read-buffer.ts'
@@ -9,11 +10,12 @@ import { ReadBuffer } from './read-buffer.ts'
 export interface OriginExchangeOptions {
   readonly host: string
   readonly port: number
+  readonly dial: Dial
   readonly method: string
   /** The request as it goes out, sent as soon as the connection stands. */
   readonly request: Buffer
   readonly connectTimeoutMs: number
-  /** From the connection to the end of the response head. */
+  /** From the connection to the end of the response head. A live origin may answer only when the stream begins. */
   readonly headTimeoutMs: number
   readonly clock: Clock
   /** Aborted when nobody wants the answer any more. */
@@ -44,10 +46,11 @@ export class OriginExchange {
   #state: 'head' | 'held' | 'body' | 'over' = 'head'
   #sink: BodySink | undefined
   #error: unknown
+  #isConnected = false
 
   /**
-   * @throws HTTP_ORIGIN_UNREACHABLE
-   * @throws HTTP_ORIGIN_TIMEOUT
+   * @throws HTTP_ORIGIN_UNREACHABLE when there is no connection
+   * @throws HTTP_ORIGIN_SILENT when there is one, and no head in time
    * @throws HTTP_ORIGIN_BAD_RESPONSE
    * @throws HTTP_CLIENT_GONE when the signal was aborted
    */
@@ -67,16 +70,15 @@ export class OriginExchange {
         } else resolve({ exchange, ...result })
       }
       const abort = (): void => settle(clientGone())
-      const late = (what: string, ms: number): Timer =>
-        clock.after(ms, () =>
-          settle(originError('HTTP_ORIGIN_TIMEOUT', `no ${what} within ${ms} ms`, options)),
-        )
+      const late = (code: OriginErrorCode, what: string, ms: number): Timer =>
+        clock.after(ms, () => settle(originError(code, `no ${what} within ${ms} ms`, options)))
       signal.addEventListener('abort', abort)
-      timer = late('connection', options.connectTimeoutMs)
+      timer = late('HTTP_ORIGIN_UNREACHABLE', 'connection', options.connectTimeoutMs)
       const exchange = new OriginExchange(host, port, options, settle)
       exchange.#socket.once('connect', () => {
+        exchange.#isConnected = true
         timer.cancel()
-        timer = late('response head', options.headTimeoutMs)
+        timer = late('HTTP_ORIGIN_SILENT', 'response head', options.headTimeoutMs)
       })
     })
   }
@@ -90,7 +92,7 @@ export class OriginExchange {
     this.#parser = new ResponseHeadParser(options.method)
     this.#onHead = onHead
     const buffer = new ReadBuffer()
-    this.#socket = connect({
+    this.#socket = options.dial({
       host,
       port,
       noDelay: true,
@@ -166,7 +168,7 @@ export class OriginExchange {
         error === undefined
           ? originError('HTTP_ORIGIN_BAD_RESPONSE', 'connection ended before the response head', options)
           : originError(
-              'HTTP_ORIGIN_UNREACHABLE',
+              this.#isConnected ? 'HTTP_ORIGIN_BAD_RESPONSE' : 'HTTP_ORIGIN_UNREACHABLE',
               `${errorCode(error)}: ${errorMessage(error)}`,
               options,
               error,
@@ -179,8 +181,10 @@ export class OriginExchange {
   }
 }
 
+type OriginErrorCode = 'HTTP_ORIGIN_UNREACHABLE' | 'HTTP_ORIGIN_SILENT' | 'HTTP_ORIGIN_BAD_RESPONSE'
+
 function originError(
-  code: 'HTTP_ORIGIN_UNREACHABLE' | 'HTTP_ORIGIN_TIMEOUT' | 'HTTP_ORIGIN_BAD_RESPONSE',
+  code: OriginErrorCode,
   what: string,
   { host, port }: OriginExchangeOptions,
   cause?: unknown,
@@ -188,7 +192,7 @@ function originError(
   return httpError(code, `origin ${host} port ${port}: ${what}`, {
     side: 'origin',
     retryable: true,
-    status: code === 'HTTP_ORIGIN_TIMEOUT' ? 504 : 502,
+    status: code === 'HTTP_ORIGIN_SILENT' ? 504 : 502,
     cause,
   })
 }
