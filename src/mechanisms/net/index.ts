@@ -3,6 +3,6 @@
  * once their dialogue is over.
  */
 export { type Dial, dialTcp } from './dial.ts'
-export { type ListenAddress, parseListenText } from './endpoint-text.ts'
+export { formatListenAddress, type ListenAddress, parseListenText } from './endpoint-text.ts'
 export { type PipeEnd, type PipeTransform, type Sink, SocketPipe } from './pipe.ts'
 export { TcpListener } from './tcp-listener.ts'
