@@ -19,6 +19,7 @@ import {
 } from './contract.ts'
 import { type DatagramSocket, isIcmpError, type SendDone } from './datagram-socket.ts'
 import { DatapathError } from './errors.ts'
+import { checkFlow, isSameRemote } from './flow-checks.ts'
 import type { SourceKey } from './flow-table.ts'
 import { canonicalAddress, checkRemotePort, familyOf, isRemotePort } from './ip-address.ts'
 import { Meter } from './meter.ts'
@@ -33,10 +34,10 @@ import { TokenBucket } from './token-bucket.ts'
  * has no threads of its own: one socket per address whatever `threads` says. When the system begins to refuse
  * a flow's datagrams, up to fifteen of them are counted as forwarded before it is noticed.
  */
-export class NodeDatapath implements Datapath, EndpointListener {
+export class NodeDatapath implements Datapath, EndpointListener<NodeFlow> {
   readonly engine = 'node'
   readonly #options: Required<NodeEngineOptions>
-  readonly #endpoints = new Map<EndpointId, NodeEndpoint>()
+  readonly #endpoints = new Map<EndpointId, NodeEndpoint<NodeFlow>>()
   readonly #flows = new Map<FlowId, NodeFlow>()
   readonly #meters = new Map<MeterId, Meter>()
   readonly #closing = new Set<Promise<void>>()
@@ -83,8 +84,13 @@ export class NodeDatapath implements Datapath, EndpointListener {
 
   async openEndpoint(options: EndpointOptions, receiver: Receiver): Promise<Endpoint> {
     this.#requireRunning()
-    const open = async (port: number): Promise<NodeEndpoint> => {
-      const endpoint = new NodeEndpoint(this.#nextId() as EndpointId, options, receiver, this.#context())
+    const open = async (port: number): Promise<NodeEndpoint<NodeFlow>> => {
+      const endpoint = new NodeEndpoint<NodeFlow>(
+        this.#nextId() as EndpointId,
+        options,
+        receiver,
+        this.#context(),
+      )
       await endpoint.bind(port)
       return endpoint
     }
@@ -118,7 +124,7 @@ export class NodeDatapath implements Datapath, EndpointListener {
       match: flow.from.match,
       channel: flow.kind === 'turn-channel' && flow.header === 'strip' ? flow.channel : undefined,
     }
-    checkFlow(flow, from, source)
+    checkFlow(flow, from.remote)
     const meters = flow.meters?.map((id) => this.#meter(id)) ?? []
     const target = flow.kind === 'deliver' ? undefined : this.#target(flow.to)
     const added = new NodeFlow(
@@ -224,7 +230,12 @@ export class NodeDatapath implements Datapath, EndpointListener {
     }
   }
 
-  onDatagram(endpoint: NodeEndpoint, socket: DatagramSocket, bytes: Uint8Array, from: Remote): void {
+  onDatagram(
+    endpoint: NodeEndpoint<NodeFlow>,
+    socket: DatagramSocket,
+    bytes: Uint8Array,
+    from: Remote,
+  ): void {
     if (!socket.isOpen) return
     const nowMs = this.#options.clock.nowMs()
     const flow = endpoint.flows.find(from.address, from.port, bytes)
@@ -254,7 +265,7 @@ export class NodeDatapath implements Datapath, EndpointListener {
     }
   }
 
-  onSocketError(endpoint: NodeEndpoint, socket: DatagramSocket, error: Error): void {
+  onSocketError(endpoint: NodeEndpoint<NodeFlow>, socket: DatagramSocket, error: Error): void {
     if (!socket.isOpen) return
     const { remote } = endpoint
     if (remote === undefined || !isIcmpError(error)) {
@@ -266,7 +277,7 @@ export class NodeDatapath implements Datapath, EndpointListener {
   }
 
   #onUnclaimed(
-    endpoint: NodeEndpoint,
+    endpoint: NodeEndpoint<NodeFlow>,
     socket: DatagramSocket,
     bytes: Uint8Array,
     from: Remote,
@@ -328,7 +339,7 @@ export class NodeDatapath implements Datapath, EndpointListener {
 
   /** Hands over what a known peer sent, within the budget of the known. */
   #deliver(
-    endpoint: NodeEndpoint,
+    endpoint: NodeEndpoint<NodeFlow>,
     socket: DatagramSocket,
     flow: FlowId,
     kind: Arrival['kind'],
@@ -346,7 +357,7 @@ export class NodeDatapath implements Datapath, EndpointListener {
   }
 
   #hand(
-    endpoint: NodeEndpoint,
+    endpoint: NodeEndpoint<NodeFlow>,
     socket: DatagramSocket,
     flow: FlowId,
     kind: Arrival['kind'],
@@ -425,7 +436,7 @@ export class NodeDatapath implements Datapath, EndpointListener {
     return { endpoint, address, port: to.remote.port, local: to.local, socket, sendsUntilCheck: 0 }
   }
 
-  #endpoint(id: EndpointId): NodeEndpoint {
+  #endpoint(id: EndpointId): NodeEndpoint<NodeFlow> {
     const endpoint = this.#endpoints.get(id)
     if (endpoint === undefined) throw new DatapathError('DATAPATH_UNKNOWN_ENDPOINT', `no endpoint ${id}`)
     return endpoint
@@ -447,7 +458,7 @@ export class NodeDatapath implements Datapath, EndpointListener {
     if (!this.#isRunning) throw new DatapathError('DATAPATH_NOT_RUNNING', 'the datapath is not running')
   }
 
-  #context(): NodeEndpointContext {
+  #context(): NodeEndpointContext<NodeFlow> {
     return {
       listener: this,
       listInterfaces: this.#options.listInterfaces,
@@ -488,42 +499,4 @@ function spend(meters: readonly Meter[], bytes: number, nowMs: number): boolean 
   for (const meter of meters) if (!meter.has(bytes, nowMs)) return false
   for (const meter of meters) meter.spend(bytes)
   return true
-}
-
-/** Whether this is the remote whose address is canonical. */
-function isSameRemote(remote: Remote, canonical: Remote): boolean {
-  return (
-    remote.port === canonical.port &&
-    (remote.address === canonical.address || canonicalAddress(remote.address) === canonical.address)
-  )
-}
-
-function checkFlow(flow: Flow, from: NodeEndpoint, source: SourceKey): void {
-  const { remote } = from
-  if (remote !== undefined && !isSameRemote(flow.from.remote, remote)) {
-    throw new DatapathError('DATAPATH_INVALID', `endpoint ${from.id} hears its own remote only`)
-  }
-  if ((flow.meters?.length ?? 0) > maxMeters) {
-    throw new DatapathError('DATAPATH_TOO_MANY_METERS', `${flow.meters?.length} meters: at most ${maxMeters}`)
-  }
-  const { match } = source
-  if (match !== undefined && !(isUint(match.offset, 0xffff) && isUint(match.value, 0xffff_ffff))) {
-    throw new DatapathError('DATAPATH_INVALID', `match ${match.value} at ${match.offset}: out of range`)
-  }
-  if (flow.kind !== 'turn-channel') return
-  if (!isUint(flow.channel, 0xffff)) {
-    throw new DatapathError('DATAPATH_INVALID', `channel ${flow.channel}: must be from 0 to 65535`)
-  }
-  if (flow.header === 'strip' && match !== undefined) {
-    throw new DatapathError(
-      'DATAPATH_INVALID',
-      'match: the channel number is the match of a flow that strips it',
-    )
-  }
-}
-
-const maxMeters = 3
-
-function isUint(value: number, max: number): boolean {
-  return Number.isInteger(value) && value >= 0 && value <= max
 }

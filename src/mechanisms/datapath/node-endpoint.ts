@@ -9,20 +9,19 @@ import type {
 } from './contract.ts'
 import { DatagramSocket, type SocketListener } from './datagram-socket.ts'
 import { DatapathError } from './errors.ts'
-import { FlowTable } from './flow-table.ts'
+import { FlowTable, type TableFlow } from './flow-table.ts'
 import { canonicalAddress, checkRemotePort, type Family, familyOf } from './ip-address.ts'
 import { expandAddresses, type InterfaceLister, isWildcard } from './local-addresses.ts'
-import type { NodeFlow } from './node-flow.ts'
 import type { TokenBucket } from './token-bucket.ts'
 
 /** Where an endpoint's arrivals go; the engine. */
-export interface EndpointListener {
-  onDatagram(endpoint: NodeEndpoint, socket: DatagramSocket, bytes: Uint8Array, from: Remote): void
-  onSocketError(endpoint: NodeEndpoint, socket: DatagramSocket, error: Error): void
+export interface EndpointListener<F extends TableFlow> {
+  onDatagram(endpoint: NodeEndpoint<F>, socket: DatagramSocket, bytes: Uint8Array, from: Remote): void
+  onSocketError(endpoint: NodeEndpoint<F>, socket: DatagramSocket, error: Error): void
 }
 
-export interface NodeEndpointContext {
-  readonly listener: EndpointListener
+export interface NodeEndpointContext<F extends TableFlow> {
+  readonly listener: EndpointListener<F>
   readonly listInterfaces: InterfaceLister
   readonly maxSendQueueBytes: number
   readonly strangers: TokenBucket
@@ -31,21 +30,21 @@ export interface NodeEndpointContext {
 
 const defaultReceiveBufferBytes = 4 * 1024 * 1024
 
-/** An endpoint of `engine-node`: one socket per local address, all on one port. */
-export class NodeEndpoint implements Endpoint {
+/** An endpoint of `engine-node`: one socket per local address, all on one port, and the flows at it. */
+export class NodeEndpoint<F extends TableFlow> implements Endpoint {
   readonly id: EndpointId
   readonly receiver: Receiver
   readonly isDeliver: boolean
   /** The only peer, its address canonical. */
   readonly remote: Remote | undefined
-  readonly flows: FlowTable<NodeFlow> = new FlowTable()
+  readonly flows: FlowTable<F> = new FlowTable()
   /** The flows that come from here or go out of here, by id. */
-  readonly related: Map<FlowId, NodeFlow> = new Map()
+  readonly related: Map<FlowId, F> = new Map()
   readonly strangers: TokenBucket
   readonly known: TokenBucket
   isOpen = false
-  pair?: NodeEndpoint
-  readonly #context: NodeEndpointContext
+  pair?: NodeEndpoint<F>
+  readonly #context: NodeEndpointContext<F>
   readonly #addresses: readonly string[]
   readonly #receiveBufferBytes: number | undefined
   readonly #socketListener: SocketListener
@@ -55,7 +54,7 @@ export class NodeEndpoint implements Endpoint {
   /** An address that goes and comes back keeps its number. */
   readonly #localOf = new Map<string, number>()
 
-  constructor(id: EndpointId, options: EndpointOptions, receiver: Receiver, context: NodeEndpointContext) {
+  constructor(id: EndpointId, options: EndpointOptions, receiver: Receiver, context: NodeEndpointContext<F>) {
     this.id = id
     this.receiver = receiver
     this.isDeliver = options.deliver ?? false

@@ -6,7 +6,7 @@ import type { NodeEndpoint } from './node-endpoint.ts'
 
 /** Where a flow's datagrams go out, resolved as far as it can be once. */
 export interface NodeTarget {
-  readonly endpoint: NodeEndpoint
+  readonly endpoint: NodeEndpoint<NodeFlow>
   readonly address: string
   readonly port: number
   readonly local: number | undefined
@@ -23,7 +23,7 @@ export class NodeFlow implements TableFlow {
   /** Of a channel flow. */
   readonly channel: number
   readonly copiesStunRequests: boolean
-  readonly from: NodeEndpoint
+  readonly from: NodeEndpoint<NodeFlow>
   readonly source: SourceKey
   readonly meters: readonly Meter[]
   target: NodeTarget | undefined
@@ -37,7 +37,7 @@ export class NodeFlow implements TableFlow {
   constructor(
     id: FlowId,
     flow: Flow,
-    from: NodeEndpoint,
+    from: NodeEndpoint<NodeFlow>,
     source: SourceKey,
     meters: readonly Meter[],
     target: NodeTarget | undefined,

@@ -1,0 +1,45 @@
+import type { Flow, Remote } from './contract.ts'
+import { DatapathError } from './errors.ts'
+import { canonicalAddress } from './ip-address.ts'
+
+/**
+ * Refuses a flow that makes no sense. `remote` is the only peer of the endpoint that it comes from, if it has one.
+ *
+ * @throws DATAPATH_INVALID, DATAPATH_TOO_MANY_METERS
+ */
+export function checkFlow(flow: Flow, remote: Remote | undefined): void {
+  if (remote !== undefined && !isSameRemote(flow.from.remote, remote)) {
+    throw new DatapathError('DATAPATH_INVALID', `endpoint ${flow.from.endpoint} hears its own remote only`)
+  }
+  if ((flow.meters?.length ?? 0) > maxMeters) {
+    throw new DatapathError('DATAPATH_TOO_MANY_METERS', `${flow.meters?.length} meters: at most ${maxMeters}`)
+  }
+  const { match } = flow.from
+  if (match !== undefined && !(isUint(match.offset, 0xffff) && isUint(match.value, 0xffff_ffff))) {
+    throw new DatapathError('DATAPATH_INVALID', `match ${match.value} at ${match.offset}: out of range`)
+  }
+  if (flow.kind !== 'turn-channel') return
+  if (!isUint(flow.channel, 0xffff)) {
+    throw new DatapathError('DATAPATH_INVALID', `channel ${flow.channel}: must be from 0 to 65535`)
+  }
+  if (flow.header === 'strip' && match !== undefined) {
+    throw new DatapathError(
+      'DATAPATH_INVALID',
+      'match: the channel number is the match of a flow that strips it',
+    )
+  }
+}
+
+/** Whether this is the remote whose address is canonical. */
+export function isSameRemote(remote: Remote, canonical: Remote): boolean {
+  return (
+    remote.port === canonical.port &&
+    (remote.address === canonical.address || canonicalAddress(remote.address) === canonical.address)
+  )
+}
+
+const maxMeters = 3
+
+function isUint(value: number, max: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= max
+}
