@@ -74,11 +74,15 @@ function allowedKeys(path: KeyPath): string {
   let schema: z.core.$ZodType = configSchema
   for (const part of path) {
     const inner = unwrapped(schema)
-    if (inner instanceof z.ZodObject) schema = inner.shape[String(part)] ?? inner
+    if (isTable(inner)) schema = inner.shape[String(part)] ?? inner
     else if (inner instanceof z.ZodArray) schema = inner.element
   }
   const table = unwrapped(schema)
-  return table instanceof z.ZodObject ? Object.keys(table.shape).join(', ') : ''
+  return isTable(table) ? Object.keys(table.shape).join(', ') : ''
+}
+
+function isTable(schema: z.core.$ZodType): schema is z.ZodObject<Readonly<Record<string, z.core.$ZodType>>> {
+  return schema instanceof z.ZodObject
 }
 
 function unwrapped(schema: z.core.$ZodType): z.core.$ZodType {

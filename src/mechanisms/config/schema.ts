@@ -153,7 +153,9 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
           stallSeconds: seconds.default(30).describe('A viewer that takes nothing for so long is cut.'),
           idleSeconds: seconds
             .default(60)
-            .describe('A request whose origin sends nothing for so long is ended: no answer yet, or a live body that stands still.'),
+            .describe(
+              'A request whose origin sends nothing for so long is ended: no answer yet, or a live body that stands still.',
+            ),
         })
         .prefault({}),
       rtmp: z
