@@ -3,6 +3,6 @@
  * services; nothing below the root sees the file.
  */
 export type { Config } from './config.ts'
-export { ConfigError, type ConfigErrorCode, type ConfigProblem } from './errors.ts'
-export { loadConfig, parseConfig } from './load.ts'
+export type { ConfigErrorCode, ConfigProblem } from './errors.ts'
+export { loadConfig } from './load.ts'
 export { configJsonSchema, defaultConfig } from './schema.ts'

@@ -1,5 +1,5 @@
 /** Small HTTP servers for control: registration and admin stand on it. Media does not pass here. */
-export { type ApiErrorCode, apiError } from './errors.ts'
+export type { ApiErrorCode } from './errors.ts'
 export {
   type ApiReply,
   type ApiRequest,

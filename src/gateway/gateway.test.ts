@@ -1,0 +1,127 @@
+import { createServer, type Server, Socket } from 'node:net'
+import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../foundation/clock.ts'
+import { MemoryBalancerStore, streamKeyOf } from '../mechanisms/balancer/index.ts'
+import { type Config, defaultConfig } from '../mechanisms/config/index.ts'
+import { NodeDatapath } from '../mechanisms/datapath/index.ts'
+import { silentLogger } from '../mechanisms/telemetry/index.ts'
+import { Gateway, type GatewayParts } from './gateway.ts'
+
+/** The defaults on free loopback ports. */
+function config(changes: Partial<Config> = {}): Config {
+  const defaults = defaultConfig()
+  return {
+    ...defaults,
+    registration: { ...defaults.registration, listen: '127.0.0.1:0' },
+    admin: { ...defaults.admin, listen: '127.0.0.1:0' },
+    media: {
+      http: { ...defaults.media.http, listen: ['127.0.0.1:0'] },
+      rtmp: { ...defaults.media.rtmp, listen: ['127.0.0.1:0'] },
+      webrtc: { ...defaults.media.webrtc, listen: '127.0.0.1:0' },
+    },
+    ...changes,
+  }
+}
+
+async function start(parts: Partial<GatewayParts> = {}): Promise<Gateway> {
+  const gateway = new Gateway(config(), { logger: silentLogger(), ...parts })
+  await gateway.start()
+  return gateway
+}
+
+function register(gateway: Gateway, fields: object): Promise<Response> {
+  return fetch(`http://${gateway.addresses.registration}/api/v1/srs/register`, {
+    method: 'POST',
+    body: JSON.stringify({ ip: '127.0.0.1', server: 's', service: 'a', pid: '1', ...fields }),
+  })
+}
+
+async function ready(gateway: Gateway): Promise<{ status: number; reasons: unknown }> {
+  const response = await fetch(`http://${gateway.addresses.admin}/readyz`)
+  return { status: response.status, ...((await response.json()) as { reasons: unknown }) }
+}
+
+describe('Gateway', () => {
+  it('binds what the configuration says and answers on all of it', async () => {
+    await using gateway = await start()
+    const { http, rtmp, webrtc, registration, admin } = gateway.addresses
+    expect([http, rtmp, webrtc].map((list) => list.length)).toEqual([1, 1, 1])
+    for (const address of [...http, ...rtmp, ...webrtc, registration, admin])
+      expect(address).toMatch(/^127\.0\.0\.1:\d+$/)
+    expect((await fetch(`http://${http[0]}/api/v1/versions`)).status).toBe(200)
+    expect((await fetch(`http://${admin}/healthz`)).status).toBe(200)
+  })
+
+  it('is ready while an origin is healthy, and says why when none is', async () => {
+    const clock = new ManualClock()
+    await using gateway = await start({ clock })
+    expect(await ready(gateway)).toMatchObject({ status: 503, reasons: ['no origin has registered'] })
+    await register(gateway, { rtmp: ['1935'] })
+    expect(await ready(gateway)).toMatchObject({ status: 200, reasons: [] })
+    clock.advance(301_000)
+    expect(await ready(gateway)).toMatchObject({ status: 503, reasons: ['no origin is healthy'] })
+  })
+
+  it('leads requests by what its parts say: store, datapath, clock and dial', async () => {
+    const dialled: unknown[] = []
+    const store = new MemoryBalancerStore()
+    await using gateway = await start({
+      store,
+      datapath: new NodeDatapath(),
+      dial: (options) => {
+        dialled.push({ host: options.host, port: options.port })
+        return new Socket().destroy(new Error('no network in this test'))
+      },
+    })
+    await register(gateway, { rtmp: ['1935'], http: ['8080'] })
+    const response = await fetch(`http://${gateway.addresses.http[0]}/live/s.flv`)
+    expect(response.status).toBe(502)
+    expect(dialled).toEqual([{ host: '127.0.0.1', port: 8080 }])
+    expect(await store.streams()).toEqual([])
+  })
+
+  it('closes what had started when an address is taken, and can name it', async () => {
+    const taken = await new Promise<Server>((resolve) => {
+      const server = createServer().listen(0, '127.0.0.1', () => resolve(server))
+    })
+    try {
+      const address = taken.address()
+      const port = typeof address === 'object' && address !== null ? address.port : 0
+      const base = config()
+      const gateway = new Gateway(
+        { ...base, media: { ...base.media, http: { ...base.media.http, listen: [`127.0.0.1:${port}`] } } },
+        { logger: silentLogger() },
+      )
+      await expect(gateway.start()).rejects.toThrow(`127.0.0.1:${port}`)
+      expect(gateway.addresses).toEqual({ http: [], rtmp: [], webrtc: [], registration: '', admin: '' })
+    } finally {
+      taken.close()
+    }
+  })
+
+  it('may be closed twice, and before it was started', async () => {
+    const gateway = new Gateway(config(), { logger: silentLogger() })
+    await gateway.close()
+    await gateway.start()
+    await gateway.close()
+    await gateway.close()
+  })
+
+  it('shows streams and clears picks over the admin API', async () => {
+    const store = new MemoryBalancerStore()
+    await using gateway = await start({ store })
+    await register(gateway, { rtmp: ['1935'] })
+    const key = streamKeyOf('__defaultVhost__', 'live', 's')
+    const claim = await store.pick(key, 'rtmp', { role: 'publish' })
+    await claim.keep()
+    const api = `http://${gateway.addresses.admin}/api/v1`
+    expect(await (await fetch(`${api}/streams`)).json()).toMatchObject({ streams: [{ key, publishers: 1 }] })
+    expect(
+      (await fetch(`${api}/picks/${encodeURIComponent(key)}`, { method: 'DELETE' })).status,
+    ).toBeLessThan(300)
+    expect(await (await fetch(`${api}/streams`)).json()).toEqual({ streams: [] })
+    expect(await (await fetch(`http://${gateway.addresses.admin}/metrics`)).text()).toContain(
+      'sluice_streams 0',
+    )
+  })
+})
