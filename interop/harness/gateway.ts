@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Metrics, parseMetrics } from './metrics.ts'
+import { type Metrics, parseMetrics, total } from './metrics.ts'
 import { Program, type ProgramEnd } from './program.ts'
 import { repository } from './repository.ts'
 import { temporaryFolder } from './temporary-folder.ts'
@@ -19,6 +19,8 @@ export interface GatewayOptions {
   readonly command?: 'run' | 'demo'
   /** Keys of the configuration, over those that put every listener on a free port of 127.0.0.1. */
   readonly config?: Sections
+  /** Lets `heapBytes` collect all garbage first. @defaultValue false */
+  readonly collectsGarbage?: boolean
 }
 
 type Sections = { readonly [key: string]: unknown }
@@ -50,6 +52,17 @@ export class Gateway implements AsyncDisposable {
     const response = await fetch(`http://127.0.0.1:${this.ports.admin}/metrics`)
     if (!response.ok) throw new Error(`/metrics answered ${response.status}`)
     return parseMetrics(await response.text())
+  }
+
+  /** What the heap of the process holds, of a gateway that `collectsGarbage`. */
+  async heapBytes(): Promise<number> {
+    let least = Number.POSITIVE_INFINITY
+    // A look may come before the signal does, so one is not enough.
+    for (let look = 0; look < 5; look++) {
+      this.program.kill('SIGUSR2')
+      least = Math.min(least, total(await this.metrics(), 'nodejs_heap_size_used_bytes'))
+    }
+    return least
   }
 
   /** Descriptors that the process has open. */
@@ -90,7 +103,10 @@ export function gatewayProgram(folder: string, options: GatewayOptions = {}): Pr
   if (!existsSync(main)) throw new Error(`${main} is missing; \`node tools/prepare.mjs\` builds it`)
   const file = join(folder, 'sluice.json')
   writeFileSync(file, JSON.stringify(merged(onLoopback, options.config ?? {})))
-  return new Program(process.execPath, [main, options.command ?? 'run', '-c', file])
+  const nodeOptions = options.collectsGarbage
+    ? ['--expose-gc', '--import', join(repository, 'interop/harness/collect-garbage.mjs')]
+    : []
+  return new Program(process.execPath, [...nodeOptions, main, options.command ?? 'run', '-c', file])
 }
 
 const onLoopback: Sections = {
