@@ -1,13 +1,8 @@
+import type { Source } from './source.ts'
 import { openTestPicture } from './test-picture.ts'
 
 export const sourceNames = { test: 'Test picture', camera: 'Camera', screen: 'Screen' } as const
 export type SourceName = keyof typeof sourceNames
-
-/** Something to publish, and the way to let it go. */
-export interface Source {
-  readonly media: MediaStream
-  close(): void
-}
 
 /** @throws DOMException when the browser or the person says no */
 export async function openSource(name: SourceName): Promise<Source> {
