@@ -125,7 +125,6 @@ export function describeEndpoints(createEngine: () => Datapath): void {
       ['an odd port for an even pair', { port: 40_001, evenPair: true }],
       ['no thread', { threads: 0 }],
       ['two addresses with a remote', { addresses: ['127.0.0.1', '127.0.0.2'], remote: discard }],
-      ['a wildcard with a remote', { addresses: ['0.0.0.0'], remote: discard }],
       ['a remote of the other family', { addresses: ['::1'], remote: discard }],
       ['a remote without port', { remote: { address: '127.0.0.1', port: 0 } }],
     ])('refuses %s', async (_, options) => {
@@ -155,6 +154,19 @@ export function describeEndpoints(createEngine: () => Datapath): void {
       expect(await fixture.nextArrival()).toMatchObject({ kind: 'data', text: 'me', port: peer.port })
       fixture.engine.send(endpoint.id, peer, Buffer.from('you'))
       expect((await peer.next()).text).toBe('you')
+    })
+
+    it.each([
+      ['0.0.0.0', '127.0.0.9', '127.0.0.1'],
+      ['::', '::1', '::1'],
+    ])('on %s is bound where the system reaches %s from', async (wildcard, far, local) => {
+      const peer = await fixture.peer(far)
+      const endpoint = await fixture.open({ addresses: [wildcard], remote: peer })
+      expect(endpoint.locals).toEqual([{ address: local, port: endpoint.port, local: 0 }])
+      fixture.engine.send(endpoint.id, peer, Buffer.from('you'))
+      expect(await peer.next()).toMatchObject({ text: 'you', from: { address: local, port: endpoint.port } })
+      await peer.send('me', at(endpoint, local))
+      expect(await fixture.nextArrival()).toMatchObject({ kind: 'data', text: 'me', port: peer.port })
     })
 
     it('is refused where the peer cannot be reached from its address', async () => {

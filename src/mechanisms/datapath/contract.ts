@@ -49,7 +49,10 @@ export interface EndpointOptions {
    * (RFC 8656 §18.5, EVEN-PORT). @defaultValue false
    */
   readonly evenPair?: boolean
-  /** Only this peer is heard, and its ICMP errors arrive as records. Needs exactly one address. */
+  /**
+   * Only this peer is heard, and its ICMP errors arrive as records. Needs exactly one address; a wildcard is
+   * then the one from which the system reaches the peer, chosen once.
+   */
   readonly remote?: Remote
   /**
    * Everything that arrives counts as known: it has the budget of the known, not that of strangers.

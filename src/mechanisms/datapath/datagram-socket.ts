@@ -2,7 +2,7 @@ import { createSocket, type Socket } from 'node:dgram'
 import { errorCode } from '../../foundation/errors.ts'
 import type { LocalAddress, Remote } from './contract.ts'
 import { DatapathError } from './errors.ts'
-import { type Family, familyOf } from './ip-address.ts'
+import { canonicalAddress, type Family, familyOf } from './ip-address.ts'
 
 /** Called once per datagram sent: with the error of one that the system refused, else with its length. */
 export type SendDone = (error: Error | null, bytes: number) => void
@@ -75,8 +75,10 @@ export class DatagramSocket implements LocalAddress {
   private constructor(socket: Socket, options: BindOptions, listener: SocketListener) {
     this.#socket = socket
     this.#listener = listener
-    this.address = options.address
-    this.port = socket.address().port
+    const bound = socket.address()
+    // Connecting gives a wildcard the address that leads to the peer.
+    this.address = canonicalAddress(bound.address)
+    this.port = bound.port
     this.local = options.local
     this.family = familyOf(options.address)
     this.isConnected = options.remote !== undefined

@@ -90,7 +90,7 @@ export class NodeEndpoint<F extends TableFlow> implements Endpoint {
   }
 
   get isFollowingInterfaces(): boolean {
-    return this.#addresses.some(isWildcard)
+    return this.remote === undefined && this.#addresses.some(isWildcard)
   }
 
   /** Binds every address on one port. @throws what `DatagramSocket.bind` throws */
@@ -160,6 +160,7 @@ export class NodeEndpoint<F extends TableFlow> implements Endpoint {
   }
 
   #wanted(): string[] {
+    if (this.remote !== undefined) return [...this.#addresses]
     return expandAddresses(this.#addresses, this.#context.listInterfaces)
   }
 
@@ -194,7 +195,7 @@ export class NodeEndpoint<F extends TableFlow> implements Endpoint {
     if (this.remote === undefined) return
     checkRemotePort(this.remote.port)
     const [address] = this.#addresses
-    if (address === undefined || this.#addresses.length > 1 || isWildcard(address)) {
+    if (address === undefined || this.#addresses.length > 1) {
       throw new DatapathError('DATAPATH_INVALID', 'addresses: an endpoint with a remote needs exactly one')
     }
     if (familyOf(address) !== familyOf(this.remote.address)) {

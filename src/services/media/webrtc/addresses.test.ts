@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import { sdpOf } from '../../../protocols/sdp/sdp.testkit.ts'
-import { localAddressTowards } from './local-address.ts'
 import { originMediaPort } from './origin-media-port.ts'
 import { publicAddressesFor } from './public-addresses.ts'
 import { answerSdp } from './webrtc.testkit.ts'
@@ -62,12 +61,5 @@ describe('originMediaPort', () => {
     const bare = sdpOf('v=0\r\nm=video 9 X 0\r\n')
     expect(originMediaPort(bare, [0, 8000])).toBe(8000)
     expect(originMediaPort(bare, [0])).toBeUndefined()
-  })
-})
-
-describe('localAddressTowards', () => {
-  test('loopback is reached from loopback', async () => {
-    expect(await localAddressTowards('127.0.0.9')).toBe('127.0.0.1')
-    expect(await localAddressTowards('::1')).toBe('::1')
   })
 })

@@ -1,6 +1,7 @@
 import { errorCode } from '../../../foundation/errors.ts'
 import {
   type Arrival,
+  canonicalAddress,
   COUNTER_STRIDE,
   type Endpoint,
   type EndpointId,
@@ -18,7 +19,6 @@ import {
   verifyFingerprint,
   verifyMessageIntegrity,
 } from '../../../protocols/stun/index.ts'
-import { localAddressTowards } from './local-address.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { ClientRemote, CountedFlow, Session, Traffic } from './session.ts'
 import type { SessionTable } from './session-table.ts'
@@ -80,7 +80,7 @@ export class MediaPlane {
 
   /** Opens a socket on which only `origin` is heard. */
   async openOrigin(origin: Remote): Promise<EndpointId> {
-    const addresses = [await localAddressTowards(origin.address)]
+    const addresses = [canonicalAddress(origin.address).includes(':') ? '::' : '0.0.0.0']
     const options = { addresses, port: 0, remote: origin }
     return (await this.#options.datapath.openEndpoint(options, this.#receiveFromOrigin)).id
   }
