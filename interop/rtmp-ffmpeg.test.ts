@@ -37,7 +37,7 @@ describe('a stream that ffmpeg publishes by RTMP', () => {
   ]
 
   test.each(ways)('is H.264 and AAC for ffprobe over %s', async (_way, address) => {
-    expect(await probeCodecs(address())).toMatchObject({ video: 'h264', audio: 'aac' })
+    expect(await probeCodecs(address())).toEqual({ video: 'h264', audio: 'aac' })
   })
 
   test.each(ways)('arrives over %s with every packet as it was sent', async (_way, address) => {
