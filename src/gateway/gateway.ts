@@ -98,11 +98,13 @@ export class Gateway implements Lifecycle {
       listen: this.#rtmpListen,
       balancer,
       origins: balancer,
-      streamKeyOf: (tcUrl, streamName) => streamKeyOfRtmp(tcUrl, streamName, keyRules),
+      // SRS keys know nothing of `app`.
+      streamKeyOf: ({ app, tcUrl, streamName }) =>
+        streamKeyOfRtmp(tcUrl || (keyRules.keys === 'srs' ? '' : `/${app}`), streamName, keyRules),
       logger,
       registry,
       clock,
-      dial: (host, port) => dial({ host, port, noDelay: true, allowHalfOpen: true }),
+      dial,
       maxConnections: rtmp.maxConnections,
       maxConnectionsPerAddress: rtmp.maxConnectionsPerAddress,
       idleMs: milliseconds(rtmp.idleSeconds),

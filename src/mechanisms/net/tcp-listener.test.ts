@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ManualClock } from '../../foundation/clock.ts'
+import { ConnectionCap } from './connection-cap.ts'
 import { readByOnread } from './onread-socket.ts'
 import { TcpListener } from './tcp-listener.ts'
 import type { TcpListenerOptions } from './tcp-listener.ts'
@@ -85,24 +86,36 @@ describe('TcpListener', () => {
   })
 
   it('closes connections above the cap of an address or in total, and lets others in again later', async () => {
+    const cap = new ConnectionCap({ maxConnections: 2, maxConnectionsPerAddress: 1 })
     const listener = listenerOf({
       listen: { port: 0 },
-      maxConnections: 2,
-      maxConnectionsPerAddress: 1,
+      cap,
       onConnection: (socket) => socket.resume().once('end', () => socket.end()),
     })
     await listener.start()
     const first = await dial(listener, '127.0.0.1')
     await once(await dial(listener, '127.0.0.1'), 'close')
-    expect(listener.refused).toBe(1)
+    expect(cap.refused).toBe(1)
     await dial(listener, '::1')
     await once(await dial(listener, '127.0.0.2'), 'close')
-    expect(listener.refused).toBe(2)
+    expect(cap.refused).toBe(2)
     first.end()
     await expect.poll(() => listener.connections).toBe(1)
     await dial(listener, '127.0.0.1')
     await expect.poll(() => listener.connections).toBe(2)
-    expect(listener.refused).toBe(2)
+    expect(cap.refused).toBe(2)
+  })
+
+  it('listeners that share a cap count an address once, whichever of them it comes to', async () => {
+    const cap = new ConnectionCap({ maxConnectionsPerAddress: 1 })
+    const [four, both] = [listenerOf({ cap }), listenerOf({ cap, listen: { port: 0 } })]
+    await four.start()
+    await both.start()
+    await dial(four, '127.0.0.1')
+    await once(await dial(both, '127.0.0.1'), 'close')
+    expect(cap.refused).toBe(1)
+    await dial(both, '::1')
+    await expect.poll(() => four.connections + both.connections).toBe(2)
   })
 
   it('close waits for connections up to graceMs, also those whose handle was wrapped anew', async () => {

@@ -4,6 +4,7 @@ import { systemClock } from '../../foundation/clock.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import { errorCode, errorMessage } from '../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
+import { ConnectionCap } from './connection-cap.ts'
 import { formatListenAddress } from './endpoint-text.ts'
 import type { ListenAddress } from './endpoint-text.ts'
 import { NetError, NetErrorCode } from './errors.ts'
@@ -18,35 +19,27 @@ export interface TcpListenerOptions {
   readonly onConnection: (socket: Socket) => void
   /** Told of connections that could not be accepted, for instance for want of descriptors. @defaultValue ignored */
   readonly onAcceptError?: (error: Error) => void
-  /** Most connections at a time; further ones are closed at once. @defaultValue 10,000 */
-  readonly maxConnections?: number
-  /** Most connections of one address at a time. The default lets a NAT or a balancer through. @defaultValue 1,000 */
-  readonly maxConnectionsPerAddress?: number
+  /** Connections above it are closed at once; several listeners may share one. @defaultValue one of its own */
+  readonly cap?: ConnectionCap
   /** @defaultValue `systemClock` */
   readonly clock?: Clock
 }
 
-const DEFAULTS = { maxConnections: 10_000, maxConnectionsPerAddress: 1000, clock: systemClock } as const
-
 /**
- * A TCP port that accepts connections, within a cap in total and per address. Accepted sockets send without
- * delay and stay open for writing after the peer has ended its side.
+ * A TCP port that accepts connections within a cap. Accepted sockets send without delay and stay open for writing
+ * after the peer has ended its side.
  */
 export class TcpListener implements Lifecycle {
   readonly #options: TcpListenerOptions
-  readonly #maxConnections: number
-  readonly #maxPerAddress: number
+  readonly #cap: ConnectionCap
   readonly #clock: Clock
   readonly #sockets = new Set<Socket>()
-  readonly #perAddress = new Map<string, number>()
   #server: Server | undefined
-  #refused = 0
 
   constructor(options: TcpListenerOptions) {
     this.#options = options
-    this.#maxConnections = options.maxConnections ?? DEFAULTS.maxConnections
-    this.#maxPerAddress = options.maxConnectionsPerAddress ?? DEFAULTS.maxConnectionsPerAddress
-    this.#clock = options.clock ?? DEFAULTS.clock
+    this.#cap = options.cap ?? new ConnectionCap()
+    this.#clock = options.clock ?? systemClock
   }
 
   /** Port in use; undefined while not listening. */
@@ -57,11 +50,6 @@ export class TcpListener implements Lifecycle {
   /** Connections that are open. */
   get connections(): number {
     return this.#sockets.size
-  }
-
-  /** Connections closed at once because of a cap, ever. */
-  get refused(): number {
-    return this.#refused
   }
 
   /**
@@ -111,26 +99,12 @@ export class TcpListener implements Lifecycle {
 
   #accept(socket: Socket): void {
     socket.on('error', ignore)
-    const address = socket.remoteAddress
-    // A peer that is gone already has no address.
-    if (address === undefined) {
-      socket.destroy()
-      return
-    }
-    const ofAddress = this.#perAddress.get(address) ?? 0
-    if (this.#sockets.size >= this.#maxConnections || ofAddress >= this.#maxPerAddress) {
-      this.#refused++
+    if (!this.#cap.admit(socket)) {
       socket.destroy()
       return
     }
     this.#sockets.add(socket)
-    this.#perAddress.set(address, ofAddress + 1)
-    socket.once('close', () => {
-      this.#sockets.delete(socket)
-      const left = (this.#perAddress.get(address) ?? 0) - 1
-      if (left > 0) this.#perAddress.set(address, left)
-      else this.#perAddress.delete(address)
-    })
+    socket.once('close', () => this.#sockets.delete(socket))
     this.#options.onConnection(socket)
   }
 

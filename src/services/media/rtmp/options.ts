@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { connect, type Socket } from 'node:net'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type { Balancer, OriginRegistry, StreamKey } from '../../../mechanisms/balancer/index.ts'
-import type { ListenAddress } from '../../../mechanisms/net/index.ts'
+import { type Dial, dialTcp, type ListenAddress } from '../../../mechanisms/net/index.ts'
 import type { Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
-import type { RandomBytes } from '../../../protocols/rtmp/index.ts'
+import type { RandomBytes, StreamRequest } from '../../../protocols/rtmp/index.ts'
 
 /** What the RTMP service is given; the composition root builds it. */
 export interface RtmpServiceOptions {
@@ -13,16 +12,16 @@ export interface RtmpServiceOptions {
   readonly balancer: Pick<Balancer, 'pick'>
   /** A redirect is followed when it leads to one of these. */
   readonly origins: Pick<OriginRegistry, 'list'>
-  /** The routing key of a `tcUrl` (`/{app}` where the client gave none) and a stream name. */
-  readonly streamKeyOf: (tcUrl: string, streamName: string) => StreamKey
+  /** The routing key of a request; its `tcUrl` is empty where the client gave none. */
+  readonly streamKeyOf: (request: Pick<StreamRequest, 'tcUrl' | 'app' | 'streamName'>) => StreamKey
   readonly logger: Logger
   readonly registry: Registry
   readonly clock?: Clock
-  /** Opens a connection to an origin. @defaultValue node:net's */
-  readonly dial?: (host: string, port: number) => Socket
+  /** Opens a connection to an origin. @defaultValue `dialTcp` */
+  readonly dial?: Dial
   /** Unguessable bytes for handshakes and session ids. @defaultValue node:crypto's */
   readonly random?: RandomBytes
-  /** Most connections of clients on each address of `listen`; further ones are closed at once. @defaultValue 20000 */
+  /** Most connections of clients; further ones are closed at once. @defaultValue 20000 */
   readonly maxConnections?: number
   /** The same for one client address. @defaultValue 2000 */
   readonly maxConnectionsPerAddress?: number
@@ -67,7 +66,7 @@ export const rtmpDefaults: Omit<
   'listen' | 'balancer' | 'origins' | 'streamKeyOf' | 'logger' | 'registry'
 > = {
   clock: systemClock,
-  dial: (host, port) => connect({ host, port, noDelay: true, allowHalfOpen: true }),
+  dial: dialTcp,
   random: (size) => randomBytes(size),
   maxConnections: 20_000,
   maxConnectionsPerAddress: 2000,

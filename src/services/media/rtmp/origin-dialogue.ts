@@ -45,7 +45,7 @@ export function askOrigin(
   return new Promise((resolve, reject) => {
     const { clock } = options
     const where = `${endpoint.host}:${endpoint.port}`
-    const socket = options.dial(endpoint.host, endpoint.port)
+    const socket = options.dial({ ...endpoint, noDelay: true, allowHalfOpen: true })
     const dialogue = new ClientDialogue(request, options)
     let dialFailure: unknown
     let timer = clock.after(options.dialTimeoutMs, () => timedOut('connection', options.dialTimeoutMs))

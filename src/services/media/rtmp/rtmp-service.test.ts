@@ -61,7 +61,8 @@ async function startService(options: Partial<RtmpServiceOptions> = {}): Promise<
     listen: [{ host: '127.0.0.1', port: 0 }],
     balancer: store,
     origins: store,
-    streamKeyOf: (tcUrl, name) => streamKeyOfRtmp(tcUrl, name, { keys: 'normal', vhosts: [] }),
+    streamKeyOf: ({ tcUrl, app, streamName }) =>
+      streamKeyOfRtmp(tcUrl || `/${app}`, streamName, { keys: 'normal', vhosts: [] }),
     logger: silentLogger(),
     registry,
     clock,
@@ -283,7 +284,7 @@ describe('choosing an origin', () => {
     await announce('a', 1)
     const alive = await startOrigin('b')
     const service = await startService({
-      dial: (host, port) => (port === 1 ? new Socket() : connect({ host, port, allowHalfOpen: true })),
+      dial: (options) => (options.port === 1 ? new Socket() : connect(options)),
     })
     const publisher = client(service)
     await until(() => store.stats().pendingPicks === 1)

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { errorCode } from '../../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
 import type { SessionDirectory, SessionInfo } from '../../../foundation/session-info.ts'
-import { TcpListener } from '../../../mechanisms/net/index.ts'
+import { ConnectionCap, TcpListener } from '../../../mechanisms/net/index.ts'
 import type { Counter, Logger } from '../../../mechanisms/telemetry/index.ts'
 import { registerRtmpMetrics, type RtmpCounts } from './metrics.ts'
 import { type CompleteRtmpOptions, rtmpDefaults, type RtmpServiceOptions } from './options.ts'
@@ -22,6 +22,7 @@ export class RtmpService implements Lifecycle, SessionDirectory {
   /** Resolves as its session is over. */
   readonly #running = new Set<Promise<void>>()
   readonly #listeners: readonly TcpListener[]
+  readonly #cap: ConnectionCap
   /** Bytes of sessions that are over. */
   #endedBytesIn = 0
   #endedBytesOut = 0
@@ -31,13 +32,13 @@ export class RtmpService implements Lifecycle, SessionDirectory {
     this.#log = options.logger.child({ component: 'rtmp' })
     this.#errors = registerRtmpMetrics(options.registry, () => this.#counts())
     const { clock, maxConnections, maxConnectionsPerAddress } = this.#options
+    this.#cap = new ConnectionCap({ maxConnections, maxConnectionsPerAddress })
     this.#listeners = options.listen.map(
       (listen) =>
         new TcpListener({
           listen,
           clock,
-          maxConnections,
-          maxConnectionsPerAddress,
+          cap: this.#cap,
           onConnection: (socket) => this.#serve(socket),
           onAcceptError: (error) => this.#count(errorCode(error)),
         }),
@@ -112,7 +113,7 @@ export class RtmpService implements Lifecycle, SessionDirectory {
     const publishers = sessions.filter(({ role }) => role === 'publish').length
     return {
       connections: this.#sessions.size,
-      refused: this.#listeners.reduce((sum, listener) => sum + listener.refused, 0),
+      refused: this.#cap.refused,
       publishers,
       players: sessions.length - publishers,
       bytesIn: sessions.reduce((sum, session) => sum + session.bytesIn, this.#endedBytesIn),

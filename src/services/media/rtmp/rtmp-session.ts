@@ -59,7 +59,7 @@ export class RtmpSession {
     try {
       const request = await this.#client.identify()
       this.#request = request
-      const key = this.#options.streamKeyOf(request.tcUrl || `/${request.app}`, request.streamName)
+      const key = this.#options.streamKeyOf(request)
       const found = await findOrigin(key, request, this.#options, this.#client.signal, {
         log: this.#log,
         onError: this.#onError,

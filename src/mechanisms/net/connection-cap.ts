@@ -1,0 +1,55 @@
+import type { Socket } from 'node:net'
+
+/** How many connections may be open at a time. */
+export interface ConnectionCapOptions {
+  /** In all. @defaultValue 10,000 */
+  readonly maxConnections?: number
+  /** Of one address. The default lets a NAT or a balancer through. @defaultValue 1,000 */
+  readonly maxConnectionsPerAddress?: number
+}
+
+const DEFAULTS: Required<ConnectionCapOptions> = { maxConnections: 10_000, maxConnectionsPerAddress: 1000 }
+
+/** Counts open connections, in total and per address; the listeners of one service share one. */
+export class ConnectionCap {
+  readonly #options: Required<ConnectionCapOptions>
+  readonly #perAddress = new Map<string, number>()
+  #connections = 0
+  #refused = 0
+
+  constructor(options: ConnectionCapOptions = {}) {
+    this.#options = { ...DEFAULTS, ...options }
+  }
+
+  /** Connections that were not admitted, ever. */
+  get refused(): number {
+    return this.#refused
+  }
+
+  /** Counts the connection until its `close` event; false when there are too many, and it must be closed. */
+  admit(socket: Socket): boolean {
+    const address = addressOf(socket)
+    // A peer that is gone already has no address.
+    if (address === undefined) return false
+    const ofAddress = this.#perAddress.get(address) ?? 0
+    const { maxConnections, maxConnectionsPerAddress } = this.#options
+    if (this.#connections >= maxConnections || ofAddress >= maxConnectionsPerAddress) {
+      this.#refused++
+      return false
+    }
+    this.#connections++
+    this.#perAddress.set(address, ofAddress + 1)
+    socket.once('close', () => {
+      this.#connections--
+      const left = (this.#perAddress.get(address) ?? 0) - 1
+      if (left > 0) this.#perAddress.set(address, left)
+      else this.#perAddress.delete(address)
+    })
+    return true
+  }
+}
+
+/** An IPv4 client has one address, also on a listener of both families. */
+function addressOf(socket: Socket): string | undefined {
+  return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '')
+}
