@@ -118,7 +118,7 @@ export class Gateway implements Lifecycle {
       logger,
       registry,
       clock,
-      dial: (host, port) => dial({ host, port, noDelay: true }),
+      dial,
       mediaAddresses: media.host === undefined ? ['0.0.0.0', '::'] : [media.host],
       mediaPort: media.port,
       publicAddresses: webrtc.publicAddresses.map(({ address, port }) => ({

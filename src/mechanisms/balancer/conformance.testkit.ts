@@ -382,6 +382,27 @@ function describeFailures(open: Open): void {
     expect(await stateOf(store, id(only))).toBe('healthy')
   })
 
+  it('failures of one moment count once', async () => {
+    const { store, advance } = await open()
+    const [only] = await announce(store, 1)
+    const claims = await Promise.all(
+      Array.from({ length: 10 }, () => store.pick(key('s'), 'rtmp', { role: 'play' })),
+    )
+    for (const claim of claims) await claim.failed()
+    await advance(SETTINGS.suspectMs)
+    expect(await stateOf(store, id(only))).toBe('healthy')
+  })
+
+  it('silence makes an origin suspect, but not where a publisher of the key is live', async () => {
+    const { store } = await open()
+    const [only] = await announce(store, 1)
+    await publish(store, key('s'))
+    await (await store.pick(key('s'), 'http', { role: 'play' })).failed('silent')
+    expect(await stateOf(store, id(only))).toBe('healthy')
+    await (await store.pick(key('other'), 'http', { role: 'play' })).failed('silent')
+    expect(await stateOf(store, id(only))).toBe('suspect')
+  })
+
   it('an accepted request clears suspicion', async () => {
     const { store } = await open()
     const [only] = await announce(store, 1)

@@ -33,7 +33,7 @@ export interface OriginAnnouncement {
 export type OriginState =
   /** Heard of within the heartbeat TTL, and no connection to it failed since. */
   | 'healthy'
-  /** A connection to it failed; it is avoided for a while, until it proves itself. */
+  /** A connection to it failed, or it hangs; it is avoided for a while, until it proves itself. */
   | 'suspect'
   /** Not heard of within the heartbeat TTL; only tried when nothing better is there. */
   | 'silent'
@@ -84,13 +84,14 @@ export interface Claim {
    * publisher is live at another origin. @throws BALANCER_TOO_MANY_STREAMS when all picks of a full table are in use
    */
   keep(): Promise<Hold>
-  /** The origin answered, but refused (no such stream, no permission): nothing is left behind. */
+  /** The origin refused (no such stream, no permission) or gave no answer of use: nothing is left behind. */
   release(): Promise<void>
   /**
-   * The origin could not be reached: it becomes suspect, and the pick moves, unless a publisher of the key
-   * is live there.
+   * The origin could not be reached: it becomes suspect, and the pick moves, unless a publisher of the key is live
+   * there. `silent`: it could, but does not answer; while a publisher of the key is live there, that is no failure.
+   * What else an origin does on a connection is no failure: it may hang on what was asked. @defaultValue `unreachable`
    */
-  failed(): Promise<void>
+  failed(how?: 'unreachable' | 'silent'): Promise<void>
 }
 
 /** A publisher or a player that is live at the picked origin. While there is one, the pick does not expire. */

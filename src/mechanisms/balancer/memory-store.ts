@@ -260,10 +260,12 @@ export class MemoryBalancerStore implements BalancerStore {
         return hold
       },
       release: async () => endOnce(() => {}),
-      failed: async () =>
+      failed: async (how) =>
         endOnce(() => {
+          const isLive = slot.publishers > 0
+          if (isLive && how === 'silent') return
           this.#origins.suspect(slot.record)
-          if (slot.publishers === 0) this.#picks.drop(slot)
+          if (!isLive) this.#picks.drop(slot)
         }),
     }
   }

@@ -76,10 +76,12 @@ export class OriginTable {
 
   /**
    * A connection failed. It counts until the next heartbeat or accepted request, or for `suspectMs`, doubled with each
-   * failure: an origin that was killed sends no heartbeat, and is tried ever less until it falls silent.
+   * failure: an origin that was killed sends no heartbeat, and is tried ever less until it falls silent. What fails
+   * while it is suspect already, as many requests may at one moment, adds nothing.
    */
   suspect(record: OriginRecord): void {
     const { suspectMs, heartbeatTtlMs } = this.#options
+    if (this.#clock.nowMs() < record.suspectUntilMs) return
     const forMs = Math.min(
       suspectMs * 2 ** Math.min(record.failures, 30),
       Math.max(suspectMs, heartbeatTtlMs),

@@ -92,6 +92,8 @@ describe('normal keys', () => {
       streamKeyOfRtmp('rtmp://cdn.example.com:1935//live/', '/s/', NORMAL),
       streamKeyOfRtmp('rtmp://10.0.0.1/live?vhost=cdn.example.com', 's', NORMAL),
       streamKeyOfRtmp('rtmp://10.0.0.1/live', 's?a=b&vhost=cdn.example.com', NORMAL),
+      // A client that sent only `app`.
+      streamKeyOfRtmp('/live?vhost=cdn.example.com', 's', NORMAL),
       http(NORMAL, 'cdn.example.com', '/live/s.flv'),
       http(NORMAL, 'CDN.EXAMPLE.COM.:8080', '/live//s.flv?token=1'),
       http(NORMAL, 'cdn.example.com', '/rtc/v1/whip/?app=live&stream=s', 'query'),

@@ -24,8 +24,10 @@ export type WebRtcErrorCode =
   | 'WEBRTC_ORIGIN_UNREACHABLE'
   /** The origin did not answer in time. */
   | 'WEBRTC_ORIGIN_TIMEOUT'
-  /** The origin answered with something that is no answer: see the log. */
+  /** The origin answered with something that is no answer, or broke off: see the log. */
   | 'WEBRTC_ORIGIN_BAD_ANSWER'
+  /** The client left before its answer: nobody's fault. */
+  | 'WEBRTC_CLIENT_GONE'
   /** An option is out of range: the message names it. */
   | 'WEBRTC_BAD_OPTION'
   /** A fault of the gateway's own: see the log. */
@@ -45,4 +47,9 @@ export class WebRtcError extends SluiceError {
 /** An error that the client caused. */
 export function clientError(code: WebRtcErrorCode, status: number, message: string): WebRtcError {
   return new WebRtcError(code, message, status, { side: 'client', retryable: false })
+}
+
+/** Whoever asked is not there any more; nobody reads this but the metric. */
+export function clientGone(): WebRtcError {
+  return clientError('WEBRTC_CLIENT_GONE', 499, 'the client went away')
 }

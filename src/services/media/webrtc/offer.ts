@@ -92,27 +92,21 @@ export class Offers {
         throw failure ?? error
       })
       const { origin } = claim
-      const [port] = origin.api
-      if (port === undefined) {
-        await claim.release()
-        throw badAnswer('the origin offers no API')
-      }
       // Looked up once, so that the media goes to the very host that answers.
       const address = await literalAddress(origin.ip, resolveHost)
-      const api = { address: address ?? origin.ip, port }
+      const api = { address: address ?? origin.ip, port: origin.api[0] ?? 0 }
       const ask = { method: 'POST', target, headers, body, signal: offer.signal } as const
       const result = address === undefined ? unresolved : await this.#origins.ask(api, ask)
-      if (result.ok) {
-        return this.#answered({ offer, key, role, credentials, claim, api }, result.response)
+      try {
+        if (!result.ok) throw await endClaim(claim, result, offer.signal)
+        return await this.#answered({ offer, key, role, credentials, claim, api }, result.response)
+      } catch (error) {
+        if (!(error instanceof WebRtcError) || error.side !== 'origin') throw error
+        failure = error
+        const { code, message: reason, cause } = error
+        logger.warn({ origin: origin.id, code, reason, cause: errorCode(cause) }, 'origin took no offer')
+        avoid.push(origin.id)
       }
-      const { failure: reason, cause } = result
-      if (reason === 'aborted' || reason === 'too-large') await claim.release()
-      else await claim.failed()
-      if (reason !== 'aborted')
-        logger.warn({ origin: origin.id, reason, code: errorCode(cause) }, 'origin did not answer the offer')
-      failure = failureError(reason)
-      if (!failure.retryable) break
-      avoid.push(origin.id)
     }
     throw failure ?? failureError('unreachable')
   }
@@ -228,21 +222,37 @@ function sessionTarget(location: string | string[] | undefined, requestPath: str
   return pathname + search
 }
 
-function badAnswer(why: string): WebRtcError {
-  return new WebRtcError('WEBRTC_ORIGIN_BAD_ANSWER', why, 502, { side: 'origin', retryable: false })
+/**
+ * Ends the claim on an origin that gave no response. What an origin does after it took the connection can hang on
+ * what was asked of it (an SRS closes it when the stream is busy), and strangers must not bring it into disrepute.
+ * One that says nothing at all hangs.
+ */
+async function endClaim(
+  claim: Claim,
+  { failure, cause }: { readonly failure: OriginFailure; readonly cause: unknown },
+  signal: AbortSignal,
+): Promise<unknown> {
+  if (failure === 'unreachable' || failure === 'silent') await claim.failed(failure)
+  else await claim.release()
+  return failure === 'aborted' ? signal.reason : failureError(failure, cause)
+}
+
+function badAnswer(why: string, cause?: unknown): WebRtcError {
+  const options = { side: 'origin', retryable: true, cause } as const
+  return new WebRtcError('WEBRTC_ORIGIN_BAD_ANSWER', why, 502, options)
 }
 
 /** What a client is told of an origin that gave no response. */
-export function failureError(failure: OriginFailure): WebRtcError {
-  if (failure === 'too-large') return badAnswer('the answer is too large')
-  if (failure === 'aborted') {
-    return new WebRtcError('WEBRTC_DRAINING', 'the request was given up', 503, {
-      side: 'self',
-      retryable: false,
-    })
+export function failureError(failure: Exclude<OriginFailure, 'aborted'>, cause?: unknown): WebRtcError {
+  const options = { side: 'origin', retryable: true, cause } as const
+  switch (failure) {
+    case 'unreachable':
+      return new WebRtcError('WEBRTC_ORIGIN_UNREACHABLE', 'no origin could be reached', 502, options)
+    case 'silent':
+      return new WebRtcError('WEBRTC_ORIGIN_TIMEOUT', 'the origin did not answer in time', 504, options)
+    case 'broken':
+      return badAnswer('the origin gave no whole answer', cause)
+    default:
+      return failure satisfies never
   }
-  const origin = { side: 'origin', retryable: true } as const
-  return failure === 'timeout'
-    ? new WebRtcError('WEBRTC_ORIGIN_TIMEOUT', 'the origin did not answer in time', 504, origin)
-    : new WebRtcError('WEBRTC_ORIGIN_UNREACHABLE', 'no origin could be reached', 502, origin)
 }

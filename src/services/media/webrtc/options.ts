@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
-import { connect, type Socket } from 'node:net'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type {
   Balancer,
@@ -9,6 +8,7 @@ import type {
   StreamKey,
 } from '../../../mechanisms/balancer/index.ts'
 import type { Datapath } from '../../../mechanisms/datapath/index.ts'
+import { type Dial, dialTcp } from '../../../mechanisms/net/index.ts'
 import type { Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
 import { WebRtcError } from './errors.ts'
 import type { ConfiguredAddress } from './public-addresses.ts'
@@ -53,7 +53,7 @@ export interface WebRtcOptions {
   /** The address of an origin that registered by name; rejects when there is none. @defaultValue the system's resolver */
   readonly resolveHost?: (name: string) => Promise<string>
   /** Opens a connection to an origin's API. @defaultValue node:net's */
-  readonly dial?: (host: string, port: number) => Socket
+  readonly dial?: Dial
   readonly clock?: Clock
   /** Unguessable bytes for Locations. @defaultValue node:crypto's */
   readonly random?: (bytes: number) => Buffer
@@ -77,7 +77,7 @@ const defaults: Required<
   bodyTimeoutMs: 10_000,
   maxAttempts: 3,
   resolveHost: async (name: string): Promise<string> => (await lookup(name)).address,
-  dial: (host: string, port: number): Socket => connect({ host, port, noDelay: true }),
+  dial: dialTcp,
   clock: systemClock,
   random: randomBytes,
 }

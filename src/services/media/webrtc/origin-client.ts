@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { isIP } from 'node:net'
 import { Agent, type buildConnector, request } from 'undici'
-import { errorCode } from '../../../foundation/errors.ts'
+import { errorCode, errorMessage } from '../../../foundation/errors.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 
 /** An HTTP response of an origin, read to its end. */
@@ -11,8 +11,11 @@ export interface OriginResponse {
   readonly body: Buffer
 }
 
-/** Why there is no response: nobody there, too slow, more than is read, or the client went away. */
-export type OriginFailure = 'unreachable' | 'timeout' | 'too-large' | 'aborted'
+/**
+ * Why there is no response: no connection; one, on which no response began in time; one that was closed, brought
+ * nonsense, stood still or brought more than is read; or nobody waits any more.
+ */
+export type OriginFailure = 'unreachable' | 'silent' | 'broken' | 'aborted'
 
 /** Where an origin's HTTP API is. */
 export interface OriginApi {
@@ -74,7 +77,7 @@ export class OriginClient {
         if (!Buffer.isBuffer(chunk)) continue
         bytes += chunk.length
         if (bytes > this.#maxAnswerBytes) {
-          return { ok: false, failure: 'too-large', cause: undefined }
+          return { ok: false, failure: 'broken', cause: { code: 'too-large' } }
         }
         chunks.push(chunk)
       }
@@ -89,9 +92,19 @@ export class OriginClient {
   }
 }
 
+/** Tells that there was no connection from all that can go wrong on one. */
+class NoConnection extends Error {
+  readonly code: string
+
+  constructor(cause: unknown) {
+    super(errorMessage(cause), { cause })
+    this.code = errorCode(cause)
+  }
+}
+
 function connector({ dial, connectTimeoutMs, clock }: CompleteWebRtcOptions): buildConnector.connector {
   return ({ hostname, port }, callback) => {
-    const socket = dial(hostname, Number(port))
+    const socket = dial({ host: hostname, port: Number(port), noDelay: true })
     const timer = clock.after(connectTimeoutMs, () => {
       socket.destroy(Object.assign(new Error('connecting takes too long'), { code: 'ETIMEDOUT' }))
     })
@@ -103,7 +116,7 @@ function connector({ dial, connectTimeoutMs, clock }: CompleteWebRtcOptions): bu
     const onError = (error: Error): void => {
       timer.cancel()
       socket.off('connect', onConnect)
-      callback(error, null)
+      callback(new NoConnection(error), null)
     }
     socket.once('connect', onConnect).once('error', onError)
   }
@@ -111,5 +124,6 @@ function connector({ dial, connectTimeoutMs, clock }: CompleteWebRtcOptions): bu
 
 function failureOf(error: unknown, signal: AbortSignal | undefined): OriginFailure {
   if (signal?.aborted === true) return 'aborted'
-  return errorCode(error).endsWith('_TIMEOUT') || errorCode(error) === 'ETIMEDOUT' ? 'timeout' : 'unreachable'
+  if (error instanceof NoConnection) return 'unreachable'
+  return errorCode(error) === 'UND_ERR_HEADERS_TIMEOUT' ? 'silent' : 'broken'
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../../../foundation/clock.ts'
-import { clientError } from './errors.ts'
+import { clientError, clientGone } from './errors.ts'
 
 export interface BodyLimits {
   readonly maxBytes: number
@@ -11,7 +11,7 @@ export interface BodyLimits {
 /**
  * The whole body of a request.
  *
- * @throws WEBRTC_BODY_TOO_LARGE, WEBRTC_BODY_TIMEOUT, and the socket's error when the client goes away
+ * @throws WEBRTC_BODY_TOO_LARGE, WEBRTC_BODY_TIMEOUT, WEBRTC_CLIENT_GONE
  */
 export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<Buffer> {
   return new Promise<Buffer>((resolve, reject) => {
@@ -19,7 +19,7 @@ export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<
     let bytes = 0
     const finish = (outcome: () => void): void => {
       timer.cancel()
-      request.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose)
+      request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone)
       outcome()
     }
     const onData = (chunk: Buffer): void => {
@@ -31,15 +31,10 @@ export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<
         )
     }
     const onEnd = (): void => finish(() => resolve(Buffer.concat(chunks)))
-    const onError = (error: Error): void => finish(() => reject(error))
-    const onClose = (): void => finish(() => reject(clientGone()))
+    const onGone = (): void => finish(() => reject(clientGone()))
     const timer = limits.clock.after(limits.timeoutMs, () =>
       finish(() => reject(clientError('WEBRTC_BODY_TIMEOUT', 408, 'the body did not come in time'))),
     )
-    request.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose)
+    request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone)
   })
-}
-
-function clientGone(): Error {
-  return Object.assign(new Error('the client went away'), { code: 'ECONNRESET' })
 }

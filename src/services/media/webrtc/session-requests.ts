@@ -67,7 +67,9 @@ export class SessionRequests {
       body: withoutCandidates(fragment).toBytes(),
       signal,
     })
-    if (!result.ok) throw failureError(result.failure)
+    if (!result.ok) {
+      throw result.failure === 'aborted' ? signal.reason : failureError(result.failure, result.cause)
+    }
     const { response } = result
     const isSdp = response.headers['content-type']?.includes('sdp') === true
     if (response.status < 200 || response.status > 299 || !isSdp) return response

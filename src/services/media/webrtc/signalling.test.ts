@@ -1,4 +1,4 @@
-import { connect } from 'node:net'
+import { connect, Socket } from 'node:net'
 import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
@@ -197,6 +197,45 @@ describe('POST', () => {
     expect(states).toContainEqual([`server-${bad.apiPort}`, 'suspect'])
   })
 
+  test.each([
+    ['closes the connection', 'reset' as const],
+    ['breaks off', { status: 201, headers: { 'content-length': '1000' }, body: 'v=0' }],
+    ['answers nonsense', { status: 201, body: 'hello' }],
+    ['answers without an end', { status: 201, body: Buffer.alloc(1 << 20) }],
+  ])('an origin that takes the offer and %s is passed over, and not suspect', async (_, reply) => {
+    const [bad, good] = [await FakeOrigin.start(), await FakeOrigin.start()]
+    const gateway = await TestGateway.start()
+    const badId = await gateway.store.announce(bad.announcement())
+    bad.reply = () => reply
+    const alone = await gateway.post('/live/s/whip', offerSdp('clnt'))
+    expect([alone.status, await codeOf(alone)]).toEqual([502, 'WEBRTC_ORIGIN_BAD_ANSWER'])
+    await gateway.store.announce(good.announcement())
+    for (let i = 0; i < 4; i++) await gateway.open(`clnt${i}`, `/live/s${i}/whip`)
+    expect(gateway.service.listSessions().some(({ originId }) => originId === badId)).toBe(false)
+    expect(await gateway.store.findOrigin(badId)).toMatchObject({ state: 'healthy' })
+    expect(gateway.store.stats().pendingPicks).toBe(0)
+  })
+
+  test('an origin that hangs is suspect, unless a publisher of that stream is live there', async () => {
+    const { origin, gateway } = await stage({ headersTimeoutMs: 100 })
+    await gateway.open('clnt', '/live/s/whip')
+    origin.reply = () => 'hang'
+    const stateAfter = async (path: string): Promise<string | undefined> => {
+      const response = await gateway.post(path, offerSdp('next'))
+      expect([response.status, await codeOf(response)]).toEqual([504, 'WEBRTC_ORIGIN_TIMEOUT'])
+      return (await gateway.store.list())[0]?.state
+    }
+    expect(await stateAfter('/live/s/whep')).toBe('healthy')
+    expect(await stateAfter('/live/other/whep')).toBe('suspect')
+  })
+
+  test('an origin whose address takes no connection in time is unreachable', async () => {
+    const { gateway } = await stage({ connectTimeoutMs: 50, dial: () => new Socket() })
+    const response = await gateway.post('/live/s/whip', offerSdp('clnt'))
+    expect([response.status, await codeOf(response)]).toEqual([502, 'WEBRTC_ORIGIN_UNREACHABLE'])
+    expect((await gateway.store.list())[0]?.state).toBe('suspect')
+  })
+
   test('no origin at all: 503; none reachable: 502; none in time: 504', async () => {
     const gateway = await TestGateway.start({ headersTimeoutMs: 100 })
     const none = await gateway.post('/live/s/whip', offerSdp('clnt'))
@@ -261,9 +300,24 @@ describe('POST', () => {
     leaving.abort()
     expect(await gone).toBe('gone')
     await until(() => origin.abandoned === 1, 'the request to be given up')
+    expect(await gateway.metric('sluice_webrtc_errors_total{code="WEBRTC_CLIENT_GONE"}')).toBe(1)
     origin.reply = (request) => origin.accept(request)
     await gateway.open('next')
     expect(gateway.service.listSessions()).toHaveLength(1)
+  })
+
+  test('the same for a client that sent several offers at once', async () => {
+    const { origin, gateway } = await stage()
+    origin.reply = () => 'hang'
+    const { hostname, port } = new URL(gateway.url)
+    const socket = connect(Number(port), hostname)
+    const body = offerSdp('clnt')
+    socket.write(
+      `POST /live/s/whip HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`.repeat(2),
+    )
+    await until(() => origin.seen.length === 2, 'the offers')
+    socket.destroy()
+    await until(() => origin.abandoned === 2, 'the requests to be given up')
   })
 
   test('closing gives requests up that wait for an origin', async () => {

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { errorCode, SluiceError } from '../../../foundation/errors.ts'
 import { publicAnswer } from './answer.ts'
-import { clientError, WebRtcError } from './errors.ts'
+import { clientError, clientGone, WebRtcError } from './errors.ts'
 import { allowCrossOrigin, passHeadersBack } from './forwarded-headers.ts'
-import { failureError, Offers } from './offer.ts'
+import { Offers } from './offer.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { OriginClient, OriginResponse } from './origin-client.ts'
 import { readBody } from './request-body.ts'
@@ -41,14 +41,16 @@ export class Signalling {
 
   /** Gives up requests that wait for an origin. */
   stop(): void {
-    for (const running of this.#running) running.abort()
+    for (const running of this.#running) running.abort(draining())
   }
 
   /** Answers a request for a path that `routeOf` knows; never rejects. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const client = new AbortController()
-    const onClose = (): void => client.abort()
-    response.once('close', onClose)
+    const onClose = (): void => client.abort(clientGone())
+    // Not the response's 'close': one that waits for the answer before it has none.
+    const { socket } = request
+    socket.once('close', onClose)
     this.#running.add(client)
     // What the client's socket does is seen as 'close'.
     response.on('error', () => {})
@@ -58,7 +60,7 @@ export class Signalling {
     } catch (error) {
       this.#fail(error, response)
     } finally {
-      response.off('close', onClose)
+      socket.off('close', onClose)
       this.#running.delete(client)
     }
   }
@@ -95,7 +97,7 @@ export class Signalling {
     route: EndpointRoute,
     { path, query, signal }: { readonly path: string; readonly query: string; readonly signal: AbortSignal },
   ): Promise<void> {
-    if (this.#isDraining) throw unavailable('WEBRTC_DRAINING', 'the gateway is shutting down')
+    if (this.#isDraining) throw draining()
     if (!this.#sessions.enter()) throw unavailable('WEBRTC_TOO_MANY_SESSIONS', 'too many sessions')
     try {
       const body = await this.#body(request)
@@ -113,7 +115,7 @@ export class Signalling {
       }
       const { session, answer: description } = accepted
       try {
-        if (signal.aborted) throw failureError('aborted')
+        signal.throwIfAborted()
         response.setHeader('Location', sessionPathPrefix + session.token)
         response.setHeader('Content-Type', 'application/sdp')
         const { media } = this.#sessions
@@ -169,9 +171,7 @@ export class Signalling {
     ) {
       return { status: error.status ?? 503, code: error.code, message: error.message }
     }
-    const code = errorCode(error)
-    // Common, and nobody's fault: the client went away.
-    if (code !== 'ECONNRESET') this.#options.logger.error({ code, err: error }, 'a WebRTC request failed')
+    this.#options.logger.error({ code: errorCode(error), err: error }, 'a WebRTC request failed')
     return { status: 500, code: 'WEBRTC_INTERNAL', message: 'the gateway could not answer' }
   }
 }
@@ -199,6 +199,10 @@ function preflight(response: ServerResponse, methods: string, acceptHeader: stri
 function wrongMethod(response: ServerResponse, allowed: string): WebRtcError {
   response.setHeader('Allow', allowed)
   return clientError('WEBRTC_METHOD', 405, `this path takes ${allowed}`)
+}
+
+function draining(): WebRtcError {
+  return unavailable('WEBRTC_DRAINING', 'the gateway is shutting down')
 }
 
 function unavailable(code: 'WEBRTC_DRAINING' | 'WEBRTC_TOO_MANY_SESSIONS', message: string): WebRtcError {
