@@ -10,12 +10,14 @@ import {
   abortMessage,
   acknowledgementMessage,
   MessageType,
+  UserControlEvent,
   setChunkSizeMessage,
   setPeerBandwidthMessage,
   userControlMessage,
   windowAcknowledgementSizeMessage,
 } from './message.ts'
 import type { RtmpMessage } from './message.ts'
+import { mapEventStream } from './stream-event.ts'
 
 /** A relay whose far side is a reader that was told a chunk size of 60,000 in the dialogue. */
 class Joined {
@@ -66,6 +68,28 @@ function hex(text: string): Buffer {
 const hopByHop = new Set([1, 2, 3, 5, 6])
 
 describe('ChunkRelay', () => {
+  it('stream events name the message stream as the far side knows it', () => {
+    const streamIds = new Map([[1, 0x0a0b0c0d]])
+    const joined = new Joined(nearAt(4), { streamIds })
+    const said = [
+      userControlMessage(UserControlEvent.streamEof, hex('00 00 00 01')),
+      userControlMessage(UserControlEvent.setBufferLength, hex('00 00 00 01 00 00 0b b8')),
+      userControlMessage(UserControlEvent.streamBegin, hex('00 00 00 02')),
+      userControlMessage(UserControlEvent.pingRequest, hex('00 00 00 01')),
+      userControlMessage(UserControlEvent.streamDry, hex('00 01')),
+    ]
+    for (const one of said)
+      for (const byte of new ChunkWriter(4).write(one)) joined.relay.push(Buffer.of(byte))
+    expect(joined.messages.map(({ payload }) => Buffer.from(payload).toString('hex'))).toEqual([
+      '00010a0b0c0d',
+      '00030a0b0c0d00000bb8',
+      '000000000002',
+      '000600000001',
+      '00020001',
+    ])
+    expect(joined.messages.map(({ streamId }) => streamId)).toEqual([0, 0, 0, 0, 0])
+  })
+
   it('any sender, joined after any message, with any cutting, is understood by the far side', () => {
     fc.assert(
       fc.property(
@@ -85,12 +109,11 @@ describe('ChunkRelay', () => {
             near.push(pieces[next++] ?? Buffer.of())
             while (read < joinAfter && near.next() !== undefined) read++
           }
-          const joined = new Joined(near, {
-            streamIds: new Map([
-              [1, 9],
-              [9, 1],
-            ]),
-          })
+          const streamIds = new Map([
+            [1, 9],
+            [9, 1],
+          ])
+          const joined = new Joined(near, { streamIds })
           for (const piece of pieces.slice(next)) {
             joined.relay.push(piece)
             piece.fill(0xee)
@@ -99,7 +122,11 @@ describe('ChunkRelay', () => {
           const expected = said.messages
             .slice(read)
             .filter(({ type }) => !hopByHop.has(type))
-            .map((one) => (one.streamId === 1 ? { ...one, streamId: 9 } : one))
+            .map((one) => {
+              const payload = Buffer.from(one.payload)
+              if (one.type === MessageType.userControl) mapEventStream(payload, streamIds)
+              return { ...one, payload, streamId: streamIds.get(one.streamId) ?? one.streamId }
+            })
           expectSame(joined.messages, expected)
           expect(joined.relay.messages).toBe(expected.length)
           expect(joined.relay.bytesReceived).toBe(said.bytes.length)

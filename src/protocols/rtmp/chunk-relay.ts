@@ -13,6 +13,7 @@ import { abortedChunkStream, announcedChunkSize, announcedWindow } from './messa
 import { MessageGathering } from './message-gathering.ts'
 import { abortMessage, CONTROL_CHUNK_STREAM_ID, MessageType, setChunkSizeMessage } from './message.ts'
 import type { RtmpMessage } from './message.ts'
+import { mapEventStream } from './stream-event.ts'
 
 /** Least chunk size that a relay writes with, in bytes. */
 export const RELAY_CHUNK_SIZE = 60_000
@@ -28,7 +29,10 @@ export interface ChunkRelayOptions extends ChunkLimits {
    * are valid during the call, or for as long as the owner leaves that buffer alone.
    */
   readonly sink: (bytes: Uint8Array) => void
-  /** Message stream id of the near side to the one of the far side; ids not in it stay. @defaultValue none */
+  /**
+   * Message stream id of the near side to the one of the far side, in headers and in stream events of User
+   * Control; ids not in it stay. @defaultValue none
+   */
   readonly streamIds?: ReadonlyMap<number, number>
   /**
    * Acknowledgement window of the near side in bytes, until it announces another: half of it received
@@ -53,6 +57,7 @@ export class ChunkRelay {
   readonly #headers: ChunkHeaderReader
   readonly #sink: (bytes: Uint8Array) => void
   readonly #streamIds: ReadonlyMap<number, number>
+  readonly #changesStreamIds: boolean
   readonly #onAcknowledgementDue: ((sequence: number) => void) | undefined
   readonly #farStreams = new Map<number, FarStream>()
   /** Control messages that wait for a chunk boundary; one of each type, since only the latest counts. */
@@ -80,6 +85,7 @@ export class ChunkRelay {
     this.#headers = new ChunkHeaderReader(options, state.streams)
     this.#sink = options.sink
     this.#streamIds = options.streamIds ?? new Map()
+    this.#changesStreamIds = [...this.#streamIds].some(([near, far]) => near !== far)
     this.#onAcknowledgementDue = options.onAcknowledgementDue
     this.#windowBytes = options.windowBytes ?? 2_500_000
     this.#incomingChunkSize = this.#usefulChunkSize(state.chunkSize)
@@ -228,7 +234,7 @@ export class ChunkRelay {
       far.passage = Passage.consumed
       far.isInStep = false
       this.#skip(headerBytes)
-    } else if (!this.#isUncut(stream)) {
+    } else if (!this.#isUncut(stream) || this.#isChanged(stream)) {
       far.passage = Passage.gathered
       this.#skip(headerBytes)
     } else {
@@ -252,6 +258,11 @@ export class ChunkRelay {
   /** Whether the rest of the message crosses in chunks that are the same on both sides. */
   #isUncut(stream: ChunkStream): boolean {
     return this.#incomingChunkSize === this.#outgoingChunkSize || stream.remaining <= this.#incomingChunkSize
+  }
+
+  /** Whether the payload may name a message stream that the far side knows by another id. */
+  #isChanged(stream: ChunkStream): boolean {
+    return this.#changesStreamIds && stream.type === MessageType.userControl
   }
 
   #continueMessage(stream: ChunkStream, far: FarStream, headerBytes: number): void {
@@ -291,6 +302,7 @@ export class ChunkRelay {
       if (far.passage === Passage.consumed) {
         this.#control(stream, payload)
       } else {
+        if (this.#isChanged(stream)) mapEventStream(payload, this.#streamIds)
         if (far.passage === Passage.gathered) this.#sendGathered(stream, far, payload)
         far.isOpen = false
         this.#messages++
@@ -399,11 +411,13 @@ export class ChunkRelay {
   }
 
   #sendGathered(stream: ChunkStream, far: FarStream, payload: Uint8Array): void {
-    for (let from = 0; from < payload.length; from += this.#outgoingChunkSize) {
+    let from = 0
+    do {
       if (far.isOpen) this.#sendContinuation(stream, far)
       else this.#sendStart(stream, far)
       this.#sink(payload.subarray(from, from + this.#outgoingChunkSize))
-    }
+      from += this.#outgoingChunkSize
+    } while (from < payload.length)
   }
 
   #translateStreamId(stream: ChunkStream, far: FarStream): void {

@@ -37,4 +37,5 @@ export { type Command, type CommandFields, commandMessage, decodeCommand, isComm
 export { RtmpError, RtmpErrorCode, type RtmpErrorOptions } from './errors.ts'
 export { ClientHandshake, type HandshakeStep, type RandomBytes, ServerHandshake } from './handshake.ts'
 export * from './message.ts'
+export { mapEventStream } from './stream-event.ts'
 export { ServerDialogue, type ServerDialogueOptions, type ServerDialogueOutput } from './server-dialogue.ts'

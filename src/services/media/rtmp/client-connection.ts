@@ -2,13 +2,13 @@ import type { Socket } from 'node:net'
 import type { SluiceError } from '../../../foundation/errors.ts'
 import {
   type DetachedLink,
+  mapEventStream,
   MessageType,
   type Refusal,
   type RtmpMessage,
   ServerDialogue,
   type ServerDialogueOutput,
   type StreamRequest,
-  UserControlEvent,
 } from '../../../protocols/rtmp/index.ts'
 import { DialogueSocket } from './dialogue-socket.ts'
 import { rtmpServiceError } from './errors.ts'
@@ -107,12 +107,10 @@ export class ClientConnection {
 
 /** The message as the other connection names its stream; stream events name it in their payload too. */
 function onStream(message: RtmpMessage, from: number, to: number): RtmpMessage {
-  const { payload } = message
-  if (message.type === MessageType.userControl && payload.length >= 6 && payload[0] === 0) {
-    const event = payload[1] ?? 0
-    const copy = Buffer.from(payload)
-    if (event <= UserControlEvent.streamIsRecorded && copy.readUInt32BE(2) === from) copy.writeUInt32BE(to, 2)
-    return { ...message, payload: copy }
+  if (message.type === MessageType.userControl) {
+    const payload = Buffer.from(message.payload)
+    mapEventStream(payload, new Map([[from, to]]))
+    return { ...message, payload }
   }
   return message.streamId === from ? { ...message, streamId: to } : message
 }
