@@ -113,7 +113,9 @@ function installPeers() {
     const how = isOnPath('apt-get') ? 'neither root nor sudo is there to' : 'this system has no apt-get to'
     throw new Error(`the tests need ${packages.join(', ')}; ${how} install them, please do so yourself`)
   }
-  const [command, ...before] = isRoot ? ['apt-get'] : ['sudo', 'DEBIAN_FRONTEND=noninteractive', 'apt-get']
+  // Where another apt-get is at work, it is waited for.
+  const aptGet = ['apt-get', '-o', 'DPkg::Lock::Timeout=300']
+  const [command, ...before] = isRoot ? aptGet : ['sudo', 'DEBIAN_FRONTEND=noninteractive', ...aptGet]
   run('apt-get update', command, [...before, 'update', '-q'])
   run(`Debian packages ${packages.join(', ')}`, command, [
     ...before,
