@@ -39,6 +39,15 @@ describe('ResponseHeadParser', () => {
     })
   })
 
+  it('takes blanks off around a value, and no time over those within', () => {
+    const value = `a${' '.repeat(60_000)}b`
+    const from = performance.now()
+    expect(parse(`HTTP/1.1 200 OK\r\nX: \t${value} \t\r\n\r\n`)).toMatchObject({
+      head: { headers: [{ name: 'X', value }] },
+    })
+    expect(performance.now() - from).toBeLessThan(500)
+  })
+
   it('skips interim responses, also over chunks', () => {
     const interim = 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n'
     const text = `${interim}HTTP/1.0 404 Not Found\r\n\r\nbody`

@@ -19,10 +19,15 @@ export interface PublicAddress {
   readonly port: number
 }
 
-/** Whether a line carries a candidate, well-formed or not. */
+/**
+ * Whether a line carries a candidate: well-formed or not, and also where only a lenient parser sees one, which trims
+ * lines, ignores case, or ends lines at other characters than CR and LF (VT, FF, NEL, U+2028).
+ */
 export function isCandidateLine(line: SdpLine): boolean {
-  return line.text.startsWith('a=candidate:') || line.text.startsWith('a=remote-candidates:')
+  return CANDIDATE.test(line.text)
 }
+
+const CANDIDATE = /(?:^|[^\t -~])[\t ]*a[\t ]*=[\t ]*(?:remote-)?candidates?[\t ]*:/i
 
 /** The well-formed UDP host candidates of component 1, in their order: where an origin takes media. */
 export function udpHostCandidates(description: SessionDescription): readonly IceCandidate[] {

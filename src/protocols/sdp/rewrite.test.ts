@@ -41,6 +41,27 @@ describe('withoutCandidates', () => {
     expect(withoutCandidates(sdpOf(text)).toBytes().toString()).toBe('v=0\r\na=x\r')
   })
 
+  test.each([
+    ' a=candidate:1 1 udp 1 192.0.2.7 5 typ host',
+    'A = Candidate : 1 1 udp 1 192.0.2.7 5 typ host',
+    'a=x\va=candidate:1 1 udp 1 192.0.2.7 5 typ host',
+    'a=x\u001c a=candidate:1 1 udp 1 192.0.2.7 5 typ host',
+    'a=x\u0085a=candidate:1 1 udp 1 192.0.2.7 5 typ host',
+    'a=x\u00e2\u0080\u00a8a=candidate:1 1 udp 1 192.0.2.7 5 typ host',
+    'a=remote-candidates:1 192.0.2.7 5',
+  ])('a candidate that only a lenient parser sees goes too: %j', (line) => {
+    const text = withoutCandidates(sdpOf(sdpText('v=0', 'm=audio 9 X 0', line, 'a=mid:0'))).toBytes()
+    expect(text.toString()).toBe(sdpText('v=0', 'm=audio 9 X 0', 'a=mid:0'))
+  })
+
+  test('looking for candidates takes no longer than reading', () => {
+    const from = performance.now()
+    for (const run of [' ', '\v', 'a=', 'a =', '\va']) {
+      isCandidateLine({ text: run.repeat(60_000), ending: '' })
+    }
+    expect(performance.now() - from).toBeLessThan(500)
+  })
+
   test('a refused section stays refused', () => {
     const text = sdpText('v=0', 'm=audio 0 UDP/TLS/RTP/SAVPF 111')
     expect(withoutCandidates(sdpOf(text)).toBytes().toString()).toBe(text)
@@ -78,6 +99,17 @@ describe('withPublicCandidates', () => {
         'a=end-of-candidates',
       ),
     )
+  })
+
+  test.each([
+    ['o=SRS 1 2 IN IP4 10.9.8.7', 'o=SRS 1 2 IN IP4 203.0.113.9'],
+    ['o=- 1 2 IN IP6 fd00::7', 'o=- 1 2 IN IP4 203.0.113.9'],
+    ['o=- 1 2 IN IP4 media7.inner', 'o=- 1 2 IN IP4 203.0.113.9'],
+    ['o=- 1 2 IN IP4 127.0.0.1', 'o=- 1 2 IN IP4 127.0.0.1'],
+    ['o=- 1 2 IN IP6 ::1', 'o=- 1 2 IN IP6 ::1'],
+    ['o=odd', 'o=odd'],
+  ])('an origin does not name itself: %s', (line, expected) => {
+    expect(rewritten(sdpText('v=0', line))).toBe(sdpText('v=0', expected))
   })
 
   test('without candidates of the origin the first open section gets ours', () => {

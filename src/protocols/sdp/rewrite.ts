@@ -17,7 +17,8 @@ export function withoutCandidates(offer: SessionDescription): SessionDescription
  * An answer on its way to the client: in each media section that had candidates, one UDP host candidate per
  * public address takes the place of the first, and the others go, those nobody listens on (TCP, reflexive,
  * mDNS) included. When no section had any, the first media section that is not refused gets them. Addresses and
- * ports of the origin in `m=`, `c=` and `a=rtcp` become the first public address. Everything else stays as it is.
+ * ports of the origin in `m=`, `c=` and `a=rtcp` become the first public address, as does the origin's own in `o=`,
+ * which some write there and nobody connects to. Everything else stays as it is.
  *
  * @param publicAddresses at least one, the preferred one first
  */
@@ -38,7 +39,15 @@ export function withPublicCandidates(
     chosen[i] === true ? replaceCandidates(section, texts) : section,
   )
   const lines = [session.filter((line) => !isCandidateLine(line)), ...sections].flat()
-  return new SessionDescription(lines.map((line) => withDestination(line, first)))
+  return new SessionDescription(lines.map((line) => withDestination(withAuthor(line, first), first)))
+}
+
+/** An `o=` line with another address (RFC 8866 §5.2), or the line as it was when it names none that leads anywhere. */
+function withAuthor(line: SdpLine, { address }: PublicAddress): SdpLine {
+  if (!line.text.startsWith('o=')) return line
+  const [user, id, version, , , old = ''] = line.text.split(' ')
+  if (/^(?:0\.0\.0\.0|127(?:\.\d+){3}|::1?|)$/.test(old)) return line
+  return { ...line, text: [user, id, version, network(address)].join(' ') }
 }
 
 /** Port 9 and an unspecified address stand for "no default destination yet" (RFC 8840 §4.1.1). */
@@ -62,8 +71,7 @@ function withDestination(line: SdpLine, destination: PublicAddress): SdpLine {
 }
 
 function destinationText(text: string, { address, port }: PublicAddress): string {
-  const network = `IN ${address.includes(':') ? 'IP6' : 'IP4'} ${address}`
-  if (text.startsWith('c=')) return isUnspecified(text.slice(2)) ? text : `c=${network}`
+  if (text.startsWith('c=')) return isUnspecified(text.slice(2)) ? text : `c=${network(address)}`
   if (text.startsWith('m=')) {
     const [media, old = '', ...rest] = text.split(' ')
     return old === '0' || old === '9' ? text : [media, port, ...rest].join(' ')
@@ -72,9 +80,13 @@ function destinationText(text: string, { address, port }: PublicAddress): string
     const [old, ...rest] = text.slice('a=rtcp:'.length).split(' ')
     const names = rest.join(' ')
     if (old === '9' && (names === '' || isUnspecified(names))) return text
-    return names === '' ? `a=rtcp:${port}` : `a=rtcp:${port} ${network}`
+    return names === '' ? `a=rtcp:${port}` : `a=rtcp:${port} ${network(address)}`
   }
   return text
+}
+
+function network(address: string): string {
+  return `IN ${address.includes(':') ? 'IP6' : 'IP4'} ${address}`
 }
 
 function isUnspecified(connection: string): boolean {

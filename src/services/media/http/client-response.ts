@@ -33,6 +33,8 @@ export function clientHeaders(head: ResponseHead, perspective: Perspective): Hea
   for (const field of endToEndHeaders(head.headers)) {
     const name = field.name.toLowerCase()
     if (name === 'access-control-allow-origin') hasCors = true
+    // Names another address of the origin, for all of its paths.
+    if (name === 'alt-svc') continue
     // RFC 9110 §8.6
     if (name === 'content-length' && head.status === 204) continue
     if (name === 'location' || name === 'content-location') {

@@ -28,7 +28,7 @@ describe('HttpEdge', () => {
         seen.push(`${method} ${pathname}`)
         return true
       },
-      handle: async (_, response) => void response.end('two'),
+      handle: async ({ url }, response) => void response.end(`two ${url}`),
     }
     await using gateway = await start({ handlers: [first, second] })
     await using one = await RawClient.send(gateway.port, get('/a%20b?x=y', CLOSE))
@@ -37,7 +37,7 @@ describe('HttpEdge', () => {
     await two.closed()
 
     expect(one.body).toContain('one')
-    expect(two.body).toContain('two')
+    expect(two.body).toContain('two /other?x')
     expect(seen).toEqual(['first', 'GET /other'])
   })
 

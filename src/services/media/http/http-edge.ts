@@ -234,6 +234,8 @@ export class HttpEdge implements Lifecycle {
     const target = parseRequestTarget(request)
     const method = request.method ?? ''
     if (target === undefined) return this.#refuse(response, 400, 'HTTP_BAD_REQUEST')
+    // Handlers need not know of the absolute form.
+    request.url = target.pathAndQuery
     if (target.pathname === '/api/v1/versions') return this.#replyVersions(method, response)
     const handler = this.#options.handlers.find((handler) => handler.matches(target.pathname, method))
     if (handler === undefined) return this.#refuse(response, 404, 'HTTP_NOT_FOUND')

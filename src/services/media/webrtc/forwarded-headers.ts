@@ -31,6 +31,7 @@ const notPassedBack: ReadonlySet<string> = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
+  'alt-svc',
   'content-length',
   'content-location',
   'date',
@@ -42,12 +43,27 @@ const notPassedBack: ReadonlySet<string> = new Set([
  * response has already.
  */
 export function passHeadersBack(headers: IncomingHttpHeaders, response: ServerResponse): void {
-  const named = new Set(headers.connection?.toLowerCase().split(/\s*,\s*/))
+  const named = new Set(headers.connection?.split(',').map((name) => name.trim().toLowerCase()))
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined || notPassedBack.has(name) || named.has(name)) continue
     if (name.startsWith('proxy-') || name.startsWith('access-control-')) continue
-    if (!response.hasHeader(name) && isSendable(value)) response.setHeader(name, value)
+    const passed = name === 'link' ? publicLinks(value) : value
+    if (passed.length > 0 && !response.hasHeader(name) && isSendable(passed)) response.setHeader(name, passed)
   }
+}
+
+/**
+ * The links to ICE servers and to whatever else has an address of its own. Those over HTTP and the relative ones lead
+ * to the origin, where clients do not reach.
+ */
+function publicLinks(value: string | string[]): string[] {
+  const links = [value]
+    .flat()
+    .join(', ')
+    .matchAll(/<([^<>]*)>(?:[^,"<]|"[^"]*")*/g)
+  return [...links].flatMap(([link, target = '']) =>
+    /^(?!https?:)[a-z][a-z\d+.-]*:/i.test(target) ? [link.trim()] : [],
+  )
 }
 
 /** An origin may write what node:http refuses to send; that is no reason to refuse the client. */

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { isIP } from 'node:net'
-import { Agent, type buildConnector, request } from 'undici'
+import { Agent, type buildConnector } from 'undici'
 import { errorCode, errorMessage } from '../../../foundation/errors.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 
@@ -64,8 +64,9 @@ export class OriginClient {
   async ask({ address, port }: OriginApi, options: OriginRequest): Promise<OriginResult> {
     const host = isIP(address) === 6 ? `[${address}]` : address
     try {
-      const { statusCode, headers, body } = await request(`http://${host}:${port}${options.target}`, {
-        dispatcher: this.#agent,
+      const { statusCode, headers, body } = await this.#agent.request({
+        origin: `http://${host}:${port}`,
+        path: options.target,
         method: options.method,
         headers: options.headers,
         body: options.body ?? null,
