@@ -16,7 +16,7 @@ export type RtmpServiceErrorCode =
   | 'RTMP_IDLE'
   /** One side took nothing of what it was sent for `idleMs`. */
   | 'RTMP_STALLED'
-  /** A connection broke while the stream ran. */
+  /** The connection to the origin broke while the stream ran. */
   | 'RTMP_BROKEN'
   /** An operator ended the session. */
   | 'RTMP_SESSION_KICKED'

@@ -35,7 +35,7 @@ export class RtmpJoin {
     return this.#pipe.bytesTakenByFirst
   }
 
-  /** Resolves when both have ended. @throws RtmpError, RTMP_BROKEN, RTMP_IDLE, RTMP_STALLED, or what `destroy` was given */
+  /** Resolves when both have ended, or the client has left. @throws RtmpError, RTMP_BROKEN, RTMP_IDLE, RTMP_STALLED, or what `destroy` was given */
   async run(): Promise<void> {
     const end = await this.#pipe.done
     const error = errorOf(end)
@@ -82,9 +82,9 @@ function errorOf({ reason, error }: PipeEnd): Error | undefined {
   switch (reason) {
     case 'ended':
     case 'lingered':
-      return undefined
+    // Encoders and players end so too: what they have not read resets the connection as they close it.
     case 'first-broken':
-      return failure('RTMP_BROKEN', 'the client broke off', 'client', error)
+      return undefined
     case 'second-broken':
       return failure('RTMP_BROKEN', 'the origin broke off', 'origin', error)
     case 'idle':

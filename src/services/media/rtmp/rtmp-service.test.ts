@@ -369,6 +369,20 @@ describe('an origin that refuses', () => {
     await until(() => clock.pending === 0)
   })
 
+  test('by closing the connection of a second publisher is a bad name', async () => {
+    const origin = await startOrigin('a', {
+      answer: ({ dialogue, socket }) =>
+        void (origin.visits.length > 1 ? socket.destroy() : dialogue.accept()),
+    })
+    const service = await startService()
+    await client(service).untilReady()
+    const second = client(service)
+    const elsewhere = client(service, { streamName: 'other' })
+    await until(() => second.isClosed && elsewhere.isClosed)
+    expect(second.refusal?.code).toBe('NetStream.Publish.BadName')
+    expect(elsewhere.refusal?.code).toBe('NetStream.Publish.Denied')
+  })
+
   test('by closing the connection is no dead origin', async () => {
     await startOrigin('a', { answer: ({ socket }) => socket.end() })
     const service = await startService()
@@ -541,6 +555,20 @@ describe('a join', () => {
     expect(publisher.messages.at(-1)?.timestamp).toBe(2)
     await until(() => service.listSessions().length === 0)
     expect(await errorCount('RTMP_BROKEN')).toBe(0)
+  })
+
+  test('that breaks is an error when it was the origin, and the end when it was the client', async () => {
+    const origin = await startOrigin('a')
+    const service = await startService()
+    const leaving = await client(service).untilReady()
+    leaving.socket.resetAndDestroy()
+    await until(() => origin.visits[0]!.socket.destroyed || origin.visits[0]!.socket.readableEnded)
+    await until(() => service.listSessions().length === 0)
+    expect(await errorCount('RTMP_BROKEN')).toBe(0)
+    const cut = await client(service).untilReady()
+    origin.visits[1]!.socket.resetAndDestroy()
+    await until(() => cut.isClosed)
+    expect(await errorCount('RTMP_BROKEN')).toBe(1)
   })
 
   test('does not wait for ever for the other side to end', async () => {

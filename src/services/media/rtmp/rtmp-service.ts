@@ -92,7 +92,11 @@ export class RtmpService implements Lifecycle, SessionDirectory {
 
   #serve(socket: Socket): void {
     const id = Buffer.from(this.#options.random(8)).toString('hex')
-    const session = new RtmpSession(id, socket, this.#options, this.#log, (code) => this.#count(code))
+    const session = new RtmpSession(id, socket, this.#options, this.#log, {
+      onError: (code) => this.#count(code),
+      isPublished: (key) =>
+        this.listSessions().some(({ role, streamKey }) => role === 'publish' && streamKey === key),
+    })
     this.#sessions.set(id, session)
     const over = session.run().finally(() => {
       const { bytesIn = 0, bytesOut = 0 } = session.info ?? {}

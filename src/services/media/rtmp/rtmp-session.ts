@@ -3,12 +3,19 @@ import { errorCode, errorMessage, SluiceError } from '../../../foundation/errors
 import type { SessionInfo } from '../../../foundation/session-info.ts'
 import type { StreamKey } from '../../../mechanisms/balancer/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
-import type { StreamRequest } from '../../../protocols/rtmp/index.ts'
+import type { Refusal, StreamRequest } from '../../../protocols/rtmp/index.ts'
 import { ClientConnection } from './client-connection.ts'
 import { rtmpServiceError, type RtmpServiceErrorCode } from './errors.ts'
 import type { CompleteRtmpOptions } from './options.ts'
 import { findOrigin, type OriginFound } from './origin-search.ts'
 import { RtmpJoin } from './rtmp-join.ts'
+
+/** What a session asks and tells its service. */
+export interface RtmpSessionHost {
+  onError(code: string): void
+  /** Whether a client publishes the stream at present. */
+  isPublished(key: StreamKey): boolean
+}
 
 /** What a joined session is known by. */
 interface Joined {
@@ -24,24 +31,18 @@ export class RtmpSession {
   readonly id: string
   readonly #options: CompleteRtmpOptions
   readonly #log: Logger
-  readonly #onError: (code: string) => void
+  readonly #host: RtmpSessionHost
   readonly #socket: Socket
   readonly #client: ClientConnection
   readonly #closed: Promise<void>
   #request: StreamRequest | undefined
   #joined: Joined | undefined
 
-  constructor(
-    id: string,
-    socket: Socket,
-    options: CompleteRtmpOptions,
-    log: Logger,
-    onError: (code: string) => void,
-  ) {
+  constructor(id: string, socket: Socket, options: CompleteRtmpOptions, log: Logger, host: RtmpSessionHost) {
     this.id = id
     this.#options = options
     this.#log = log.child({ session: id })
-    this.#onError = onError
+    this.#host = host
     this.#socket = socket
     this.#closed = new Promise((resolve) => socket.once('close', () => resolve()))
     this.#client = new ClientConnection(socket, options)
@@ -62,9 +63,9 @@ export class RtmpSession {
       const key = this.#options.streamKeyOf(request)
       const found = await findOrigin(key, request, this.#options, this.#client.signal, {
         log: this.#log,
-        onError: this.#onError,
+        onError: (code) => this.#host.onError(code),
       })
-      if (found.kind === 'refused') this.#passRefusal(request, found)
+      if (found.kind === 'refused') this.#passRefusal(request, key, found.refusal)
       else await this.#join(request, key, found)
     } catch (error) {
       this.#fail(error)
@@ -109,23 +110,26 @@ export class RtmpSession {
       await join.run()
       log.debug({ bytesIn: join.bytesIn, bytesOut: join.bytesOut }, 'stream ended')
     } catch (error) {
-      this.#onError(errorCode(error))
+      this.#host.onError(errorCode(error))
       log.debug({ code: errorCode(error), reason: errorMessage(error) }, 'stream broke')
     } finally {
       hold.end()
     }
   }
 
-  #passRefusal(request: StreamRequest, { refusal }: Extract<OriginFound, { kind: 'refused' }>): void {
-    this.#onError('RTMP_ORIGIN_REFUSED')
+  #passRefusal(request: StreamRequest, key: StreamKey, refusal: Refusal | undefined): void {
+    this.#host.onError('RTMP_ORIGIN_REFUSED')
     this.#log.debug({ code: refusal?.code, reason: refusal?.description }, 'origin refused')
     if (refusal !== undefined) this.#client.passRefusal(refusal, request.streamId)
+    // SRS only closes the connection of a second publisher.
+    else if (request.action === 'publish' && this.#host.isPublished(key))
+      this.#client.refuse('NetStream.Publish.BadName', 'the stream is published already')
     else this.#client.refuse(statusOf(request, 'RTMP_ORIGIN_REFUSED'), 'refused')
   }
 
   #fail(error: unknown): void {
     const code = errorCode(error)
-    this.#onError(code)
+    this.#host.onError(code)
     const request = this.#request
     if (request === undefined || this.#client.signal.aborted) {
       this.#log.debug({ code, reason: errorMessage(error) }, 'client dropped')
