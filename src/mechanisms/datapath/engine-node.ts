@@ -1,10 +1,8 @@
 import type { Timer } from '../../foundation/clock.ts'
 import {
-  type Arrival,
   COUNTER_STRIDE,
   type Datapath,
   type DatapathTotals,
-  type DropReason,
   type Endpoint,
   type EndpointId,
   type EndpointOptions,
@@ -15,55 +13,38 @@ import {
   type MeterOptions,
   type Receiver,
   type Remote,
-  STRANGER,
 } from './contract.ts'
-import { type DatagramSocket, isIcmpError, type SendDone } from './datagram-socket.ts'
 import { DatapathError } from './errors.ts'
 import { checkFlow, isSameRemote } from './flow-checks.ts'
 import type { SourceKey } from './flow-table.ts'
-import { canonicalAddress, checkRemotePort, familyOf, isRemotePort } from './ip-address.ts'
+import { canonicalAddress, checkRemotePort, familyOf } from './ip-address.ts'
 import { Meter } from './meter.ts'
-import { type EndpointListener, NodeEndpoint, type NodeEndpointContext } from './node-endpoint.ts'
-import { type NodeEngineOptions, nodeEngineDefaults, type PacketBudget } from './node-engine-options.ts'
+import { NodeEndpoint, type NodeEndpointContext } from './node-endpoint.ts'
+import { bucketOf, type NodeEngineOptions, nodeEngineDefaults } from './node-engine-options.ts'
 import { NodeFlow, type NodeTarget } from './node-flow.ts'
+import { NodePacketPath } from './node-packet-path.ts'
 import { bindPort, bindPortPair } from './port-binder.ts'
-import { TokenBucket } from './token-bucket.ts'
 
 /**
  * The datapath on `node:dgram`: works on any platform, and is what the native engine is compared with. It
- * has no threads of its own: one socket per address whatever `threads` says. When the system begins to refuse
- * a flow's datagrams, up to fifteen of them are counted as forwarded before it is noticed.
+ * has no threads of its own: one socket per address whatever `threads` says. Here is its control side: endpoints, flows
+ * and meters; datagrams go through `NodePacketPath`.
  */
-export class NodeDatapath implements Datapath, EndpointListener<NodeFlow> {
+export class NodeDatapath implements Datapath {
   readonly engine = 'node'
   readonly #options: Required<NodeEngineOptions>
   readonly #endpoints = new Map<EndpointId, NodeEndpoint<NodeFlow>>()
   readonly #flows = new Map<FlowId, NodeFlow>()
   readonly #meters = new Map<MeterId, Meter>()
   readonly #closing = new Set<Promise<void>>()
-  readonly #strangers: TokenBucket
-  readonly #known: TokenBucket
-  readonly #arrival = new ReusedArrival()
-  readonly #forwarded = { packets: 0, bytes: 0 }
-  readonly #delivered = { packets: 0, bytes: 0 }
-  readonly #sent = { packets: 0, bytes: 0 }
-  readonly #dropped: Record<DropReason, number> = {
-    stranger: 0,
-    known: 0,
-    meter: 0,
-    paused: 0,
-    queue: 0,
-    error: 0,
-    malformed: 0,
-  }
+  readonly #packets: NodePacketPath
   #lastId = 0
   #isRunning = false
   #poll: Timer | undefined
 
   constructor(options: NodeEngineOptions = {}) {
     this.#options = { ...nodeEngineDefaults, ...options }
-    this.#strangers = this.#bucket(this.#options.strangers)
-    this.#known = this.#bucket(this.#options.known)
+    this.#packets = new NodePacketPath(this.#options)
   }
 
   start(): Promise<void> {
@@ -134,7 +115,7 @@ export class NodeDatapath implements Datapath, EndpointListener<NodeFlow> {
       source,
       meters,
       target,
-      this.#onForwarded,
+      this.#packets.onForwarded,
     )
     if (!from.flows.add(added)) {
       throw new DatapathError(
@@ -191,15 +172,7 @@ export class NodeDatapath implements Datapath, EndpointListener<NodeFlow> {
     if (endpoint.remote !== undefined && !isSameRemote(remote, endpoint.remote)) {
       throw new DatapathError('DATAPATH_INVALID', `endpoint ${id} sends to its own remote only`)
     }
-    const socket = endpoint.socketFor(familyOf(remote.address), local)
-    if (socket === undefined || !isRemotePort(remote.port)) {
-      this.#dropped.error++
-      return false
-    }
-    // The system may keep the bytes until the socket can be written to.
-    if (socket.send(Buffer.from(bytes), remote.port, remote.address, this.#onSent)) return true
-    this.#dropped.queue++
-    return false
+    return this.#packets.send(endpoint, remote, bytes, local)
   }
 
   readCounters(flows: readonly FlowId[], into: Float64Array): void {
@@ -220,192 +193,7 @@ export class NodeDatapath implements Datapath, EndpointListener<NodeFlow> {
   }
 
   totals(): DatapathTotals {
-    return {
-      forwarded: { ...this.#forwarded },
-      delivered: { ...this.#delivered },
-      sent: { ...this.#sent },
-      dropped: { ...this.#dropped },
-      endpoints: this.#endpoints.size,
-      flows: this.#flows.size,
-    }
-  }
-
-  onDatagram(
-    endpoint: NodeEndpoint<NodeFlow>,
-    socket: DatagramSocket,
-    bytes: Uint8Array,
-    from: Remote,
-  ): void {
-    if (!socket.isOpen) return
-    const nowMs = this.#options.clock.nowMs()
-    const flow = endpoint.flows.find(from.address, from.port, bytes)
-    if (flow === undefined) {
-      this.#onUnclaimed(endpoint, socket, bytes, from, nowMs)
-      return
-    }
-    flow.lastSeenMs = nowMs
-    if (flow.isPaused) {
-      this.#drop(flow, 'paused')
-    } else if (flow.meters.length > 0 && !spend(flow.meters, bytes.length, nowMs)) {
-      this.#drop(flow, 'meter')
-    } else if (flow.target === undefined) {
-      if (this.#deliver(endpoint, socket, flow.id, 'data', bytes, from, nowMs)) {
-        flow.packets++
-        flow.bytes += bytes.length
-      } else {
-        flow.drops++
-      }
-    } else if (flow.isChannel) {
-      this.#onChannel(flow, flow.target, bytes)
-    } else {
-      this.#forward(flow, flow.target, bytes, bytes.length)
-      if (flow.copiesStunRequests && bytes[0] === 0 && bytes[1] === 1) {
-        this.#deliver(endpoint, socket, flow.id, 'data', bytes, from, nowMs)
-      }
-    }
-  }
-
-  onSocketError(endpoint: NodeEndpoint<NodeFlow>, socket: DatagramSocket, error: Error): void {
-    if (!socket.isOpen) return
-    const { remote } = endpoint
-    if (remote === undefined || !isIcmpError(error)) {
-      this.#dropped.error++
-      return
-    }
-    const flow = endpoint.flows.plain(remote.address, remote.port)?.id ?? STRANGER
-    this.#deliver(endpoint, socket, flow, 'icmp', noBytes, remote, this.#options.clock.nowMs())
-  }
-
-  #onUnclaimed(
-    endpoint: NodeEndpoint<NodeFlow>,
-    socket: DatagramSocket,
-    bytes: Uint8Array,
-    from: Remote,
-    nowMs: number,
-  ): void {
-    const { remote } = endpoint
-    const isForeign = remote !== undefined && (from.port !== remote.port || from.address !== remote.address)
-    if (!isForeign && endpoint.isDeliver) {
-      this.#deliver(endpoint, socket, STRANGER, 'data', bytes, from, nowMs)
-    } else if (!isForeign && endpoint.strangers.has(1, nowMs) && this.#strangers.take(1, nowMs)) {
-      endpoint.strangers.spend(1)
-      this.#hand(endpoint, socket, STRANGER, 'data', bytes, from)
-    } else {
-      this.#dropped.stranger++
-    }
-  }
-
-  /**
-   * Learning whether one send worked costs a callback in a later tick, a tenth of the whole. A socket that is
-   * not connected is refused for reasons that last (no route, a firewall), so only some sends are asked.
-   */
-  #forward(
-    flow: NodeFlow,
-    target: NodeTarget,
-    bytes: Uint8Array | readonly Uint8Array[],
-    length: number,
-  ): void {
-    let socket = target.socket
-    if (socket === undefined || !socket.isOpen) {
-      socket = target.endpoint.socketFor(familyOf(target.address), target.local)
-      target.socket = socket
-    }
-    if (socket === undefined) {
-      this.#drop(flow, 'error')
-      return
-    }
-    const isChecked = socket.isConnected || target.sendsUntilCheck <= 0 || length > uncheckedMaxBytes
-    if (!socket.send(bytes, target.port, target.address, isChecked ? flow.sent : undefined)) {
-      this.#drop(flow, 'queue')
-    } else if (!isChecked) {
-      target.sendsUntilCheck--
-      this.#countForwarded(flow, length)
-    }
-  }
-
-  /** Adds or strips the header of ChannelData, RFC 8656 §12.4. */
-  #onChannel(flow: NodeFlow, target: NodeTarget, bytes: Uint8Array): void {
-    if (flow.source.channel === undefined) {
-      const header = Buffer.allocUnsafe(channelHeaderBytes)
-      header.writeUInt16BE(flow.channel, 0)
-      header.writeUInt16BE(bytes.length, 2)
-      this.#forward(flow, target, [header, bytes], channelHeaderBytes + bytes.length)
-      return
-    }
-    const length = ((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0)
-    if (channelHeaderBytes + length > bytes.length) this.#drop(flow, 'malformed')
-    else this.#forward(flow, target, bytes.subarray(channelHeaderBytes, channelHeaderBytes + length), length)
-  }
-
-  /** Hands over what a known peer sent, within the budget of the known. */
-  #deliver(
-    endpoint: NodeEndpoint<NodeFlow>,
-    socket: DatagramSocket,
-    flow: FlowId,
-    kind: Arrival['kind'],
-    bytes: Uint8Array,
-    from: Remote,
-    nowMs: number,
-  ): boolean {
-    if (!endpoint.known.has(1, nowMs) || !this.#known.take(1, nowMs)) {
-      this.#dropped.known++
-      return false
-    }
-    endpoint.known.spend(1)
-    this.#hand(endpoint, socket, flow, kind, bytes, from)
-    return true
-  }
-
-  #hand(
-    endpoint: NodeEndpoint<NodeFlow>,
-    socket: DatagramSocket,
-    flow: FlowId,
-    kind: Arrival['kind'],
-    bytes: Uint8Array,
-    from: Remote,
-  ): void {
-    this.#delivered.packets++
-    this.#delivered.bytes += bytes.length
-    const arrival = this.#arrival
-    arrival.endpoint = endpoint.id
-    arrival.flow = flow
-    arrival.local = socket.local
-    arrival.kind = kind
-    arrival.bytes = bytes
-    arrival.address = from.address
-    arrival.port = from.port
-    try {
-      endpoint.receiver(arrival)
-    } catch (error) {
-      this.#options.onReceiverError(error)
-    }
-  }
-
-  readonly #onForwarded = (flow: NodeFlow, error: Error | null, bytes: number): void => {
-    if (flow.target !== undefined) flow.target.sendsUntilCheck = error === null ? checkEvery - 1 : 0
-    if (error === null) this.#countForwarded(flow, bytes)
-    else this.#drop(flow, 'error')
-  }
-
-  #countForwarded(flow: NodeFlow, bytes: number): void {
-    flow.packets++
-    flow.bytes += bytes
-    this.#forwarded.packets++
-    this.#forwarded.bytes += bytes
-  }
-
-  readonly #onSent: SendDone = (error, bytes) => {
-    if (error !== null) {
-      this.#dropped.error++
-      return
-    }
-    this.#sent.packets++
-    this.#sent.bytes += bytes
-  }
-
-  #drop(flow: NodeFlow, reason: DropReason): void {
-    flow.drops++
-    this.#dropped[reason]++
+    return { ...this.#packets.totals(), endpoints: this.#endpoints.size, flows: this.#flows.size }
   }
 
   #pollInterfaces(): void {
@@ -459,44 +247,17 @@ export class NodeDatapath implements Datapath, EndpointListener<NodeFlow> {
   }
 
   #context(): NodeEndpointContext<NodeFlow> {
+    const nowMs = this.#options.clock.nowMs()
     return {
-      listener: this,
+      listener: this.#packets,
       listInterfaces: this.#options.listInterfaces,
       maxSendQueueBytes: this.#options.maxSendQueueBytes,
-      strangers: this.#bucket(this.#options.strangersPerEndpoint),
-      known: this.#bucket(this.#options.knownPerEndpoint),
+      strangers: bucketOf(this.#options.strangersPerEndpoint, nowMs),
+      known: bucketOf(this.#options.knownPerEndpoint, nowMs),
     }
-  }
-
-  #bucket(budget: PacketBudget): TokenBucket {
-    return new TokenBucket(budget.packetsPerSecond, budget.burst, this.#options.clock.nowMs())
   }
 
   #nextId(): number {
     return ++this.#lastId
   }
-}
-
-const channelHeaderBytes = 4
-/** One send in so many is asked whether it worked, and each one after a failure. */
-const checkEvery = 16
-/** Larger datagrams may be refused for their size. */
-const uncheckedMaxBytes = 16_384
-const noBytes = new Uint8Array(0)
-
-/** One object for all arrivals: receivers may not keep it. */
-class ReusedArrival implements Arrival {
-  endpoint = 0 as EndpointId
-  flow = STRANGER
-  local = 0
-  kind: Arrival['kind'] = 'data'
-  bytes: Uint8Array = noBytes
-  address = ''
-  port = 0
-}
-
-function spend(meters: readonly Meter[], bytes: number, nowMs: number): boolean {
-  for (const meter of meters) if (!meter.has(bytes, nowMs)) return false
-  for (const meter of meters) meter.spend(bytes)
-  return true
 }

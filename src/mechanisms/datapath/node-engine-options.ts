@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os'
 import { type Clock, systemClock } from '../../foundation/clock.ts'
 import type { InterfaceLister } from './local-addresses.ts'
+import { TokenBucket } from './token-bucket.ts'
 
 /** How many datagrams per second are handed to TypeScript; what is over it is dropped and counted. */
 export interface PacketBudget {
@@ -41,4 +42,9 @@ export const nodeEngineDefaults: Required<NodeEngineOptions> = {
   onReceiverError: (error) => {
     process.emitWarning(error instanceof Error ? error : String(error))
   },
+}
+
+/** A full bucket of that budget. */
+export function bucketOf({ packetsPerSecond, burst }: PacketBudget, nowMs: number): TokenBucket {
+  return new TokenBucket(packetsPerSecond, burst, nowMs)
 }
