@@ -10,7 +10,10 @@ export type ApiErrorCode =
   | 'API_UNAUTHORIZED'
   /** The client's address is not in the allow list. */
   | 'API_FORBIDDEN'
-  /** A web page of another site asked: such requests are refused, whatever they ask. */
+  /**
+   * A web page of another site asked, or may have asked: a request by a domain name over loopback, without a token. Set
+   * a token, or ask by address.
+   */
   | 'API_CROSS_SITE'
   /** Nothing is served at this path by this method. */
   | 'API_NOT_FOUND'

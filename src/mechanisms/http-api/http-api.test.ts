@@ -118,6 +118,28 @@ describe('a control API', () => {
     expect(await from({ Origin: 'http://localhost', 'Sec-Fetch-Site': 'same-origin' })).toBe(200)
   })
 
+  it('a page that makes its own domain point here is turned away, unless a token is asked for', async () => {
+    const statusOf = async (options: Partial<HttpApiOptions>, headers: Record<string, string>) =>
+      (await ask((await open(options)).address, 'GET', '/text', { headers })).status
+    const domain = { Host: 'evil.example:9190' }
+    expect(await statusOf({}, domain)).toBe(403)
+    expect(await statusOf({}, { ...domain, Origin: 'http://evil.example:9190' })).toBe(403)
+    expect(await statusOf({ token: 't' }, { ...domain, Authorization: 'Bearer t' })).toBe(201)
+    for (const Host of [
+      '127.0.0.1:9190',
+      '[::1]:9190',
+      '[::ffff:127.0.0.1]',
+      'localhost',
+      'a.localhost',
+      'gateway',
+      '',
+    ]) {
+      expect(await statusOf({}, { Host })).toBe(201)
+    }
+    const { address } = await open()
+    expect((await ask(address, 'GET', '/open', { headers: domain })).status).toBe(200)
+  })
+
   it('a body up to the bound is read, a longer one is refused, told or not', async () => {
     const { address } = await open({ maxBodyBytes: 1000 })
     expect((await ask(address, 'PUT', '/echo', { body: 'x'.repeat(1000) })).body).toBe('x'.repeat(1000))

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, isIP } from 'node:net'
 import findMyWay from 'find-my-way'
 import { systemClock } from '../../foundation/clock.ts'
 import { errorCode, errorMessage, SluiceError } from '../../foundation/errors.ts'
@@ -209,7 +209,13 @@ export class HttpApi implements Lifecycle {
     if (isCrossSite(request)) {
       throw apiError('API_CROSS_SITE', 'pages of other sites are not allowed', { status: 403 })
     }
-    if (isOpen || this.#token === undefined) return
+    if (isOpen) return
+    if (this.#token === undefined) {
+      if (!isRebound(request)) return
+      throw apiError('API_CROSS_SITE', 'on a loopback address, a host name with a dot needs a token', {
+        status: 403,
+      })
+    }
     const [, token = ''] = /^Bearer +([^ ]+) *$/i.exec(request.headers.authorization ?? '') ?? []
     if (timingSafeEqual(digest(token), this.#token)) return
     throw apiError('API_UNAUTHORIZED', 'a bearer token is needed', { status: 401 })
@@ -262,6 +268,19 @@ function isCrossSite({ headers }: IncomingMessage): boolean {
   if (origin === undefined) return false
   return !URL.canParse(origin) || new URL(origin).host !== host
 }
+
+/**
+ * Whether a page may have made its own domain point at this machine (DNS rebinding), so that it passes for one of ours.
+ * Public names have a dot; who knows the token is no such page.
+ */
+function isRebound({ headers, socket }: IncomingMessage): boolean {
+  const name = headers.host?.replace(/:\d*$/, '').toLowerCase() ?? ''
+  const isPublicName =
+    name.includes('.') && isIP(name) === 0 && !name.endsWith('.localhost') && !name.startsWith('[')
+  return isPublicName && LOOPBACK.has(socket.localAddress ?? '')
+}
+
+const LOOPBACK = new AddressRanges(['127.0.0.0/8', '::1'])
 
 function digest(token: string): Buffer {
   return createHash('sha256').update(token).digest()

@@ -56,6 +56,7 @@ describe('clientHeaders', () => {
         ['X-Hop', '1'],
         ['Keep-Alive', '5'],
         ['Trailer', 'x'],
+        ['Alt-Svc', 'h2="10.0.0.1:1"'],
         ['ETag', '"x"'],
       ),
       perspective,
