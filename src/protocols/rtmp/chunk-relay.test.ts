@@ -278,18 +278,30 @@ describe('ChunkRelay', () => {
 
   it('says when an Acknowledgement is due, by the window that the near side announces', () => {
     const due: number[] = []
-    const joined = new Joined(new ChunkReader(), {
-      windowBytes: 1000,
+    const joined = new Joined(nearAt(60_000), {
+      windowBytes: 100_000,
       onAcknowledgementDue: (sequence) => due.push(sequence),
     })
-    const frame = new ChunkWriter().write(message({ payload: testPayload(88, 1) }))
+    const before = joined.relay.bytesReceived
+    const frame = new ChunkWriter(60_000).write(message({ payload: testPayload(10_000 - 12, 1) }))
     for (let count = 0; count < 10; count++) joined.relay.push(Buffer.from(frame))
-    expect(due).toEqual([500, 1000])
-    joined.relay.push(new ChunkWriter().write(windowAcknowledgementSizeMessage(200)))
-    expect(joined.relay.windowBytes).toBe(200)
+    expect(due).toEqual([before + 50_000, before + 100_000])
+    joined.relay.push(new ChunkWriter().write(windowAcknowledgementSizeMessage(20_000)))
+    expect(joined.relay.windowBytes).toBe(20_000)
     joined.relay.push(Buffer.from(frame))
-    expect(due).toEqual([500, 1000, 1116])
+    expect(due.at(-1)).toBe(before + 110_016)
     expect(joined.messages).toHaveLength(11)
+  })
+
+  it('a tiny window does not make an Acknowledgement of every read', () => {
+    const due: number[] = []
+    const joined = new Joined(nearAt(60_000), { onAcknowledgementDue: (sequence) => due.push(sequence) })
+    joined.relay.push(new ChunkWriter().write(windowAcknowledgementSizeMessage(1)))
+    const frame = new ChunkWriter(60_000).write(message({ payload: testPayload(20_000, 1) }))
+    for (const byte of frame) joined.relay.push(Buffer.of(byte))
+    expect(due).toHaveLength(2)
+    joined.relay.push(new ChunkWriter().write(windowAcknowledgementSizeMessage(0)))
+    expect(joined.relay.windowBytes).toBe(16_384)
   })
 
   it('an injected message waits for the end of the chunk, and of a message on its own chunk stream', () => {

@@ -322,7 +322,7 @@ export class ChunkRelay {
         this.#abort(abortedChunkStream(payload, side), stream.id)
         break
       case MessageType.windowAcknowledgementSize:
-        this.#windowBytes = announcedWindow(payload, side) || this.#windowBytes
+        this.#windowBytes = announcedWindow(payload, side) ?? this.#windowBytes
         break
       default:
       // Acknowledgement and Set Peer Bandwidth: TCP's own flow control does their work here.

@@ -163,8 +163,7 @@ export class CommandLink {
   #control(message: RtmpMessage): boolean {
     switch (message.type) {
       case MessageType.windowAcknowledgementSize:
-        // A window of 0 would mean an Acknowledgement for every byte.
-        this.#windowBytes = announcedWindow(message.payload, this.#side) || WINDOW_BYTES
+        this.#windowBytes = announcedWindow(message.payload, this.#side) ?? WINDOW_BYTES
         return true
       case MessageType.setChunkSize:
       case MessageType.abort:

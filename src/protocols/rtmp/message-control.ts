@@ -21,10 +21,17 @@ export function abortedChunkStream(payload: Uint8Array, side: Side): number {
   return controlValue(payload, 'Abort', side)
 }
 
-/** Bytes after which the sender of a Window Acknowledgement Size wants an Acknowledgement. RTMP 1.0 §5.4.4. */
-export function announcedWindow(payload: Uint8Array, side: Side): number {
-  return controlValue(payload, 'Window Acknowledgement Size', side)
+/**
+ * Bytes after which the sender of a Window Acknowledgement Size gets an Acknowledgement; undefined when it asks for none
+ * by a 0. RTMP 1.0 §5.4.4. Never less than 16,384: by a window of 1 every byte of a peer that reads nothing would
+ * leave an Acknowledgement in its queue.
+ */
+export function announcedWindow(payload: Uint8Array, side: Side): number | undefined {
+  const windowBytes = controlValue(payload, 'Window Acknowledgement Size', side)
+  return windowBytes === 0 ? undefined : Math.max(windowBytes, LEAST_WINDOW_BYTES)
 }
+
+const LEAST_WINDOW_BYTES = 16_384
 
 function controlValue(payload: Uint8Array, name: string, side: Side): number {
   if (payload.length < 4) {

@@ -250,7 +250,7 @@ describe('after publish or play', () => {
   test('detach hands over all that was not read', () => {
     const talk = new Conversation()
     talk.peer.call('connect', 1, connectObject)
-    talk.peer.send(windowAcknowledgementSizeMessage(5000))
+    talk.peer.send(windowAcknowledgementSizeMessage(50_000))
     talk.peer.callOn(1, 'publish', 3, null, 's')
     const before = talk.peer.takeSent()
     talk.dialogue.receive(before)
@@ -262,7 +262,7 @@ describe('after publish or play', () => {
     talk.dialogue.receive(held.subarray(15))
     talk.drain()
     const link = talk.dialogue.detach()
-    expect(link).toMatchObject({ writeChunkSize: 65_536, streamId: 1, windowBytes: 5000 })
+    expect(link).toMatchObject({ writeChunkSize: 65_536, streamId: 1, windowBytes: 50_000 })
     expect(link.reader.bytesReceived).toBe(before.length + held.length)
     const reader = new ChunkReader()
     reader.push(link.reader.unread)
@@ -278,14 +278,14 @@ describe('after publish or play', () => {
 
   test('an Acknowledgement goes out for every window', () => {
     const talk = new Conversation()
-    talk.peer.send(windowAcknowledgementSizeMessage(1000))
+    talk.peer.send(windowAcknowledgementSizeMessage(20_000))
     talk.run()
     talk.publish()
     talk.dialogue.accept()
     talk.drain()
     talk.peer.messages.length = 0
     for (let count = 0; count < 5; count++) {
-      talk.peer.send(media(count, 500))
+      talk.peer.send(media(count, 10_000))
       talk.run()
     }
     const acknowledgements = talk.peer.messages.filter(
