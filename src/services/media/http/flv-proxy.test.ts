@@ -126,18 +126,6 @@ describe('FlvProxy passes on', () => {
     expect(lines.at(-1)).toBe('Connection: close')
   })
 
-  it('the forwarding of a proxy before us, where that is trusted', async () => {
-    await using origin = await FakeOrigin.start(ending(`${LIVE}\r\n`))
-    await using gateway = await Gateway.start(new FakeBalancer([origin.port]), { trustsForwarded: true })
-    const headers = 'X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\n'
-    await using viewer = await RawClient.send(gateway.port, get('/live/s.flv', headers))
-
-    await viewer.closed()
-    expect(origin.requests[0]).toContain(
-      'X-Forwarded-For: 9.9.9.9, 127.0.0.1\r\nX-Forwarded-Proto: https\r\n',
-    )
-  })
-
   it.each([
     ['404 Not Found', 'Content-Length: 4\r\n\r\ngone', 'gone'],
     ['302 Found', 'Location: /live/other.flv\r\nContent-Length: 0\r\n\r\n', ''],

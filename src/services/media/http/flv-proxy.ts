@@ -47,11 +47,6 @@ export interface FlvProxyOptions {
   readonly idleMs?: number
   /** Most origins that are tried for one request. @defaultValue 3 */
   readonly maxOrigins?: number
-  /**
-   * Whether `X-Forwarded-*` of requests is believed and continued, for a gateway behind another proxy. Otherwise a
-   * client could name any address as its own. @defaultValue false
-   */
-  readonly trustsForwarded?: boolean
 }
 
 const DEFAULTS = {
@@ -61,7 +56,6 @@ const DEFAULTS = {
   stallMs: 30_000,
   idleMs: 60_000,
   maxOrigins: 3,
-  trustsForwarded: false,
 }
 
 /** Live bodies that are passed on as they come. */
@@ -246,14 +240,14 @@ export class FlvProxy implements HttpHandler, SessionDirectory {
     target: RequestTarget,
     signal: AbortSignal,
   ): Promise<Omit<Answer, 'claim'>> {
-    const { connectTimeoutMs, dial, headTimeoutMs, trustsForwarded } = this.#options
+    const { connectTimeoutMs, dial, headTimeoutMs } = this.#options
     const { origin } = claim
     const address = { host: origin.ip, port: origin.http[0] ?? 0 }
     return OriginExchange.open({
       ...address,
       dial,
       method: request.method ?? 'GET',
-      request: originRequest(request, target, address, { pseudonym: this.#pseudonym, trustsForwarded }),
+      request: originRequest(request, target, address, this.#pseudonym),
       connectTimeoutMs,
       headTimeoutMs,
       clock: this.#clock,

@@ -155,6 +155,22 @@ describe('HttpEdge', () => {
     expect(two.isClosed).toBe(false)
   })
 
+  it('takes it for no leak when all requests that may wait listen to their connection', async () => {
+    const warnings: string[] = []
+    const onWarning = ({ name }: Error): void => void warnings.push(name)
+    process.on('warning', onWarning)
+    const listening = at('/x', async ({ socket }, response) => {
+      socket.once('close', () => {})
+      response.end('done')
+    })
+    await using gateway = await start({ handlers: [listening] })
+    await using client = await RawClient.send(gateway.port, get('/x').repeat(15) + get('/x', CLOSE))
+
+    await client.closed()
+    process.off('warning', onWarning)
+    expect(warnings).toEqual([])
+  })
+
   it('cuts a client that pipelines without end', async () => {
     await using gateway = await start({ handlers: [at('/x', () => Promise.resolve())], maxPipelined: 4 })
     await using client = await RawClient.send(gateway.port, get('/x').repeat(100))

@@ -190,6 +190,8 @@ export class HttpEdge implements Lifecycle {
       socket.destroy()
       return
     }
+    // Each request that waits may listen for the end of the connection.
+    socket.setMaxListeners(2 * this.#options.maxPipelined)
     this.#perAddress.set(address, ofAddress)
     this.#connections.set(socket, { address, waiting: 0 })
     socket.once('close', () => this.#forget(socket))

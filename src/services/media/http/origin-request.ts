@@ -3,51 +3,49 @@ import { type HeaderField, isFieldName, isFieldValue } from '../../../protocols/
 import { endToEndHeaders, fieldsOfRaw } from './end-to-end-headers.ts'
 import type { RequestTarget } from './request-target.ts'
 
-/** What the gateway says of itself and of the client to an origin. */
-export interface ForwardedBy {
-  /** How this gateway names itself in `Via`; unlike any other gateway's, so that a loop shows. */
-  readonly pseudonym: string
-  /** Whether `X-Forwarded-*` of the request is believed and continued; else it is replaced. */
-  readonly trustsForwarded: boolean
-}
-
-/** Headers that are never passed on as they came: said anew, or without meaning for a request without a body. */
-const REPLACED = new Set(['host', 'content-length', 'expect', 'via', 'x-real-ip', 'forwarded'])
-const FORWARDED = new Set(['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'])
+/**
+ * Headers that are never passed on as they came: said anew, since a client could name any address as its own, or
+ * without meaning for a request without a body.
+ */
+const REPLACED = new Set([
+  'host',
+  'content-length',
+  'expect',
+  'via',
+  'x-real-ip',
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-host',
+])
 
 /**
  * The bytes that ask an origin for what a client asked us: same path and query, the client's end-to-end headers and Host, who
  * it is in `X-Forwarded-*` and `X-Real-IP`. `Connection: close` makes the end of the connection the end of the
  * body, and a client of HTTP/1.0 is asked for by HTTP/1.0, so that no chunked framing comes which it could not read.
+ *
+ * @param pseudonym how this gateway names itself in `Via`; unlike any other gateway's, so that a loop shows
  */
 export function originRequest(
   request: IncomingMessage,
   target: RequestTarget,
   origin: { readonly host: string; readonly port: number },
-  by: ForwardedBy,
+  pseudonym: string,
 ): Buffer {
   const client = clientAddress(request)
   const received = fieldsOfRaw(request.rawHeaders)
   const host = request.headers.host ?? authority(origin.host, origin.port)
   const isHttp10 = request.httpVersionMajor === 1 && request.httpVersionMinor === 0
-  const passed = endToEndHeaders(received).filter(({ name }) => {
-    const lower = name.toLowerCase()
-    return !REPLACED.has(lower) && !FORWARDED.has(lower)
-  })
-  const forwarded = (name: string, ours: string): HeaderField => ({
-    name,
-    value: (by.trustsForwarded ? request.headers[name.toLowerCase()]?.toString() : undefined) ?? ours,
-  })
-  const earlier = by.trustsForwarded ? request.headers['x-forwarded-for'] : undefined
+  const passed = endToEndHeaders(received).filter(({ name }) => !REPLACED.has(name.toLowerCase()))
   const via = request.headers.via
   const headers: HeaderField[] = [
     { name: 'Host', value: host },
     ...passed,
-    { name: 'X-Forwarded-For', value: earlier === undefined ? client : `${earlier.toString()}, ${client}` },
-    forwarded('X-Forwarded-Proto', 'encrypted' in request.socket ? 'https' : 'http'),
-    forwarded('X-Forwarded-Host', host),
+    { name: 'X-Forwarded-For', value: client },
+    { name: 'X-Forwarded-Proto', value: 'encrypted' in request.socket ? 'https' : 'http' },
+    { name: 'X-Forwarded-Host', value: host },
     { name: 'X-Real-IP', value: client },
-    { name: 'Via', value: `${via === undefined ? '' : `${via}, `}${request.httpVersion} ${by.pseudonym}` },
+    { name: 'Via', value: `${via === undefined ? '' : `${via}, `}${request.httpVersion} ${pseudonym}` },
     { name: 'Connection', value: 'close' },
   ]
   const lines = headers

@@ -98,7 +98,10 @@ export class Offers {
       const ask = { method: 'POST', target, headers, body, signal: offer.signal } as const
       const result = address === undefined ? unresolved : await this.#origins.ask(api, ask)
       try {
-        if (!result.ok) throw await endClaim(claim, result, offer.signal)
+        if (!result.ok) {
+          if (result.failure === 'unreachable') this.#sessions.endStopped(key, origin.id)
+          throw await endClaim(claim, result, offer.signal)
+        }
         return await this.#answered({ offer, key, role, credentials, claim, api }, result.response)
       } catch (error) {
         if (!(error instanceof WebRtcError) || error.side !== 'origin') throw error

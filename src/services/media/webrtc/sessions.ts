@@ -1,5 +1,6 @@
 import type { Timer } from '../../../foundation/clock.ts'
 import { errorCode } from '../../../foundation/errors.ts'
+import type { OriginId, StreamKey } from '../../../mechanisms/balancer/index.ts'
 import { clientError, type WebRtcError } from './errors.ts'
 import { MediaPlane } from './media-plane.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
@@ -9,6 +10,12 @@ import { SessionTable } from './session-table.ts'
 
 /** How often a store is told that a session is still alive; stores forget after minutes. */
 const renewEveryMs = 30_000
+
+/**
+ * An origin that takes no connection and whose media has stopped for so long is gone: a working one sends feedback all
+ * the time.
+ */
+const stoppedAfterMs = 3000
 
 /** Reasons for which the origin does not know yet that the session ended. */
 const untold: ReadonlySet<EndReason> = new Set<EndReason>(['idle', 'kicked', 'drained', 'failed'])
@@ -78,6 +85,19 @@ export class Sessions {
     for (const { username } of session.identities) this.#removeFromStore(username)
     this.#checkEmpty()
     if (untold.has(reason)) await this.tellOrigin(session)
+  }
+
+  /**
+   * Ends the sessions of a stream at an origin that cannot be reached, if their media has stopped too: a publisher who
+   * comes back must not find the stream taken by what is left of him, until that is idle.
+   */
+  endStopped(streamKey: StreamKey, originId: OriginId): void {
+    this.media.count()
+    const stoppedSinceMs = this.#options.clock.nowMs() - stoppedAfterMs
+    for (const session of this.table) {
+      const isThere = session.streamKey === streamKey && session.originId === originId
+      if (isThere && session.originSeenAtMs <= stoppedSinceMs) void this.end(session, 'origin-gone')
+    }
   }
 
   /** Ends every session, and waits for their origins at most `waitMs`. */

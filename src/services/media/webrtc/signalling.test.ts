@@ -1,6 +1,7 @@
 import { connect, Socket } from 'node:net'
 import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
+import { ManualClock } from '../../../foundation/clock.ts'
 import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
 import { answerSdp, check, FakeOrigin, offerSdp, openClient, TestGateway } from './webrtc.testkit.ts'
 
@@ -241,6 +242,24 @@ describe('POST', () => {
     }
     expect(await stateAfter('/live/s/whep')).toBe('healthy')
     expect(await stateAfter('/live/other/whep')).toBe('suspect')
+  })
+
+  test('a publisher whose origin was killed is taken elsewhere, though his old session is not idle yet', async () => {
+    const clock = new ManualClock()
+    const { origin, gateway } = await stage({ clock })
+    const { username } = await gateway.open('clnt')
+    const client = await openClient()
+    await client.send(check(username), gateway.media)
+    await origin.udp.next()
+    const other = await FakeOrigin.start()
+    const otherId = await gateway.store.announce(other.announcement())
+    await origin.close()
+    clock.advance(2000)
+    expect((await gateway.post('/live/s/whip', offerSdp('next'))).status).toBe(502)
+    clock.advance(1000)
+    await gateway.open('next')
+    expect(gateway.service.listSessions()).toMatchObject([{ originId: otherId }])
+    expect(await gateway.store.streams()).toMatchObject([{ originId: otherId, publishers: 1 }])
   })
 
   test('an origin whose address takes no connection in time is unreachable', async () => {
