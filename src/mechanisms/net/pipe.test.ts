@@ -305,6 +305,27 @@ describe('SocketPipe', () => {
     expect(await pipe.done).toEqual({ reason: 'stalled' })
   })
 
+  it('ends when one side takes nothing of the answers to what it sends on and on', async () => {
+    const clock = new ManualClock()
+    await using joined = await join({
+      clock,
+      idleTimeoutMs: 1000,
+      transform: (toFirst, toSecond) => ({
+        fromFirst: () => toFirst(Buffer.alloc(4_000_000)),
+        fromSecond: toSecond,
+      }),
+    })
+    const { left, pipe } = joined
+    left.pause()
+    for (let step = 0; step < 5; step++) {
+      const before = pipe.bytesFromFirst
+      left.write('again')
+      await expect.poll(() => pipe.bytesFromFirst).toBeGreaterThan(before)
+      clock.advance(250)
+    }
+    expect(await pipe.done).toEqual({ reason: 'stalled' })
+  })
+
   it('cuts a side that goes on longer than lingerMs after the other has ended', async () => {
     const clock = new ManualClock()
     await using joined = await join({ clock, lingerMs: 100 })

@@ -193,6 +193,7 @@ class Direction {
   #isForwarding = false
   #isCorked = false
   #isPaused = false
+  #takenAtCheck = 0
   #stalledChecks = 0
 
   constructor(source: Socket, bufferBytes: number, fail: (error: unknown) => void) {
@@ -226,9 +227,17 @@ class Direction {
     if (!this.#isPaused) this.source.resume()
   }
 
-  /** Checks in a row, this one included, that found the target not to have taken what it was sent. */
+  /**
+   * Checks in a row, this one included, that found the target not to have taken anything of what it was sent. That may
+   * come from the other direction too, whose source is not paused for it.
+   */
   checkStall(): number {
-    return this.#isPaused ? ++this.#stalledChecks : 0
+    const { bytesWritten, writableLength } = this.#target
+    const taken = bytesWritten - writableLength
+    if (writableLength === 0) this.#stalledChecks = 0
+    else this.#stalledChecks = taken === this.#takenAtCheck ? this.#stalledChecks + 1 : 1
+    this.#takenAtCheck = taken
+    return this.#stalledChecks
   }
 
   /** Writes to the target; within a read of this direction several slices become one writev. */
@@ -271,7 +280,6 @@ class Direction {
 
   #pause(): void {
     this.#isPaused = true
-    this.#stalledChecks = 0
     this.source.pause()
     this.#resumeLater()
   }
