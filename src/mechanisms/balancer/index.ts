@@ -9,6 +9,7 @@ export type { BalancerErrorCode } from './errors.ts'
 export { MemoryBalancerStore, type MemoryBalancerStoreOptions } from './memory-store.ts'
 export { isOriginId, originIdOf } from './origin-id.ts'
 export { originView, type OriginView } from './origin-view.ts'
+export { queryParameter } from './percent-decode.ts'
 export type { PolicyName } from './policy.ts'
 export {
   type HttpStreamRequest,

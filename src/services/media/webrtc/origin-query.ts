@@ -1,3 +1,8 @@
+import { queryParameter } from '../../../mechanisms/balancer/index.ts'
+
+/** What the stream key is made of: one of each, or the origin might serve another stream than the key says. */
+const ofKey: ReadonlySet<string> = new Set(['app', 'stream', 'vhost'])
+
 /**
  * The query towards the origin: the client's, parameter by parameter as it came, without `ice-ufrag` and `ice-pwd`
  * unless they are allowed (whoever chooses the credentials of the origin's side chooses the USERNAME). When the
@@ -19,7 +24,13 @@ export function originQuery(query: string, streamPath: string | undefined, allow
     )
   }
   for (const parameter of query.split('&')) {
-    if (parameter !== '' && !dropped.has(nameOf(parameter))) parameters.push(parameter)
+    const name = nameOf(parameter)
+    if (parameter === '' || dropped.has(name)) continue
+    if (ofKey.has(name)) {
+      if (queryParameter(parameter, name) === undefined) continue
+      dropped.add(name)
+    }
+    parameters.push(parameter)
   }
   return parameters.join('&')
 }

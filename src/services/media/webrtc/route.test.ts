@@ -49,6 +49,12 @@ describe('originQuery', () => {
     expect(originQuery(query, undefined, true)).toBe(query)
   })
 
+  test('the origin is told of one stream, that of the key', () => {
+    expect(originQuery('app=%zz&app=live&a%70p=x&stream=a&stream=b&t=1&t=2', undefined, false)).toBe(
+      'app=live&stream=a&t=1&t=2',
+    )
+  })
+
   test('a stream path becomes app and stream, and wins over the query', () => {
     expect(originQuery('token=t&app=other', '/live/sub/s%20a', false)).toBe(
       'app=live/sub&stream=s%20a&token=t',
