@@ -37,8 +37,8 @@ export type OriginResult =
   | { readonly ok: true; readonly response: OriginResponse }
   | { readonly ok: false; readonly failure: OriginFailure; readonly cause: unknown }
 
-/** Connections to one origin at a time; further requests wait for one. */
-const maxConnectionsPerOrigin = 128
+/** Connections to one origin at a time; further requests wait for one, also behind those that the origin lets hang. */
+const maxConnectionsPerOrigin = 1024
 
 /**
  * Asks origins over HTTP, with a bound on every time and size. Redirects are not followed. Connections are not kept:

@@ -415,7 +415,7 @@ describe('OPTIONS and other methods', () => {
     expect(Object.fromEntries(response.headers)).toMatchObject({
       'access-control-allow-origin': '*',
       'access-control-allow-methods': 'POST, OPTIONS',
-      'access-control-allow-headers': '*, Authorization',
+      'access-control-allow-headers': 'Authorization, Content-Type, If-Match, *',
       'accept-post': 'application/sdp',
     })
     const session = await fetch(`${gateway.url}/rtc/v1/session/x`, { method: 'OPTIONS' })

@@ -189,8 +189,8 @@ function passBack({ status, headers, body }: OriginResponse, response: ServerRes
 
 function preflight(response: ServerResponse, methods: string, acceptHeader: string, accepted: string): void {
   response.setHeader('Access-Control-Allow-Methods', `${methods}, OPTIONS`)
-  // `*` does not stand for Authorization (Fetch, CORS protocol).
-  response.setHeader('Access-Control-Allow-Headers', '*, Authorization')
+  // `*` does not stand for Authorization (Fetch, CORS protocol), and for nothing in older browsers.
+  response.setHeader('Access-Control-Allow-Headers', 'Authorization, Content-Type, If-Match, *')
   response.setHeader('Access-Control-Max-Age', '86400')
   response.setHeader(acceptHeader, accepted)
   response.setHeader('Content-Length', '0')
