@@ -4,7 +4,7 @@ import { SluiceError, type SluiceErrorOptions } from '../../foundation/errors.ts
 export type ApiErrorCode =
   /** The address cannot be bound: stop the program that holds it, or choose another one. */
   | 'API_BIND_FAILED'
-  /** The request is malformed: the message says where. */
+  /** What came is no HTTP request, too large a head, or did not come in time: the status says which. */
   | 'API_BAD_REQUEST'
   /** A bearer token is needed: send the configured one. */
   | 'API_UNAUTHORIZED'

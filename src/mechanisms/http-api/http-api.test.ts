@@ -162,7 +162,8 @@ describe('a control API', () => {
 
   it('rubbish and too many headers are refused without harm', async () => {
     const { address } = await open()
-    expect((await sendRaw(address, '\x16\x03\x01\x00\xa5\x01\x00\x00\r\n\r\n')).status).toBe(400)
+    const rubbish = await sendRaw(address, '\x16\x03\x01\x00\xa5\x01\x00\x00\r\n\r\n')
+    expect([rubbish.status, rubbish.json]).toMatchObject([400, { error: { code: 'API_BAD_REQUEST' } }])
     expect((await sendRaw(address, `GET / HTTP/1.1\r\nX: ${'y'.repeat(20_000)}\r\n\r\n`)).status).toBe(431)
     expect((await ask(address, 'GET', '/open')).status).toBe(200)
   })

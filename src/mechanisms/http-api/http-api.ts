@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { type AddressInfo, isIP } from 'node:net'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import { type AddressInfo, isIP, type Socket } from 'node:net'
 import findMyWay from 'find-my-way'
 import { systemClock } from '../../foundation/clock.ts'
 import { errorCode, errorMessage, SluiceError } from '../../foundation/errors.ts'
@@ -47,6 +47,11 @@ const MAX_HEAD_BYTES = 16_384
 const MAX_HEADERS = 100
 /** How often node:http looks for requests that are late. */
 const TIMEOUT_CHECK_MS = 500
+/** Statuses of what node:http could not read, where they are not 400. */
+const PARSER_STATUS: Readonly<Record<string, number>> = {
+  HPE_HEADER_OVERFLOW: 431,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+}
 const KEEP_ALIVE_MS = 5000
 /** A connection on which nothing moves, for instance a reply that nobody reads, is cut. */
 const SOCKET_IDLE_MS = 60_000
@@ -135,6 +140,7 @@ export class HttpApi implements Lifecycle {
     server.on('request', (request, response) => void this.#router.lookup(request, response))
     // An Expect that is not 100-continue is served as if it were not there.
     server.on('checkExpectation', (request, response) => void this.#router.lookup(request, response))
+    server.on('clientError', (error, socket) => this.#refuse(errorCode(error), socket as Socket))
     await new Promise<void>((resolve, reject) => {
       server.once('error', (cause) =>
         reject(
@@ -240,6 +246,23 @@ export class HttpApi implements Lifecycle {
     }
     if (status === 401) response.setHeader('WWW-Authenticate', 'Bearer')
     this.#send(request, response, { status, json: { ...errorFields?.(status), error: { code, message } } })
+  }
+
+  /** Answers what node:http could not read. */
+  #refuse(parserCode: string, socket: Socket): void {
+    // Behind an answer that has begun there is no place for another one.
+    if (!socket.writable || socket.bytesWritten > 0 || parserCode === 'ECONNRESET') {
+      socket.destroy()
+      return
+    }
+    const status = PARSER_STATUS[parserCode] ?? 400
+    const { code, message } = apiError('API_BAD_REQUEST', 'no HTTP request could be read')
+    const body = JSON.stringify({ ...this.#options.errorFields?.(status), error: { code, message } })
+    socket.write(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\n` +
+        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    )
+    socket.destroySoon()
   }
 
   #send(request: IncomingMessage, response: ServerResponse, reply: ApiReply): void {
