@@ -5,6 +5,7 @@ import type { RTCPeerConnection, RtpPacket } from 'werift'
 import { ManualClock } from '../../foundation/clock.ts'
 import { FlvTagType } from '../../protocols/flv/index.ts'
 import type { FlvTag } from '../../protocols/flv/index.ts'
+import { ChunkWriter, UserControlEvent, userControlMessage } from '../../protocols/rtmp/index.ts'
 import type { DemoOrigin } from './demo-origin.ts'
 import {
   browserPeer,
@@ -181,6 +182,20 @@ describe('rtmp', () => {
     first.send(keyframe(1))
     await until(() => viewer.tags.length === 1)
     viewer.response.destroy()
+  })
+
+  test('a publisher that asks on and on and reads no answer is cut', async () => {
+    const { ports } = await origin()
+    const publisher = rtmp(ports.rtmp, 'publish', 's')
+    await until(() => publisher.isReady)
+    const { socket } = publisher
+    socket.pause()
+    const ping = new ChunkWriter().write(userControlMessage(UserControlEvent.pingRequest, Buffer.alloc(4)))
+    const pings = Buffer.concat(Array.from({ length: 5000 }, () => ping))
+    await until(() => {
+      if (!socket.writableNeedDrain) socket.write(pings)
+      return socket.closed
+    })
   })
 
   test('a client that talks nonsense or nothing is cut', async () => {

@@ -82,9 +82,16 @@ export class RtmpSession {
   }
 
   #apply(output: ServerDialogueOutput): void {
-    if (output.kind === 'send') this.#socket.write(output.bytes)
+    if (output.kind === 'send') this.#send(output.bytes)
     else if (output.kind === 'identified') this.#begin(output.request)
     else this.#take(output.message)
+  }
+
+  #send(bytes: Buffer): void {
+    this.#socket.write(bytes)
+    // A publisher is only sent answers, and one who asks on and on without reading them would fill the memory.
+    if (this.#published !== undefined && this.#socket.writableLength > MAX_ANSWER_BYTES)
+      this.#socket.destroy()
   }
 
   #begin(request: StreamRequest): void {
@@ -154,6 +161,8 @@ export class RtmpSession {
     setImmediate(() => this.#socket.end())
   }
 }
+
+const MAX_ANSWER_BYTES = 64 * 1024
 
 const endings: ReadonlySet<string> = new Set(['deleteStream', 'closeStream', 'FCUnpublish'])
 
