@@ -248,7 +248,8 @@ function storeOf(config: Config, clock: Clock): MemoryBalancerStore {
     forgetAfterMs: milliseconds(times.forgetSeconds),
     suspectMs: milliseconds(times.suspectSeconds),
     pickIdleMs: milliseconds(times.pickIdleSeconds),
-    maxSessions: config.media.webrtc.maxSessions,
+    // A session that restarts ICE goes by its old and its new USERNAME for a while.
+    maxSessions: 2 * config.media.webrtc.maxSessions,
   })
 }
 
