@@ -28,6 +28,16 @@ const seconds = z.number().positive().max(31_536_000)
 /** At most this many entries in a list of the configuration. */
 const LIST_MAX = 256
 
+/** Of a TCP edge. */
+const connectionCaps = {
+  maxConnections: z
+    .int()
+    .min(1)
+    .default(20_000)
+    .describe('Most connections; further ones are closed at once.'),
+  maxConnectionsPerAddress: z.int().min(1).default(2_000).describe('The same for one client address.'),
+}
+
 const publicAddress = z.strictObject({
   address: address.describe('Address that clients reach.'),
   port: z
@@ -140,16 +150,7 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
             .min(1)
             .optional()
             .describe('Directory of static files served at `/`. Absent: none.'),
-          maxConnections: z
-            .int()
-            .min(1)
-            .default(20_000)
-            .describe('Most connections; further ones are closed at once.'),
-          maxConnectionsPerAddress: z
-            .int()
-            .min(1)
-            .default(2_000)
-            .describe('The same for one client address.'),
+          ...connectionCaps,
           stallSeconds: seconds.default(30).describe('A viewer that takes nothing for so long is cut.'),
           idleSeconds: seconds
             .default(60)
@@ -161,16 +162,7 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
       rtmp: z
         .strictObject({
           listen: z.array(listenText).max(LIST_MAX).default(['1935']).describe('RTMP. Empty: none.'),
-          maxConnections: z
-            .int()
-            .min(1)
-            .default(20_000)
-            .describe('Most connections; further ones are closed at once.'),
-          maxConnectionsPerAddress: z
-            .int()
-            .min(1)
-            .default(2_000)
-            .describe('The same for one client address.'),
+          ...connectionCaps,
           idleSeconds: seconds
             .default(60)
             .describe('A connection on which nothing comes for so long is ended.'),

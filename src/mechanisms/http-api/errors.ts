@@ -2,8 +2,6 @@ import { SluiceError, type SluiceErrorOptions } from '../../foundation/errors.ts
 
 /** Codes of the control APIs, and what to do about each. */
 export type ApiErrorCode =
-  /** The address cannot be bound: stop the program that holds it, or choose another one. */
-  | 'API_BIND_FAILED'
   /** What came is no HTTP request, too large a head, or did not come in time: the status says which. */
   | 'API_BAD_REQUEST'
   /** A bearer token is needed: send the configured one. */

@@ -5,7 +5,7 @@ import findMyWay from 'find-my-way'
 import { systemClock } from '../../foundation/clock.ts'
 import { errorCode, errorMessage, SluiceError } from '../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
-import { formatListenAddress, type ListenAddress } from '../net/endpoint-text.ts'
+import { formatListenAddress, type ListenAddress, listenTcp } from '../net/index.ts'
 import type { Logger } from '../telemetry/index.ts'
 import { AddressRanges } from './address-ranges.ts'
 import { apiError } from './errors.ts'
@@ -121,7 +121,7 @@ export class HttpApi implements Lifecycle {
     return typeof address === 'object' && address !== null ? address : undefined
   }
 
-  /** @throws API_BIND_FAILED */
+  /** @throws NET_PORT_TAKEN and what else `listenTcp` throws */
   async start({ signal }: StartOptions = {}): Promise<void> {
     if (this.#server !== undefined) return
     signal?.throwIfAborted()
@@ -141,22 +141,7 @@ export class HttpApi implements Lifecycle {
     // An Expect that is not 100-continue is served as if it were not there.
     server.on('checkExpectation', (request, response) => void this.#router.lookup(request, response))
     server.on('clientError', (error, socket) => this.#refuse(errorCode(error), socket as Socket))
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', (cause) =>
-        reject(
-          apiError(
-            'API_BIND_FAILED',
-            `cannot listen on ${formatListenAddress(listen)}: ${errorCode(cause)}`,
-            {
-              side: 'self',
-              cause,
-            },
-          ),
-        ),
-      )
-      server.listen({ port: listen.port, ...(listen.host !== undefined && { host: listen.host }) }, resolve)
-    })
-    server.removeAllListeners('error')
+    await listenTcp(server, listen)
     // Accepting can fail later, for instance when descriptors run out; the server goes on.
     server.on('error', (error) => log.warn({ code: errorCode(error) }, 'cannot accept'))
     this.#server = server

@@ -5,5 +5,6 @@
 export { ConnectionCap, type ConnectionCapOptions } from './connection-cap.ts'
 export { type Dial, dialTcp } from './dial.ts'
 export { formatListenAddress, type ListenAddress, parseListenText } from './endpoint-text.ts'
+export { listenTcp } from './listen-tcp.ts'
 export { type PipeEnd, type PipeTransform, type Sink, SocketPipe } from './pipe.ts'
 export { TcpListener } from './tcp-listener.ts'

@@ -2,12 +2,10 @@ import { createServer } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { systemClock } from '../../foundation/clock.ts'
 import type { Clock } from '../../foundation/clock.ts'
-import { errorCode, errorMessage } from '../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
 import { ConnectionCap } from './connection-cap.ts'
-import { formatListenAddress } from './endpoint-text.ts'
 import type { ListenAddress } from './endpoint-text.ts'
-import { NetError, NetErrorCode } from './errors.ts'
+import { listenTcp } from './listen-tcp.ts'
 
 /** What a `TcpListener` listens on and lets in. */
 export interface TcpListenerOptions {
@@ -62,21 +60,14 @@ export class TcpListener implements Lifecycle {
     signal?.throwIfAborted()
     const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => this.#accept(socket))
     this.#server = server
-    const { host, port } = this.#options.listen
     try {
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject)
-        server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
-          server.off('error', reject)
-          resolve()
-        })
-      })
+      await listenTcp(server, this.#options.listen)
       server.on('error', (error) => this.#options.onAcceptError?.(error))
       signal?.throwIfAborted()
     } catch (error) {
       this.#server = undefined
       if (server.listening) server.close()
-      throw signal?.aborted === true ? error : listenError(this.#options.listen, error)
+      throw error
     }
   }
 
@@ -116,34 +107,3 @@ export class TcpListener implements Lifecycle {
 
 /** Errors of a connection show as its `close`; whoever cares listens too. */
 function ignore(): void {}
-
-function listenError(listen: ListenAddress, error: unknown): NetError {
-  const place = `TCP ${formatListenAddress(listen)}`
-  switch (errorCode(error)) {
-    case 'EADDRINUSE':
-      return new NetError(
-        NetErrorCode.portTaken,
-        `${place} is taken by another program; stop it or configure another port`,
-        error,
-      )
-    case 'EACCES':
-      return new NetError(
-        NetErrorCode.portForbidden,
-        `${place} may not be bound by this user; configure a port above 1023 or grant CAP_NET_BIND_SERVICE`,
-        error,
-      )
-    case 'EADDRNOTAVAIL':
-    case 'ENOTFOUND':
-      return new NetError(
-        NetErrorCode.addressUnavailable,
-        `${place} is not an address of this machine; configure one that is, or the port alone`,
-        error,
-      )
-    default:
-      return new NetError(
-        NetErrorCode.listenFailed,
-        `${place} cannot be opened: ${errorMessage(error)}`,
-        error,
-      )
-  }
-}

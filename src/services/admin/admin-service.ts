@@ -11,7 +11,7 @@ import {
   parseStreamKey,
 } from '../../mechanisms/balancer/index.ts'
 import { type ApiReply, type ApiRequest, type ApiRoute, HttpApi } from '../../mechanisms/http-api/index.ts'
-import type { ListenAddress } from '../../mechanisms/net/endpoint-text.ts'
+import type { ListenAddress } from '../../mechanisms/net/index.ts'
 import type { Logger, Registry } from '../../mechanisms/telemetry/index.ts'
 import { notFound } from './errors.ts'
 
@@ -65,7 +65,7 @@ export class AdminService implements Lifecycle {
     return this.#api.address
   }
 
-  /** @throws API_BIND_FAILED */
+  /** @throws NET_PORT_TAKEN and what else `listenTcp` throws */
   start(options?: StartOptions): Promise<void> {
     return this.#api.start(options)
   }

@@ -2,8 +2,6 @@ import { SluiceError, type SluiceErrorOptions } from '../../../foundation/errors
 
 /** Codes of the media HTTP server, and what to do about each. */
 export type HttpErrorCode =
-  /** The address cannot be bound: stop the program that holds it, or choose another one. */
-  | 'HTTP_BIND_FAILED'
   /** Malformed, or with a body where none belongs: the client's fault. */
   | 'HTTP_BAD_REQUEST'
   /** The head of the request exceeds `maxHeadBytes`: the client's fault. */

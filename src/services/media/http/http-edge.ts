@@ -3,9 +3,14 @@ import type { AddressInfo, Socket } from 'node:net'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import { errorCode, SluiceError } from '../../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
-import { formatListenAddress, type ListenAddress } from '../../../mechanisms/net/endpoint-text.ts'
+import {
+  ConnectionCap,
+  formatListenAddress,
+  type ListenAddress,
+  listenTcp,
+} from '../../../mechanisms/net/index.ts'
 import { type Counter, Gauge, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
-import { type HttpErrorCode, httpError } from './errors.ts'
+import type { HttpErrorCode } from './errors.ts'
 import { errorBody, type HttpHandler, replyError, replyJson } from './handler.ts'
 import { errorsCounter } from './metrics.ts'
 import { parseRequestTarget } from './request-target.ts'
@@ -58,7 +63,6 @@ const MAX_REQUESTS_PER_CONNECTION = 10_000
 const TIMEOUT_CHECK_MS = 500
 
 interface Connection {
-  readonly address: string
   /** Requests that have no complete answer yet. */
   waiting: number
 }
@@ -73,13 +77,14 @@ export class HttpEdge implements Lifecycle {
   readonly #log: Logger
   readonly #errors: Counter<'code'>
   readonly #connections = new Map<Socket, Connection>()
-  readonly #perAddress = new Map<string, number>()
+  readonly #cap: ConnectionCap
   #servers: Server[] = []
   #isDraining = false
   #onEmpty: (() => void) | undefined
 
   constructor(options: HttpEdgeOptions) {
     this.#options = { ...DEFAULTS, ...options }
+    this.#cap = new ConnectionCap(this.#options)
     this.#clock = options.clock ?? systemClock
     this.#log = options.logger.child({ component: 'http' })
     this.#errors = errorsCounter(options.registry)
@@ -106,7 +111,7 @@ export class HttpEdge implements Lifecycle {
     return this.#connections.size
   }
 
-  /** @throws HTTP_BIND_FAILED */
+  /** @throws NET_PORT_TAKEN and what else `listenTcp` throws */
   async start(options: StartOptions = {}): Promise<void> {
     if (this.#servers.length > 0) return
     this.#isDraining = false
@@ -165,46 +170,25 @@ export class HttpEdge implements Lifecycle {
     server.on('connection', (socket: Socket) => this.#onConnection(socket))
     server.on('request', (request, response) => void this.#onRequest(request, response))
     server.on('clientError', (error, socket) => this.#onClientError(error, socket as Socket))
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', (cause) => reject(bindError(address, cause)))
-      server.listen(
-        { port: address.port, ...(address.host !== undefined && { host: address.host }) },
-        resolve,
-      )
-    })
-    server.removeAllListeners('error')
+    await listenTcp(server, address)
     // Accepting can fail later, for instance when descriptors run out; the server goes on.
     server.on('error', (error) => this.#count(errorCode(error)))
     return server
   }
 
   #onConnection(socket: Socket): void {
-    const address = socket.remoteAddress ?? ''
-    const ofAddress = (this.#perAddress.get(address) ?? 0) + 1
-    if (
-      this.#isDraining ||
-      this.#connections.size >= this.#options.maxConnections ||
-      ofAddress > this.#options.maxConnectionsPerAddress
-    ) {
+    if (this.#isDraining || !this.#cap.admit(socket)) {
       this.#count('HTTP_TOO_MANY_CONNECTIONS')
       socket.destroy()
       return
     }
     // Each request that waits may listen for the end of the connection.
     socket.setMaxListeners(2 * this.#options.maxPipelined)
-    this.#perAddress.set(address, ofAddress)
-    this.#connections.set(socket, { address, waiting: 0 })
-    socket.once('close', () => this.#forget(socket))
-  }
-
-  #forget(socket: Socket): void {
-    const connection = this.#connections.get(socket)
-    if (connection === undefined) return
-    this.#connections.delete(socket)
-    const left = (this.#perAddress.get(connection.address) ?? 1) - 1
-    if (left > 0) this.#perAddress.set(connection.address, left)
-    else this.#perAddress.delete(connection.address)
-    if (this.#connections.size === 0) this.#onEmpty?.()
+    this.#connections.set(socket, { waiting: 0 })
+    socket.once('close', () => {
+      this.#connections.delete(socket)
+      if (this.#connections.size === 0) this.#onEmpty?.()
+    })
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -304,27 +288,6 @@ function refusalOf(code: string): { readonly status: number; readonly code: Http
     default:
       return { status: 400, code: 'HTTP_BAD_REQUEST' }
   }
-}
-
-function bindError(address: ListenAddress, cause: unknown): SluiceError {
-  const code = errorCode(cause)
-  const advice =
-    code === 'EADDRINUSE'
-      ? 'another program holds it: stop that, or listen elsewhere'
-      : code === 'EACCES'
-        ? 'ports below 1024 need a privilege: choose a higher one'
-        : code === 'EADDRNOTAVAIL'
-          ? 'this machine has no such address'
-          : 'choose another address'
-  return httpError(
-    'HTTP_BIND_FAILED',
-    `cannot listen on ${formatListenAddress(address)} (${code}); ${advice}`,
-    {
-      side: 'self',
-      retryable: false,
-      cause,
-    },
-  )
 }
 
 function formatBound(address: AddressInfo): string {

@@ -3,7 +3,7 @@ import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
 import { originIdOf, type OriginRegistry, originView } from '../../../mechanisms/balancer/index.ts'
 import { type ApiReply, type ApiRequest, HttpApi } from '../../../mechanisms/http-api/index.ts'
-import type { ListenAddress } from '../../../mechanisms/net/endpoint-text.ts'
+import type { ListenAddress } from '../../../mechanisms/net/index.ts'
 import { Counter, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
 import { parseAnnouncement } from './announcement.ts'
 import { RefusalLog } from './refusal-log.ts'
@@ -95,7 +95,7 @@ export class RegistrationService implements Lifecycle {
     return this.#api.address
   }
 
-  /** @throws API_BIND_FAILED */
+  /** @throws NET_PORT_TAKEN and what else `listenTcp` throws */
   start(options?: StartOptions): Promise<void> {
     return this.#api.start(options)
   }
