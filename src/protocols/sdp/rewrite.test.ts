@@ -55,11 +55,10 @@ describe('withoutCandidates', () => {
   })
 
   test('looking for candidates takes no longer than reading', () => {
-    const from = performance.now()
     for (const run of [' ', '\v', 'a=', 'a =', '\va']) {
-      isCandidateLine({ text: run.repeat(60_000), ending: '' })
+      // Were the time quadratic, the test would not end in its time.
+      expect(isCandidateLine({ text: run.repeat(300_000), ending: '' })).toBe(false)
     }
-    expect(performance.now() - from).toBeLessThan(500)
   })
 
   test('a refused section stays refused', () => {

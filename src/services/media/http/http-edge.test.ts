@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../../../foundation/clock.ts'
 import { SluiceError } from '../../../foundation/errors.ts'
 import { createRegistry, silentLogger } from '../../../mechanisms/telemetry/index.ts'
 import type { HttpHandler } from './handler.ts'
@@ -262,13 +263,16 @@ describe('HttpEdge closing', () => {
   it('cuts viewers after the grace', async () => {
     await using origin = await FakeOrigin.start((socket) => void socket.write('HTTP/1.1 200 OK\r\n\r\nFLV'))
     const balancer = new FakeBalancer([origin.port])
-    await using gateway = await Gateway.start(balancer)
+    const clock = new ManualClock()
+    await using gateway = await Gateway.start(balancer, {}, { clock })
     await using viewer = await RawClient.send(gateway.port, get('/live/s.flv'))
     await until(() => viewer.body === 'FLV')
 
-    const startedMs = performance.now()
-    await gateway.edge.close({ graceMs: 100 })
-    expect(performance.now() - startedMs).toBeGreaterThan(90)
+    const closing = gateway.edge.close({ graceMs: 100 })
+    clock.advance(99)
+    expect(gateway.edge.connectionCount).toBe(1)
+    clock.advance(1)
+    await closing
     await viewer.closed()
     await until(() => origin.sockets.size === 0 && balancer.holds === 0)
   })

@@ -16,6 +16,8 @@ export type WebRtcErrorCode =
   | 'WEBRTC_NO_SESSION'
   /** The pair of ICE user fragments belongs to a live session: make a new offer. */
   | 'WEBRTC_SESSION_EXISTS'
+  /** The origin closed the offer of a second publisher: the stream is published already. */
+  | 'WEBRTC_STREAM_BUSY'
   /** `maxSessions` are live: raise it, or add a gateway. */
   | 'WEBRTC_TOO_MANY_SESSIONS'
   /** The gateway is shutting down: try again, at another one. */

@@ -100,7 +100,12 @@ export class Offers {
       try {
         if (!result.ok) {
           if (result.failure === 'unreachable') this.#sessions.endStopped(key, origin.id)
-          throw await endClaim(claim, result, offer.signal)
+          const error = await endClaim(claim, result, offer.signal)
+          // SRS only closes the connection of a second publisher.
+          if (result.failure === 'broken' && role === 'publish' && this.#sessions.table.isPublished(key)) {
+            throw clientError('WEBRTC_STREAM_BUSY', 409, 'the stream is published already')
+          }
+          throw error
         }
         return await this.#answered({ offer, key, role, credentials, claim, api }, result.response)
       } catch (error) {

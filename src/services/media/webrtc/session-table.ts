@@ -1,3 +1,4 @@
+import type { StreamKey } from '../../../mechanisms/balancer/index.ts'
 import type { EndpointId } from '../../../mechanisms/datapath/index.ts'
 import type { IceIdentity, Session } from './session.ts'
 
@@ -65,6 +66,14 @@ export class SessionTable {
   byId(id: string): Session | undefined {
     for (const session of this.#byToken.values()) if (session.id === id) return session
     return undefined
+  }
+
+  /** Whether a publisher of the stream is live here. Looked at when an origin drops a publisher, which is rare. */
+  isPublished(key: StreamKey): boolean {
+    for (const { role, streamKey } of this.#byToken.values()) {
+      if (role === 'publish' && streamKey === key) return true
+    }
+    return false
   }
 
   [Symbol.iterator](): IterableIterator<Session> {
