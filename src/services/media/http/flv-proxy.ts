@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { type Clock, systemClock, type Timer } from '../../../foundation/clock.ts'
-import { errorCode } from '../../../foundation/errors.ts'
+import { errorCode, errorMessage } from '../../../foundation/errors.ts'
 import type { SessionDirectory, SessionInfo } from '../../../foundation/session-info.ts'
 import {
   type Balancer,
@@ -210,6 +210,7 @@ export class FlvProxy implements HttpHandler, SessionDirectory {
       try {
         claim = await this.#options.balancer.pick(key, 'http', { role: 'play', avoid })
       } catch (error) {
+        this.#log.warn({ streamKey: key, code: errorCode(error), tried: avoid.length }, 'no origin')
         throw failure ?? error
       }
       try {
@@ -223,7 +224,11 @@ export class FlvProxy implements HttpHandler, SessionDirectory {
         avoid.push(claim.origin.id)
         const code = errorCode(error)
         this.#errors.inc({ code })
-        this.#log.warn({ originId: claim.origin.id, code, err: error }, 'origin failed')
+        const level = code === 'HTTP_ORIGIN_SILENT' ? 'info' : 'warn'
+        this.#log[level](
+          { streamKey: key, originId: claim.origin.id, code, reason: errorMessage(error) },
+          'origin failed',
+        )
         // What an origin does after it took the connection can hang on what was asked of it; strangers who ask for
         // streams that nobody publishes must not bring it into disrepute.
         if (code === 'HTTP_ORIGIN_UNREACHABLE') await claim.failed()

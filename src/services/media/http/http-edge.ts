@@ -249,8 +249,10 @@ export class HttpEdge implements Lifecycle {
     const code = isOurs ? error.code : 'HTTP_INTERNAL'
     const status = (isOurs ? error.status : undefined) ?? 500
     this.#count(code)
-    const level = !isOurs || error.side === 'self' ? 'error' : error.side === 'origin' ? 'warn' : 'debug'
-    this.#log[level]({ code, status, err: error }, 'request failed')
+    // Of an origin's fault the handler has told, with the origin's name.
+    if (isOurs && error.side !== 'self')
+      this.#log.debug({ code, status, reason: error.message }, 'request failed')
+    else this.#log.error({ code, status, err: error }, 'request failed')
     if (response.headersSent || response.destroyed) socket.destroy()
     else replyError(response, status, code)
   }
