@@ -1,7 +1,6 @@
-import { watchConnection } from './connection.ts'
-import { StatsReader } from './rtc-stats.ts'
+import { openRtcSession } from './rtc-session.ts'
 import type { Viewer, ViewerOptions } from './viewer.ts'
-import { negotiate, sessionUrl } from './whip.ts'
+import { sessionUrl } from './whip.ts'
 
 /** Watches by WHEP. @throws SessionError when the gateway refuses or no connection comes about */
 export async function openWhepViewer({ path, video, signal, onEnded }: ViewerOptions): Promise<Viewer> {
@@ -11,20 +10,8 @@ export async function openWhepViewer({ path, video, signal, onEnded }: ViewerOpt
   connection.addTransceiver('audio', { direction: 'recvonly' })
   connection.addEventListener('track', ({ track }) => media.addTrack(track))
   video.srcObject = media
-  const session = await negotiate(connection, sessionUrl(path, 'whep'), signal).catch((error: unknown) => {
-    connection.close()
-    throw error
-  })
-  const end = async (): Promise<void> => {
+  const release = (): void => {
     video.srcObject = null
-    await session.end()
   }
-  try {
-    await watchConnection(connection, onEnded)
-  } catch (error) {
-    await end()
-    throw error
-  }
-  const reader = new StatsReader(connection)
-  return { stats: () => reader.read(), end }
+  return await openRtcSession({ connection, url: sessionUrl(path, 'whep'), signal, onEnded, release })
 }
