@@ -1,7 +1,7 @@
 import type { Datapath } from './contract.ts'
-import { NodeDatapath } from './engine-node.ts'
+import { NodeDatapath } from './engine-node/node-datapath.ts'
 import { DatapathError } from './errors.ts'
-import type { NodeEngineOptions } from './node-engine-options.ts'
+import type { NodeEngineOptions } from './control/engine-options.ts'
 
 export interface DatapathOptions extends NodeEngineOptions {
   /** `auto` takes the fastest engine that this build has. @defaultValue 'auto' */

@@ -1,4 +1,4 @@
-import type { Clock } from '../../foundation/clock.ts'
+import type { Clock } from '../../../foundation/clock.ts'
 import {
   type Arrival,
   type DatapathTotals,
@@ -7,12 +7,12 @@ import {
   type FlowId,
   type Remote,
   STRANGER,
-} from './contract.ts'
+} from '../contract.ts'
 import { type DatagramSocket, isIcmpError, type SendDone } from './datagram-socket.ts'
-import { familyOf, isRemotePort } from './ip-address.ts'
+import { familyOf, isRemotePort } from '../control/ip-address.ts'
 import type { Meter } from './meter.ts'
 import type { EndpointListener, NodeEndpoint } from './node-endpoint.ts'
-import { bucketOf, type NodeEngineOptions } from './node-engine-options.ts'
+import { bucketOf, type NodeEngineOptions } from '../control/engine-options.ts'
 import type { NodeFlow, NodeTarget } from './node-flow.ts'
 import type { TokenBucket } from './token-bucket.ts'
 

@@ -1,5 +1,5 @@
-import type { Flow, Remote } from './contract.ts'
-import { DatapathError } from './errors.ts'
+import type { Flow, Remote } from '../contract.ts'
+import { DatapathError } from '../errors.ts'
 import { canonicalAddress } from './ip-address.ts'
 
 /**

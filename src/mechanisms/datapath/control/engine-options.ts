@@ -1,7 +1,7 @@
 import { networkInterfaces } from 'node:os'
-import { type Clock, systemClock } from '../../foundation/clock.ts'
+import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type { InterfaceLister } from './local-addresses.ts'
-import { TokenBucket } from './token-bucket.ts'
+import { TokenBucket } from '../engine-node/token-bucket.ts'
 
 /** How many datagrams per second are handed to TypeScript; what is over it is dropped and counted. */
 export interface PacketBudget {

@@ -1,8 +1,8 @@
 import { createSocket, type Socket } from 'node:dgram'
-import { errorCode } from '../../foundation/errors.ts'
-import type { LocalAddress, Remote } from './contract.ts'
-import { DatapathError } from './errors.ts'
-import { canonicalAddress, type Family, familyOf } from './ip-address.ts'
+import { errorCode } from '../../../foundation/errors.ts'
+import type { LocalAddress, Remote } from '../contract.ts'
+import { DatapathError } from '../errors.ts'
+import { canonicalAddress, type Family, familyOf } from '../control/ip-address.ts'
 
 /** Called once per datagram sent: with the error of one that the system refused, else with its length. */
 export type SendDone = (error: Error | null, bytes: number) => void

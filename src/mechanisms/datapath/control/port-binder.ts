@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
-import { errorCode } from '../../foundation/errors.ts'
-import type { PortChoice } from './contract.ts'
-import { DatapathError } from './errors.ts'
+import { errorCode } from '../../../foundation/errors.ts'
+import type { PortChoice } from '../contract.ts'
+import { DatapathError } from '../errors.ts'
 
 /** Binds all of an endpoint's addresses on one port, 0 for any; rejects with DATAPATH_PORT_TAKEN. */
 export interface BoundPort {

@@ -6,12 +6,12 @@ import type {
   LocalAddress,
   Receiver,
   Remote,
-} from './contract.ts'
+} from '../contract.ts'
 import { DatagramSocket, type SocketListener } from './datagram-socket.ts'
-import { DatapathError } from './errors.ts'
+import { DatapathError } from '../errors.ts'
 import { FlowTable, type TableFlow } from './flow-table.ts'
-import { canonicalAddress, checkRemotePort, type Family, familyOf } from './ip-address.ts'
-import { expandAddresses, type InterfaceLister, isWildcard } from './local-addresses.ts'
+import { canonicalAddress, checkRemotePort, type Family, familyOf } from '../control/ip-address.ts'
+import { expandAddresses, type InterfaceLister, isWildcard } from '../control/local-addresses.ts'
 import type { TokenBucket } from './token-bucket.ts'
 
 /** Where an endpoint's arrivals go; the engine. */

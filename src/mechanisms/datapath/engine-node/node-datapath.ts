@@ -1,4 +1,4 @@
-import type { Timer } from '../../foundation/clock.ts'
+import type { Timer } from '../../../foundation/clock.ts'
 import {
   COUNTER_STRIDE,
   type Datapath,
@@ -13,17 +13,17 @@ import {
   type MeterOptions,
   type Receiver,
   type Remote,
-} from './contract.ts'
-import { DatapathError } from './errors.ts'
-import { checkFlow, isSameRemote } from './flow-checks.ts'
+} from '../contract.ts'
+import { DatapathError } from '../errors.ts'
+import { checkFlow, isSameRemote } from '../control/flow-checks.ts'
 import type { SourceKey } from './flow-table.ts'
-import { canonicalAddress, checkRemotePort, familyOf } from './ip-address.ts'
+import { canonicalAddress, checkRemotePort, familyOf } from '../control/ip-address.ts'
 import { Meter } from './meter.ts'
 import { NodeEndpoint, type NodeEndpointContext } from './node-endpoint.ts'
-import { bucketOf, type NodeEngineOptions, nodeEngineDefaults } from './node-engine-options.ts'
+import { bucketOf, type NodeEngineOptions, nodeEngineDefaults } from '../control/engine-options.ts'
 import { NodeFlow, type NodeTarget } from './node-flow.ts'
 import { NodePacketPath } from './node-packet-path.ts'
-import { bindPort, bindPortPair } from './port-binder.ts'
+import { bindPort, bindPortPair } from '../control/port-binder.ts'
 
 /**
  * The datapath on `node:dgram`: works on any platform, and is what the native engine is compared with. It

@@ -1,4 +1,4 @@
-import type { FlowId, FlowSource } from './contract.ts'
+import type { FlowId, FlowSource } from '../contract.ts'
 
 /** What a table needs to know of a flow to find it. */
 export interface TableFlow {

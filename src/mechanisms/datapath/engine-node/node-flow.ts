@@ -1,4 +1,4 @@
-import type { Flow, FlowId } from './contract.ts'
+import type { Flow, FlowId } from '../contract.ts'
 import type { DatagramSocket, SendDone } from './datagram-socket.ts'
 import type { SourceKey, TableFlow } from './flow-table.ts'
 import type { Meter } from './meter.ts'

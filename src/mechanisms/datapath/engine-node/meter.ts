@@ -1,5 +1,5 @@
-import type { MeterOptions } from './contract.ts'
-import { DatapathError } from './errors.ts'
+import type { MeterOptions } from '../contract.ts'
+import { DatapathError } from '../errors.ts'
 import { TokenBucket } from './token-bucket.ts'
 
 /** A budget of bytes and packets that flows share. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import type { FlowId } from './contract.ts'
+import type { FlowId } from '../contract.ts'
 import { FlowTable, type SourceKey, type TableFlow } from './flow-table.ts'
 
 it('finds what a plain list finds, through any adding and removing', () => {

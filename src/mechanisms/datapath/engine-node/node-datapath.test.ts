@@ -1,11 +1,11 @@
 import type { networkInterfaces } from 'node:os'
 import { afterEach, describe, expect, it } from 'vitest'
-import { ManualClock } from '../../foundation/clock.ts'
-import { describeDatapath } from './conformance.testkit.ts'
-import type { Endpoint } from './contract.ts'
-import { NodeDatapath } from './engine-node.ts'
-import type { NodeEngineOptions } from './node-engine-options.ts'
-import { UdpPeer, until } from './udp-peer.testkit.ts'
+import { ManualClock } from '../../../foundation/clock.ts'
+import { describeDatapath } from '../conformance.testkit.ts'
+import type { Endpoint } from '../contract.ts'
+import { NodeDatapath } from './node-datapath.ts'
+import type { NodeEngineOptions } from '../control/engine-options.ts'
+import { UdpPeer, until } from '../udp-peer.testkit.ts'
 
 describeDatapath('engine-node', () => new NodeDatapath())
 

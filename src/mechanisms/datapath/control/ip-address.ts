@@ -1,5 +1,5 @@
 import { isIPv4, isIPv6, SocketAddress } from 'node:net'
-import { DatapathError } from './errors.ts'
+import { DatapathError } from '../errors.ts'
 
 export type Family = 4 | 6
 
