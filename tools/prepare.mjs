@@ -1,7 +1,7 @@
 /**
  * Brings a clone to where `npm start` and `npm test` can run, and does nothing when it is there already:
  *
- *   node tools/prepare.mjs          npm packages and dist
+ *   node tools/prepare.mjs          npm packages, the native engine and dist
  *   node tools/prepare.mjs --test   and the programs that the suites in interop/ talk to
  *
  * Runs before anything is installed, so: plain JavaScript, built-ins only. Two stamps say what was done,
@@ -23,6 +23,7 @@ import {
 } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { buildNative } from './build-native.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const minimumNode = [20, 19]
@@ -32,14 +33,17 @@ const peers = [
   { command: 'ffmpeg', package: 'ffmpeg' },
   { command: 'ffprobe', package: 'ffmpeg' },
   { command: 'chromium', package: 'chromium' },
+  { command: 'cargo', package: 'cargo', version: { args: ['--version'], minimum: [1, 83] } },
   { command: 'go', package: 'golang', version: { args: ['version'], minimum: [1, 21] } },
 ]
 
 try {
   checkNode()
   const packages = installPackages()
-  build(packages)
+  // First: the engine's tests want its compiler.
   if (process.argv.includes('--test')) installPeers()
+  buildNative((text) => process.stdout.write(text.replace(/^native/, 'prepare: native')))
+  build(packages)
 } catch (error) {
   process.stderr.write(`prepare: ${error instanceof Error ? error.message : String(error)}\n`)
   process.exitCode = 1
@@ -68,7 +72,9 @@ function installPackages() {
   if (readIfThere(stamp) === wanted && existsSync(join(root, 'node_modules/.package-lock.json')))
     return wanted
   rmSync(stamp, { force: true })
-  run('npm packages', 'npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'])
+  // The only script of an install is the one that builds the native engine, which comes next and says so.
+  const options = ['--ignore-scripts', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']
+  run('npm packages', 'npm', ['ci', ...options])
   writeFileSync(stamp, wanted)
   return wanted
 }

@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -26,7 +27,14 @@ beforeEach(() => {
   write('src/cli/main.ts', '')
   write('console/index.html', '')
   mkdirSync(join(clone, 'tools'))
-  copyFileSync(join(import.meta.dirname, 'prepare.mjs'), join(clone, 'tools/prepare.mjs'))
+  for (const name of ['prepare.mjs', 'build-native.mjs']) {
+    copyFileSync(join(import.meta.dirname, name), join(clone, 'tools', name))
+  }
+  for (const name of ['Cargo.toml', 'Cargo.lock', 'src/lib.rs']) write(`native/${name}`, '')
+  writeProgram(
+    'cargo',
+    cargo('1.95.0', 'mkdir -p target/release && echo > target/release/libsluice_native.so'),
+  )
   writeProgram('npm', npm('echo {} > node_modules/.package-lock.json'))
   symlinkSync(process.execPath, join(clone, 'bin/node'))
 })
@@ -39,9 +47,9 @@ test('a fresh clone is installed and built, in one line per action; then nothing
   const first = prepare()
   expect(first.status).toBe(0)
   expect(first.stdout).toMatch(
-    /^prepare: npm packages \.\.\. \d+\.\d s\nprepare: dist \.\.\. \d+\.\d s\nprepare: dist\/console \.\.\. \d+\.\d s\n$/,
+    /^prepare: npm packages \.\.\. \d+\.\d s\nprepare: native engine \.\.\. \d+\.\d s\nprepare: dist \.\.\. \d+\.\d s\nprepare: dist\/console \.\.\. \d+\.\d s\n$/,
   )
-  expect(ran()).toEqual(['npm', 'tsc', 'vite'])
+  expect(ran()).toEqual(['npm', 'cargo', 'tsc', 'vite'])
 
   const second = prepare()
   expect([second.status, second.stdout, second.stderr]).toEqual([0, '', ''])
@@ -85,7 +93,7 @@ test('an install that fails shows why, leaves no stamp, and is done again', () =
 
   writeProgram('npm', npm('echo {} > node_modules/.package-lock.json'))
   expect(prepare().status).toBe(0)
-  expect(ran()).toEqual(['npm', 'tsc', 'vite'])
+  expect(ran()).toEqual(['npm', 'cargo', 'tsc', 'vite'])
 })
 
 test('a changed, a new and a removed source build again; a test does not', () => {
@@ -119,6 +127,36 @@ test('a dist without the command or the console is built again', () => {
   expect(ran()).toEqual(['tsc', 'vite'])
 })
 
+test('a changed source of the native engine builds it again; it is renamed into its place', () => {
+  prepare()
+  ran()
+  const built = join(clone, 'native/build/sluice.node')
+  const { ino } = statSync(built)
+  write('native/src/engine.rs', '')
+  prepare()
+  expect(ran()).toEqual(['cargo'])
+  expect(statSync(built).ino).not.toBe(ino)
+  rmSync(built)
+  prepare()
+  expect(ran()).toEqual(['cargo'])
+})
+
+test('a native engine that is not built is said once, and does not stop anything', () => {
+  const obstacle = (text: string): string =>
+    `prepare: native engine: not built, ${text}; the gateway runs on engine-node\n`
+  writeProgram('cargo', cargo('1.60.0', 'echo "error: rustc 1.60 is not supported" >&2; exit 101'))
+  const first = prepare()
+  expect(first.status).toBe(0)
+  expect(first.stdout).toContain(
+    `native engine ... failed\n${obstacle('cargo: error: rustc 1.60 is not supported')}`,
+  )
+  expect(first.stdout).toContain('prepare: dist')
+  rmSync(join(clone, 'bin/cargo'))
+  expect(prepare().stdout).toBe(obstacle('there is no cargo'))
+  expect(prepare().stdout).toBe('')
+  expect(existsSync(join(clone, 'native/build/sluice.node'))).toBe(false)
+})
+
 test('--test installs the Debian packages of peers that are missing, and says which', () => {
   writeProgram(
     'apt-get',
@@ -132,8 +170,8 @@ test('--test installs the Debian packages of peers that are missing, and says wh
   writeProgram('go', 'echo go version go1.24.4 linux/amd64')
   const first = prepare('--test')
   expect(first.stderr).toBe('')
-  expect(first.stdout).toMatch(/prepare: Debian packages ffmpeg, chromium \.\.\. \d+\.\d s\n$/)
-  expect(ran()).toEqual(['npm', 'tsc', 'vite', 'update', 'install'])
+  expect(first.stdout).toMatch(/prepare: Debian packages ffmpeg, chromium \.\.\. \d+\.\d s\n/)
+  expect(ran()).toEqual(['npm', 'update', 'install', 'cargo', 'tsc', 'vite'])
   expect(prepare('--test').stdout).toBe('')
 })
 
@@ -189,6 +227,15 @@ function writeProgram(name: string, body: string): void {
   mkdirSync(dirname(path), { recursive: true })
   writeFileSync(path, `#!/bin/sh\nPATH='${clone}/bin':/usr/bin:/bin\n${body}\n`)
   chmodSync(path, 0o755)
+}
+
+/** A cargo that says its version and builds as told. */
+function cargo(version: string, build: string): string {
+  return `case "$1" in
+    --version) echo cargo ${version} ;;
+    *) echo cargo >> '${clone}/ran'
+       ${build} ;;
+  esac`
 }
 
 /** An npm that brings a compiler and a bundler, and ends as told. */

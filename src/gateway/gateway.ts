@@ -78,7 +78,13 @@ export class Gateway implements Lifecycle {
     this.#logger = logger
     this.#clock = clock
     this.store = parts.store ?? storeOf(config, clock)
-    this.#datapath = parts.datapath ?? createDatapath({ engine: config.datapath.engine, clock })
+    this.#datapath =
+      parts.datapath ??
+      createDatapath({
+        ...config.datapath,
+        clock,
+        onFallback: (reason) => logger.warn({ reason }, 'no native engine, datagrams go through engine-node'),
+      })
     const balancer = this.store
     registerBalancerMetrics(registry, () => balancer.stats())
     registerDatapathMetrics(registry, this.#datapath)

@@ -19,7 +19,7 @@ export interface Config {
     readonly maxOrigins: number
     readonly maxPicks: number
   }
-  readonly datapath: { readonly engine: 'auto' | 'node' }
+  readonly datapath: { readonly engine: 'auto' | 'native' | 'node'; readonly threads: number | 'auto' }
   readonly media: {
     readonly http: {
       readonly listen: readonly string[]

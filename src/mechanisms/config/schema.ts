@@ -130,9 +130,17 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
   datapath: z
     .strictObject({
       engine: z
-        .enum(['auto', 'node'])
+        .enum(['auto', 'native', 'node'])
         .default('auto')
-        .describe('What moves datagrams. `auto` takes the fastest engine that this build has.'),
+        .describe(
+          'What moves datagrams: `native`, threads outside JavaScript; `node`, which works everywhere; `auto`, `native` where it can be had, else `node`, with a line in the log.',
+        ),
+      threads: z
+        .union([z.literal('auto'), z.int().min(1).max(64)])
+        .default(1)
+        .describe(
+          'Threads of `native`. `auto` begins with one and adds others under load, up to the cores. `node` has none.',
+        ),
     })
     .prefault({}),
 

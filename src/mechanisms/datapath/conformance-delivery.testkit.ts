@@ -72,7 +72,7 @@ export function describeDelivery(createEngine: () => Datapath): void {
         }
         const remote = { endpoint: arrival.endpoint, remote: from }
         engine.addFlow({ kind: 'forward', from: remote, to: { endpoint: arrival.endpoint, remote: origin } })
-        engine.send(arrival.endpoint, from, Buffer.from('welcome'), arrival.local)
+        engine.send(arrival.endpoint, from, Buffer.from('welcome'), { local: arrival.local })
       })
       await client.send('first', at(edge))
       expect((await client.next()).text).toBe('welcome')

@@ -42,7 +42,7 @@ export function describeEndpoints(createEngine: () => Datapath): void {
       await peer.send('ask', at(endpoint, asked))
       const { local, address, port } = await fixture.nextArrival()
       expect({ address, port }).toEqual({ address: peer.address, port: peer.port })
-      expect(fixture.engine.send(endpoint.id, peer, Buffer.from('answer'), local)).toBe(true)
+      expect(fixture.engine.send(endpoint.id, peer, Buffer.from('answer'), { local })).toBe(true)
       const answer = await peer.next()
       expect(answer.text).toBe('answer')
       expect(answer.from).toEqual({ address: asked, port: endpoint.port })
@@ -67,7 +67,7 @@ export function describeEndpoints(createEngine: () => Datapath): void {
         const peer = await fixture.peer(asked.address)
         await peer.send('ask', asked)
         const { local } = await fixture.nextArrival()
-        fixture.engine.send(endpoint.id, peer, Buffer.from('answer'), local)
+        fixture.engine.send(endpoint.id, peer, Buffer.from('answer'), { local })
         expect((await peer.next()).from).toEqual({ address: asked.address, port: asked.port })
       }
     })

@@ -34,8 +34,9 @@ export class DatapathFixture {
   /** Keeps what arrives for `nextArrival`. */
   readonly keep: Receiver = (arrival) => {
     const bytes = Buffer.from(arrival.bytes)
-    const { endpoint, flow, local, kind, address, port } = arrival
-    this.arrivals.push({ endpoint, flow, local, kind, address, port, bytes, text: bytes.toString('latin1') })
+    const { endpoint, flow, local, kind, icmp, address, port } = arrival
+    const text = bytes.toString('latin1')
+    this.arrivals.push({ endpoint, flow, local, kind, icmp, address, port, bytes, text })
   }
 
   open(options: Partial<EndpointOptions> = {}, receiver: Receiver = this.keep): Promise<Endpoint> {

@@ -61,8 +61,41 @@ export interface EndpointOptions {
   readonly deliver?: boolean
   /** Kernel receive buffer asked for, in bytes; `Endpoint.receiveBufferBytes` says what was got. @defaultValue 4 MiB, of a connected endpoint the system default */
   readonly receiveBufferBytes?: number
-  /** Sockets that share the port so that several threads can read. An engine without threads opens one. @defaultValue 1 */
+  /**
+   * Most sockets that share the port, so that as many threads can read; there are never more than the engine has
+   * threads, at present or later (`ALL_THREADS`). @defaultValue 1
+   */
   readonly threads?: number
+  /** Differentiated services code point of all that leaves, 0 to 63. Needs the feature `dscp`. @defaultValue the system's, 0 */
+  readonly dscp?: number
+  /**
+   * ICMP errors for what was sent to anybody arrive as records, with their type. Needs the feature `icmp-errors`.
+   * @defaultValue false: only of `remote`, without a type
+   */
+  readonly icmpErrors?: boolean
+}
+
+/** For `EndpointOptions.threads`: one socket for each thread of the engine. */
+export const ALL_THREADS = 1024
+
+/** What an engine may be unable to do. An option that needs what the engine lacks is refused with DATAPATH_UNSUPPORTED. */
+export const DATAPATH_FEATURES = ['dont-fragment', 'dscp', 'icmp-errors'] as const
+export type DatapathFeature = (typeof DATAPATH_FEATURES)[number]
+
+/** What an ICMP error said (RFC 792, RFC 4443). */
+export interface IcmpError {
+  readonly type: number
+  readonly code: number
+  /** The next hop's MTU in bytes where the error says it, else 0. */
+  readonly mtu: number
+}
+
+/** How one datagram is sent. */
+export interface SendOptions {
+  /** The local address it leaves from. @defaultValue the endpoint's first of that family */
+  readonly local?: number
+  /** Drop it where it does not fit rather than fragment it. Needs the feature `dont-fragment`. @defaultValue false */
+  readonly dontFragment?: boolean
 }
 
 /** Called once per datagram or ICMP error that the engine hands to TypeScript. Must not throw. */
@@ -75,8 +108,10 @@ export interface Arrival extends Remote {
   readonly flow: FlowId
   /** The local address on which it arrived. */
   readonly local: number
-  /** `icmp`: the peer's host or port is unreachable; `bytes` is empty. */
+  /** `icmp`: what was sent to the peer came back as an error; `bytes` is empty. */
   readonly kind: 'data' | 'icmp'
+  /** What the error said; only of an endpoint with `icmpErrors`. */
+  readonly icmp: IcmpError | undefined
   readonly bytes: Uint8Array
 }
 
@@ -172,6 +207,20 @@ export interface DatapathTotals {
   readonly dropped: Readonly<Record<DropReason, number>>
   readonly endpoints: number
   readonly flows: number
+  /** Threads that move datagrams, besides JavaScript's. */
+  readonly threads: number
+  /**
+   * How much each system call did: how many have carried 1, 2 to 3, 4 to 7, 8 to 15 and so on. Absent in an engine that does one
+   * datagram at a time.
+   */
+  readonly batches?: {
+    /** Datagrams per receive call. */
+    readonly received: readonly number[]
+    /** Messages per send call. */
+    readonly sent: readonly number[]
+    /** Datagrams per message: segments that the system or the interface cuts (UDP GSO). */
+    readonly segments: readonly number[]
+  }
 }
 
 /**
@@ -182,8 +231,9 @@ export interface DatapathTotals {
  */
 export interface Datapath extends Lifecycle {
   readonly engine: 'node' | 'native'
+  readonly features: ReadonlySet<DatapathFeature>
 
-  /** @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE, DATAPATH_PORTS_EXHAUSTED */
+  /** @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE, DATAPATH_PORTS_EXHAUSTED, DATAPATH_UNSUPPORTED */
   openEndpoint(options: EndpointOptions, receiver: Receiver): Promise<Endpoint>
   /** Closes the sockets and removes the flows that come from it or go out of it. */
   closeEndpoint(endpoint: EndpointId): void
@@ -204,7 +254,7 @@ export interface Datapath extends Lifecycle {
    * event loop's turn, many at once. False when it was dropped: the send queue is full, or nothing leads from
    * the endpoint to this remote (no local address of its family, port 0).
    */
-  send(endpoint: EndpointId, remote: Remote, bytes: Uint8Array, local?: number): boolean
+  send(endpoint: EndpointId, remote: Remote, bytes: Uint8Array, options?: SendOptions): boolean
 
   /**
    * Writes `COUNTER_STRIDE` numbers for each flow: datagrams and bytes that it took and passed on, drops, and

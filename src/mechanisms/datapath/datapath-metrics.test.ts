@@ -9,6 +9,7 @@ it('shows the totals of the moment of each scrape', async () => {
     delivered: { packets: 2, bytes: 20 },
     sent: { packets: 1, bytes: 1 },
     dropped: { stranger: 1, known: 2, meter: 3, paused: 4, queue: 5, error: 6, malformed: 7 },
+    threads: 1,
     endpoints: 8,
     flows: 9,
   }

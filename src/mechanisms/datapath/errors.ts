@@ -4,8 +4,12 @@ import { SluiceError } from '../../foundation/errors.ts'
 export type DatapathErrorCode =
   /** The engine was not started, or is closed: start it first. */
   | 'DATAPATH_NOT_RUNNING'
-  /** The engine asked for does not exist in this build: use `auto` or `node`. */
+  /** The native engine was asked for and cannot be had: the message says why. `auto` and `node` do without. */
   | 'DATAPATH_ENGINE_UNAVAILABLE'
+  /** The engine lacks what an option needs: look at its `features`, or use `native`. */
+  | 'DATAPATH_UNSUPPORTED'
+  /** A thread of the native engine ended by a bug of ours: the process has to be restarted. */
+  | 'DATAPATH_ENGINE_DIED'
   /** Options contradict themselves or are out of range: the message names the field. */
   | 'DATAPATH_INVALID'
   /** Another socket has the port: choose another or stop its owner. */

@@ -5,9 +5,12 @@
  * @module
  */
 export {
+  ALL_THREADS,
   type Arrival,
   COUNTER_STRIDE,
   type Datapath,
+  DATAPATH_FEATURES,
+  type DatapathFeature,
   type DatapathTotals,
   type DeliverFlow,
   DROP_REASONS,
@@ -20,12 +23,14 @@ export {
   type FlowSource,
   type FlowTarget,
   type ForwardFlow,
+  type IcmpError,
   type LocalAddress,
   type MeterId,
   type MeterOptions,
   type PortChoice,
   type Receiver,
   type Remote,
+  type SendOptions,
   STRANGER,
   type TurnChannelFlow,
 } from './contract.ts'
@@ -35,4 +40,4 @@ export { NodeDatapath } from './engine-node/node-datapath.ts'
 export { DatapathError, type DatapathErrorCode } from './errors.ts'
 export { canonicalAddress } from './control/ip-address.ts'
 export type { InterfaceLister } from './control/local-addresses.ts'
-export type { NodeEngineOptions, PacketBudget } from './control/engine-options.ts'
+export type { EngineOptions, PacketBudget } from './control/engine-options.ts'

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { isComprehensionRequired, StunAttribute } from './attribute-type.ts'
 import { packetKind } from './demultiplex.ts'
 import { decodeErrorCode, encodeErrorCode, encodeUnknownAttributes } from './error-code.ts'
-import { ipToBytes, ipToText } from './ip-text.ts'
+import { ipToBytes, ipToText } from '../../foundation/ip-text.ts'
 import { classOf, encodeMessageType, methodOf, StunClass, StunMethod } from './message-type.ts'
 import { decodeAddress, decodeXorAddress, encodeAddress, encodeXorAddress } from './xor-address.ts'
 

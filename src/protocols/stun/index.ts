@@ -14,7 +14,7 @@ export {
   type StunErrorCode,
 } from './error-code.ts'
 export { fingerprintOf, verifyFingerprint } from './fingerprint.ts'
-export { ipToBytes, ipToText } from './ip-text.ts'
+export { ipToBytes, ipToText } from '../../foundation/ip-text.ts'
 export {
   type StunAttributeView,
   type StunFault,

@@ -1,4 +1,4 @@
-import { ipToBytes, ipToText } from './ip-text.ts'
+import { ipToBytes, ipToText } from '../../foundation/ip-text.ts'
 
 /** An IP address as text and a port. */
 export interface TransportAddress {

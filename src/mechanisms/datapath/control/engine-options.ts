@@ -1,7 +1,6 @@
 import { networkInterfaces } from 'node:os'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type { InterfaceLister } from './local-addresses.ts'
-import { TokenBucket } from '../engine-node/token-bucket.ts'
 
 /** How many datagrams per second are handed to TypeScript; what is over it is dropped and counted. */
 export interface PacketBudget {
@@ -10,7 +9,8 @@ export interface PacketBudget {
   readonly burst: number
 }
 
-export interface NodeEngineOptions {
+/** What every engine takes. */
+export interface EngineOptions {
   readonly clock?: Clock
   /** Lists the machine's addresses for wildcard endpoints. @defaultValue `os.networkInterfaces` */
   readonly listInterfaces?: InterfaceLister
@@ -30,7 +30,7 @@ export interface NodeEngineOptions {
   readonly onReceiverError?: (error: unknown) => void
 }
 
-export const nodeEngineDefaults: Required<NodeEngineOptions> = {
+export const engineDefaults: Required<EngineOptions> = {
   clock: systemClock,
   listInterfaces: networkInterfaces,
   interfacePollMs: 5000,
@@ -42,9 +42,4 @@ export const nodeEngineDefaults: Required<NodeEngineOptions> = {
   onReceiverError: (error) => {
     process.emitWarning(error instanceof Error ? error : String(error))
   },
-}
-
-/** A full bucket of that budget. */
-export function bucketOf({ packetsPerSecond, burst }: PacketBudget, nowMs: number): TokenBucket {
-  return new TokenBucket(packetsPerSecond, burst, nowMs)
 }

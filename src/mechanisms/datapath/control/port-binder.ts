@@ -6,7 +6,7 @@ import { DatapathError } from '../errors.ts'
 /** Binds all of an endpoint's addresses on one port, 0 for any; rejects with DATAPATH_PORT_TAKEN. */
 export interface BoundPort {
   readonly port: number
-  close(): void
+  close(): Promise<void>
 }
 
 /**
@@ -36,7 +36,7 @@ export async function bindPortPair<T extends BoundPort>(
       const second = await bind(first.port ^ 1)
       return first.port < second.port ? [first, second] : [second, first]
     } catch (error) {
-      first.close()
+      await first.close()
       throw error
     }
   }

@@ -1,7 +1,8 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { errorCode } from '../../../foundation/errors.ts'
-import type { LocalAddress, Remote } from '../contract.ts'
-import { DatapathError } from '../errors.ts'
+import type { Remote } from '../contract.ts'
+import { bindError } from '../control/bind-error.ts'
+import type { LocalSocket, SocketOptions } from '../control/bound-endpoint.ts'
 import { canonicalAddress, type Family, familyOf } from '../control/ip-address.ts'
 
 /** Called once per datagram sent: with the error of one that the system refused, else with its length. */
@@ -13,15 +14,10 @@ export interface SocketListener {
   onSocketError(socket: DatagramSocket, error: Error): void
 }
 
-export interface BindOptions {
-  readonly address: string
-  readonly port: number
+export interface BindOptions extends SocketOptions {
   /** The only peer, which the socket is then connected to. */
   readonly remote: Remote | undefined
-  readonly receiveBufferBytes: number | undefined
   readonly maxSendQueueBytes: number
-  /** Number of the local address within its endpoint. */
-  readonly local: number
 }
 
 /**
@@ -29,7 +25,7 @@ export interface BindOptions {
  * looked up in a later tick, the send queue is bounded, a connected socket retries the one send that only
  * told of an earlier ICMP error.
  */
-export class DatagramSocket implements LocalAddress {
+export class DatagramSocket implements LocalSocket {
   readonly address: string
   readonly port: number
   readonly local: number
@@ -68,7 +64,7 @@ export class DatagramSocket implements LocalAddress {
     } catch (cause) {
       socket.on('error', ignore)
       socket.close()
-      throw bindError(options, cause)
+      throw bindError(options, options.remote, cause)
     }
   }
 
@@ -166,26 +162,5 @@ function raiseReceiveBuffer(socket: Socket, wantedBytes: number): void {
     } catch {
       // Some systems refuse what is over their limit instead of giving the limit.
     }
-  }
-}
-
-function bindError(options: BindOptions, cause: unknown): DatapathError {
-  const where = familyOf(options.address) === 4 ? options.address : `[${options.address}]`
-  switch (errorCode(cause)) {
-    case 'EADDRINUSE':
-      return new DatapathError('DATAPATH_PORT_TAKEN', `UDP port ${where}:${options.port} is taken`, cause)
-    case 'EADDRNOTAVAIL':
-    case 'EAFNOSUPPORT':
-    case 'EINVAL':
-      return new DatapathError('DATAPATH_ADDRESS_UNAVAILABLE', `no such local address: ${where}`, cause)
-    case 'ENETUNREACH':
-    case 'EHOSTUNREACH':
-      return new DatapathError(
-        'DATAPATH_ADDRESS_UNAVAILABLE',
-        `${options.remote?.address} cannot be reached from ${where}`,
-        cause,
-      )
-    default:
-      return new DatapathError('DATAPATH_SYSTEM', `UDP port ${where}:${options.port} cannot be bound`, cause)
   }
 }

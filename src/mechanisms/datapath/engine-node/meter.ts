@@ -1,5 +1,5 @@
 import type { MeterOptions } from '../contract.ts'
-import { DatapathError } from '../errors.ts'
+import { defaultBurstSeconds } from '../control/meter-checks.ts'
 import { TokenBucket } from './token-bucket.ts'
 
 /** A budget of bytes and packets that flows share. */
@@ -8,9 +8,9 @@ export class Meter {
   #packets: TokenBucket | undefined
 
   constructor(options: MeterOptions, nowMs: number) {
-    const seconds = options.burstSeconds ?? 1
-    this.#bytes = bucket('bytesPerSecond', options.bytesPerSecond, seconds, nowMs)
-    this.#packets = bucket('packetsPerSecond', options.packetsPerSecond, seconds, nowMs)
+    const { bytesPerSecond, packetsPerSecond, burstSeconds = defaultBurstSeconds } = options
+    this.#bytes = bucket(bytesPerSecond, burstSeconds, nowMs)
+    this.#packets = bucket(packetsPerSecond, burstSeconds, nowMs)
   }
 
   /** From now on it refuses nothing. */
@@ -29,18 +29,7 @@ export class Meter {
   }
 }
 
-function bucket(
-  field: string,
-  perSecond: number | undefined,
-  burstSeconds: number,
-  nowMs: number,
-): TokenBucket | undefined {
+function bucket(perSecond: number | undefined, burstSeconds: number, nowMs: number): TokenBucket | undefined {
   if (perSecond === undefined) return undefined
-  if (!(perSecond >= 0) || !(burstSeconds >= 0)) {
-    throw new DatapathError(
-      'DATAPATH_INVALID',
-      `${field} ${perSecond} with burstSeconds ${burstSeconds}: both must be 0 or more`,
-    )
-  }
   return new TokenBucket(perSecond, perSecond === 0 ? 0 : Math.max(1, perSecond * burstSeconds), nowMs)
 }

@@ -4,7 +4,7 @@ import { ManualClock } from '../../../foundation/clock.ts'
 import { describeDatapath } from '../conformance.testkit.ts'
 import type { Endpoint } from '../contract.ts'
 import { NodeDatapath } from './node-datapath.ts'
-import type { NodeEngineOptions } from '../control/engine-options.ts'
+import type { EngineOptions } from '../control/engine-options.ts'
 import { UdpPeer, until } from '../udp-peer.testkit.ts'
 
 describeDatapath('engine-node', () => new NodeDatapath())
@@ -29,7 +29,7 @@ describe('engine-node', () => {
     expect(clock.pending).toBe(0)
   })
 
-  async function engine(options: NodeEngineOptions = {}): Promise<NodeDatapath> {
+  async function engine(options: EngineOptions = {}): Promise<NodeDatapath> {
     const datapath = new NodeDatapath({ clock, listInterfaces, ...options })
     await datapath.start()
     closing.push(() => datapath.close())

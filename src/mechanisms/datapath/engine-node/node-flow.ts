@@ -1,15 +1,12 @@
-import type { Flow, FlowId } from '../contract.ts'
+import type { FlowId } from '../contract.ts'
+import type { EngineFlow, FlowRequest, Target } from '../control/datapath-control.ts'
 import type { DatagramSocket, SendDone } from './datagram-socket.ts'
 import type { SourceKey, TableFlow } from './flow-table.ts'
 import type { Meter } from './meter.ts'
 import type { NodeEndpoint } from './node-endpoint.ts'
 
 /** Where a flow's datagrams go out, resolved as far as it can be once. */
-export interface NodeTarget {
-  readonly endpoint: NodeEndpoint<NodeFlow>
-  readonly address: string
-  readonly port: number
-  readonly local: number | undefined
+export interface NodeTarget extends Target<NodeEndpoint<NodeFlow>> {
   /** Looked up again when it was closed with its interface. */
   socket: DatagramSocket | undefined
   /** Counts down to the next send that is asked whether it worked. */
@@ -17,7 +14,7 @@ export interface NodeTarget {
 }
 
 /** A flow of `engine-node`: what was asked for, prepared for the hot path, and its counters. */
-export class NodeFlow implements TableFlow {
+export class NodeFlow implements TableFlow, EngineFlow<NodeEndpoint<NodeFlow>> {
   readonly id: FlowId
   readonly isChannel: boolean
   /** Of a channel flow. */
@@ -35,12 +32,7 @@ export class NodeFlow implements TableFlow {
   readonly sent: SendDone
 
   constructor(
-    id: FlowId,
-    flow: Flow,
-    from: NodeEndpoint<NodeFlow>,
-    source: SourceKey,
-    meters: readonly Meter[],
-    target: NodeTarget | undefined,
+    { id, flow, from, remote, target, meters }: FlowRequest<NodeEndpoint<NodeFlow>, Meter>,
     sent: (flow: NodeFlow, error: Error | null, bytes: number) => void,
   ) {
     this.id = id
@@ -48,9 +40,22 @@ export class NodeFlow implements TableFlow {
     this.channel = flow.kind === 'turn-channel' ? flow.channel : 0
     this.copiesStunRequests = flow.kind === 'forward' && (flow.copyStunRequests ?? false)
     this.from = from
-    this.source = source
+    this.source = {
+      ...remote,
+      match: flow.from.match,
+      channel: flow.kind === 'turn-channel' && flow.header === 'strip' ? flow.channel : undefined,
+    }
     this.meters = meters
-    this.target = target
+    if (target !== undefined) this.aim(target)
     this.sent = (error, bytes) => sent(this, error, bytes)
+  }
+
+  get to(): NodeEndpoint<NodeFlow> | undefined {
+    return this.target?.endpoint
+  }
+
+  aim(target: Target<NodeEndpoint<NodeFlow>>): void {
+    const socket = target.endpoint.socketFor(target.family, target.local)
+    this.target = { ...target, socket, sendsUntilCheck: 0 }
   }
 }

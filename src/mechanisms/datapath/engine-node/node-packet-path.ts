@@ -9,12 +9,12 @@ import {
   STRANGER,
 } from '../contract.ts'
 import { type DatagramSocket, isIcmpError, type SendDone } from './datagram-socket.ts'
-import { familyOf, isRemotePort } from '../control/ip-address.ts'
+import { familyOf } from '../control/ip-address.ts'
 import type { Meter } from './meter.ts'
 import type { EndpointListener, NodeEndpoint } from './node-endpoint.ts'
-import { bucketOf, type NodeEngineOptions } from '../control/engine-options.ts'
+import type { EngineOptions } from '../control/engine-options.ts'
 import type { NodeFlow, NodeTarget } from './node-flow.ts'
-import type { TokenBucket } from './token-bucket.ts'
+import { bucketOf, type TokenBucket } from './token-bucket.ts'
 
 /**
  * What `engine-node` does with each datagram: finds its flow and sends it on, or hands it to TypeScript within the budgets,
@@ -40,7 +40,7 @@ export class NodePacketPath implements EndpointListener<NodeFlow> {
     malformed: 0,
   }
 
-  constructor(options: Required<NodeEngineOptions>) {
+  constructor(options: Required<EngineOptions>) {
     this.#clock = options.clock
     this.#onReceiverError = options.onReceiverError
     const nowMs = options.clock.nowMs()
@@ -48,7 +48,7 @@ export class NodePacketPath implements EndpointListener<NodeFlow> {
     this.#known = bucketOf(options.known, nowMs)
   }
 
-  totals(): Omit<DatapathTotals, 'endpoints' | 'flows'> {
+  totals(): Pick<DatapathTotals, 'forwarded' | 'delivered' | 'sent' | 'dropped'> {
     return {
       forwarded: { ...this.#forwarded },
       delivered: { ...this.#delivered },
@@ -60,14 +60,18 @@ export class NodePacketPath implements EndpointListener<NodeFlow> {
   /** Sends one datagram of TypeScript's; false when it was dropped. */
   send(endpoint: NodeEndpoint<NodeFlow>, remote: Remote, bytes: Uint8Array, local?: number): boolean {
     const socket = endpoint.socketFor(familyOf(remote.address), local)
-    if (socket === undefined || !isRemotePort(remote.port)) {
-      this.#dropped.error++
+    if (socket === undefined) {
+      this.countUnsendable()
       return false
     }
     // The system may keep the bytes until the socket can be written to.
     if (socket.send(Buffer.from(bytes), remote.port, remote.address, this.#onSent)) return true
     this.#dropped.queue++
     return false
+  }
+
+  countUnsendable(): void {
+    this.#dropped.error++
   }
 
   onDatagram(
@@ -147,7 +151,7 @@ export class NodePacketPath implements EndpointListener<NodeFlow> {
   ): void {
     let socket = target.socket
     if (socket === undefined || !socket.isOpen) {
-      socket = target.endpoint.socketFor(familyOf(target.address), target.local)
+      socket = target.endpoint.socketFor(target.family, target.local)
       target.socket = socket
     }
     if (socket === undefined) {
@@ -263,6 +267,7 @@ class ReusedArrival implements Arrival {
   flow = STRANGER
   local = 0
   kind: Arrival['kind'] = 'data'
+  readonly icmp = undefined
   bytes: Uint8Array = noBytes
   address = ''
   port = 0

@@ -1,3 +1,5 @@
+import type { PacketBudget } from '../control/engine-options.ts'
+
 /**
  * A budget that refills with time, up to its burst. Starts full. Amounts are whatever the caller counts:
  * packets or bytes. A burst of 0 lets nothing pass.
@@ -35,4 +37,9 @@ export class TokenBucket {
     this.spend(amount)
     return true
   }
+}
+
+/** A full bucket of that budget. */
+export function bucketOf({ packetsPerSecond, burst }: PacketBudget, nowMs: number): TokenBucket {
+  return new TokenBucket(packetsPerSecond, burst, nowMs)
 }

@@ -1,5 +1,6 @@
 import { errorCode } from '../../../foundation/errors.ts'
 import {
+  ALL_THREADS,
   type Arrival,
   canonicalAddress,
   COUNTER_STRIDE,
@@ -63,7 +64,7 @@ export class MediaPlane {
   /** Binds the public endpoint. @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE */
   async start(): Promise<void> {
     this.#endpoint ??= await this.#options.datapath.openEndpoint(
-      { addresses: this.#options.mediaAddresses, port: this.#options.mediaPort },
+      { addresses: this.#options.mediaAddresses, port: this.#options.mediaPort, threads: ALL_THREADS },
       this.#receive,
     )
   }

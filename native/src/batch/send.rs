@@ -1,0 +1,389 @@
+//! Sending: `sendmmsg`, with datagrams of one destination and one length joined into one message that the system or
+//! the interface cuts again (UDP GSO).
+
+use super::{MAX_PAYLOAD, MAX_SEGMENTS};
+use crate::address::RawAddress;
+use crate::socket::is_icmp;
+use crate::totals::Totals;
+use std::os::fd::RawFd;
+
+/// Most messages in one call.
+const CALL_MESSAGES: usize = 256;
+/// Places in which the last message of a key is remembered.
+const RECENT: usize = 256;
+const NONE: u32 = u32::MAX;
+/// A control message with a u16.
+const CONTROL_WORDS: usize = 3;
+
+/// Which way a datagram goes.
+#[derive(Clone, Copy)]
+pub struct Route<'table> {
+    pub fd: RawFd,
+    /// Slot of the socket.
+    pub socket: u32,
+    /// The socket has one peer, and needs no address.
+    pub is_connected: bool,
+    /// The socket reports errors of earlier datagrams in place of sending.
+    pub reports_icmp: bool,
+    pub to: &'table RawAddress,
+    /// Longest datagram of which several may go into one message.
+    pub segment_limit: usize,
+    /// Flow, by slot and name; its datagrams are likely to go the same way.
+    pub flow: (u32, u64),
+}
+
+/// What did not go as it should.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SendEvent {
+    /// Datagrams that the system did not take.
+    Refused { flow: (u32, u64), errno: i32, packets: u64, bytes: u64 },
+    /// A connected socket told of an earlier datagram; the later one was sent all the same.
+    Icmp { socket: u32 },
+    /// The system does not cut datagrams of this length for the socket.
+    SegmentLimit { socket: u32, segment: usize },
+}
+
+struct Message {
+    fd: RawFd,
+    socket: u32,
+    is_connected: bool,
+    reports_icmp: bool,
+    to: RawAddress,
+    flow: (u32, u64),
+    /// First and last of its pieces.
+    head: u32,
+    tail: u32,
+    pieces: u32,
+    datagrams: u32,
+    /// Length of each datagram but the last.
+    segment: usize,
+    bytes: usize,
+    segment_limit: usize,
+    /// Its last datagram is shorter, or it is full.
+    is_closed: bool,
+}
+
+/// Bytes of a message that lie in one place.
+#[derive(Clone, Copy)]
+struct Piece {
+    /// Null: the bytes are a channel header.
+    bytes: *const u8,
+    length: usize,
+    header: u32,
+    next: u32,
+}
+
+/// Datagrams that wait to be sent together. The bytes are not copied: they must live and stay as they are until `flush`.
+pub struct SendBatch {
+    messages: Vec<Message>,
+    pieces: Vec<Piece>,
+    channel_headers: Vec<[u8; 4]>,
+    /// Turn and index of the last message of a key.
+    recent: Box<[(u32, u32); RECENT]>,
+    turn: u32,
+    events: Vec<SendEvent>,
+    // Room for one call, kept so that no turn allocates.
+    order: Vec<u32>,
+    headers: Vec<libc::mmsghdr>,
+    vectors: Vec<libc::iovec>,
+    controls: Vec<[u64; CONTROL_WORDS]>,
+}
+
+// SAFETY: the pointers are only of use between `push` and `flush`, whose callers see to it that the bytes live.
+unsafe impl Send for SendBatch {}
+
+impl SendBatch {
+    pub fn new() -> SendBatch {
+        SendBatch {
+            messages: Vec::new(),
+            pieces: Vec::new(),
+            channel_headers: Vec::new(),
+            recent: Box::new([(0, 0); RECENT]),
+            turn: 1,
+            events: Vec::new(),
+            order: Vec::new(),
+            headers: Vec::new(),
+            vectors: Vec::new(),
+            controls: Vec::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Adds a datagram, behind a channel header where one is given.
+    ///
+    /// # Safety
+    /// `bytes` must live and stay as they are until `flush` has returned.
+    pub unsafe fn push(&mut self, route: &Route<'_>, header: Option<[u8; 4]>, bytes: &[u8]) {
+        let length = bytes.len() + header.map_or(0, |header| header.len());
+        let index = self.message_for(route, length, length, 1);
+        if let Some(header) = header {
+            let at = self.channel_headers.len() as u32;
+            self.channel_headers.push(header);
+            self.append(index, Piece { bytes: std::ptr::null(), length: header.len(), header: at, next: NONE });
+        }
+        self.append_bytes(index, bytes);
+        self.close(index, 1, length, length);
+    }
+
+    /// Adds a train: datagrams of `segment` bytes each but the last, which may be shorter.
+    ///
+    /// # Safety
+    /// As of `push`.
+    pub unsafe fn push_train(&mut self, route: &Route<'_>, train: &[u8], segment: usize) {
+        if train.len() <= segment || segment == 0 {
+            // SAFETY: the caller's promise.
+            return unsafe { self.push(route, None, train) };
+        }
+        for part in train.chunks(segment * (MAX_PAYLOAD / segment).clamp(1, MAX_SEGMENTS)) {
+            let datagrams = part.len().div_ceil(segment);
+            if datagrams == 1 || segment > route.segment_limit {
+                for bytes in part.chunks(segment) {
+                    // SAFETY: the caller's promise.
+                    unsafe { self.push(route, None, bytes) };
+                }
+                continue;
+            }
+            let index = self.message_for(route, segment, part.len(), datagrams);
+            self.append_bytes(index, part);
+            self.close(index, datagrams as u32, part.len(), part.len() - (datagrams - 1) * segment);
+        }
+    }
+
+    /// The message that so many datagrams of this length may join, or a new one.
+    fn message_for(&mut self, route: &Route<'_>, segment: usize, bytes: usize, datagrams: usize) -> usize {
+        let place = &mut self.recent[route.flow.0 as usize % RECENT];
+        if place.0 == self.turn {
+            let message = &self.messages[place.1 as usize];
+            let fits = if datagrams == 1 { segment <= message.segment } else { segment == message.segment };
+            if fits
+                && segment > 0
+                && !message.is_closed
+                && message.segment <= message.segment_limit
+                && message.datagrams as usize + datagrams <= MAX_SEGMENTS
+                && message.bytes + bytes <= MAX_PAYLOAD
+                && message.fd == route.fd
+                && message.to == *route.to
+                && message.flow == route.flow
+            {
+                return place.1 as usize;
+            }
+        }
+        *place = (self.turn, self.messages.len() as u32);
+        self.messages.push(Message {
+            fd: route.fd,
+            socket: route.socket,
+            is_connected: route.is_connected,
+            reports_icmp: route.reports_icmp,
+            to: *route.to,
+            flow: route.flow,
+            head: NONE,
+            tail: NONE,
+            pieces: 0,
+            datagrams: 0,
+            segment,
+            bytes: 0,
+            segment_limit: route.segment_limit,
+            is_closed: false,
+        });
+        self.messages.len() - 1
+    }
+
+    fn append_bytes(&mut self, index: usize, bytes: &[u8]) {
+        let tail = self.messages[index].tail;
+        if let Some(piece) = self.pieces.get_mut(tail as usize) {
+            // What lies right behind, as the datagrams of a train do, needs no piece of its own.
+            if !piece.bytes.is_null() && piece.bytes.wrapping_add(piece.length) == bytes.as_ptr() {
+                piece.length += bytes.len();
+                return;
+            }
+        }
+        self.append(index, Piece { bytes: bytes.as_ptr(), length: bytes.len(), header: NONE, next: NONE });
+    }
+
+    fn append(&mut self, index: usize, piece: Piece) {
+        let at = self.pieces.len() as u32;
+        self.pieces.push(piece);
+        let message = &mut self.messages[index];
+        match self.pieces.get_mut(message.tail as usize) {
+            Some(tail) => tail.next = at,
+            None => message.head = at,
+        }
+        message.tail = at;
+        message.pieces += 1;
+    }
+
+    /// Counts what was appended; nothing may follow a datagram that is shorter than the others.
+    fn close(&mut self, index: usize, datagrams: u32, bytes: usize, last: usize) {
+        let message = &mut self.messages[index];
+        message.datagrams += datagrams;
+        message.bytes += bytes;
+        message.is_closed = last < message.segment;
+    }
+
+    /// Sends all, and forgets it. What went wrong is given back, in order.
+    pub fn flush(&mut self, totals: &Totals) -> &[SendEvent] {
+        self.events.clear();
+        self.order.clear();
+        self.order.extend(0..self.messages.len() as u32);
+        // One call is for one socket; the order within a socket stays.
+        self.order.sort_by_key(|index| self.messages[*index as usize].fd);
+        let mut at = 0;
+        while at < self.order.len() {
+            let fd = self.messages[self.order[at] as usize].fd;
+            let count = self.order[at..]
+                .iter()
+                .take(CALL_MESSAGES)
+                .take_while(|index| self.messages[**index as usize].fd == fd)
+                .count();
+            self.send_run(fd, at, count, totals);
+            at += count;
+        }
+        self.messages.clear();
+        self.pieces.clear();
+        self.channel_headers.clear();
+        self.turn = self.turn.wrapping_add(1);
+        &self.events
+    }
+
+    /// Sends the messages of one socket.
+    fn send_run(&mut self, fd: RawFd, at: usize, count: usize, totals: &Totals) {
+        self.lay_out(at, count);
+        let mut sent = 0;
+        while sent < count {
+            let (pointer, left) = (self.headers[sent..].as_mut_ptr(), (count - sent) as libc::c_uint);
+            // SAFETY: `lay_out` has made each header point to what lives until the caller of `flush` goes on.
+            let took = unsafe { libc::sendmmsg(fd, pointer, left, libc::MSG_DONTWAIT) };
+            if took > 0 {
+                totals.send_sizes.add(took as usize);
+                for index in &self.order[at + sent..at + sent + took as usize] {
+                    totals.segments.add(self.messages[*index as usize].datagrams as usize);
+                }
+                sent += took as usize;
+                continue;
+            }
+            let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+            if errno == libc::EINTR {
+                continue;
+            }
+            self.on_refused(fd, self.order[at + sent] as usize, sent, errno, totals);
+            sent += 1;
+        }
+    }
+
+    /// Makes headers for messages, in order.
+    fn lay_out(&mut self, at: usize, count: usize) {
+        let indexes = &self.order[at..at + count];
+        let pieces: u32 = indexes.iter().map(|index| self.messages[*index as usize].pieces).sum();
+        // Room first: what grows later would move what is pointed to.
+        self.vectors.clear();
+        self.vectors.reserve(pieces as usize);
+        self.controls.clear();
+        self.controls.resize(count, [0; CONTROL_WORDS]);
+        self.headers.clear();
+        for (place, index) in indexes.iter().enumerate() {
+            let message = &self.messages[*index as usize];
+            let first = self.vectors.len();
+            let mut next = message.head;
+            while let Some(piece) = self.pieces.get(next as usize) {
+                let bytes = match piece.bytes.is_null() {
+                    true => self.channel_headers[piece.header as usize].as_ptr(),
+                    false => piece.bytes,
+                };
+                self.vectors.push(libc::iovec { iov_base: bytes.cast_mut().cast(), iov_len: piece.length });
+                next = piece.next;
+            }
+            // SAFETY: all zero is a valid mmsghdr.
+            let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            header.msg_hdr.msg_iov = self.vectors[first..].as_mut_ptr();
+            header.msg_hdr.msg_iovlen = (self.vectors.len() - first) as _;
+            if !message.is_connected {
+                header.msg_hdr.msg_name = message.to.as_ptr().cast_mut().cast();
+                header.msg_hdr.msg_namelen = message.to.len();
+            }
+            if message.datagrams > 1 {
+                set_segment(&mut header.msg_hdr, &mut self.controls[place], message.segment as u16);
+            }
+            self.headers.push(header);
+        }
+    }
+
+    /// The system did not take a message; `place` is that of its header.
+    fn on_refused(&mut self, fd: RawFd, index: usize, place: usize, errno: i32, totals: &Totals) {
+        let message = &self.messages[index];
+        let (flow, socket, segment) = (message.flow, message.socket, message.segment);
+        if message.reports_icmp && is_icmp(errno) {
+            self.events.push(SendEvent::Icmp { socket });
+            // SAFETY: as in `send_run`.
+            if unsafe { libc::sendmmsg(fd, &mut self.headers[place], 1, libc::MSG_DONTWAIT) } == 1 {
+                totals.send_sizes.add(1);
+                totals.segments.add(message.datagrams as usize);
+                return;
+            }
+        } else if message.datagrams > 1 && matches!(errno, libc::EINVAL | libc::EIO | libc::EMSGSIZE) {
+            // The segments do not fit the interface, or it leaves the checksum to us: one by one, from now on.
+            let limit = if errno == libc::EIO { 0 } else { segment - 1 };
+            self.events.push(SendEvent::SegmentLimit { socket, segment: limit });
+            self.send_singly(fd, place, segment, flow, totals);
+            return;
+        }
+        let (packets, bytes) = (u64::from(message.datagrams), message.bytes as u64);
+        self.events.push(SendEvent::Refused { flow, errno, packets, bytes });
+    }
+
+    /// Sends the datagrams of a message one by one.
+    fn send_singly(&mut self, fd: RawFd, place: usize, segment: usize, flow: (u32, u64), totals: &Totals) {
+        let header = self.headers[place].msg_hdr;
+        // SAFETY: the header's vectors are those that `lay_out` made.
+        let vectors = unsafe { std::slice::from_raw_parts(header.msg_iov, header.msg_iovlen as usize) };
+        let mut parts: Vec<libc::iovec> = Vec::new();
+        let mut length = 0;
+        let mut left = vectors.iter().map(|vector| vector.iov_len).sum::<usize>();
+        for vector in vectors {
+            let mut taken = 0;
+            while taken < vector.iov_len {
+                let part = (vector.iov_len - taken).min(segment - length);
+                // SAFETY: within the vector.
+                let base = unsafe { vector.iov_base.cast::<u8>().add(taken) };
+                parts.push(libc::iovec { iov_base: base.cast(), iov_len: part });
+                taken += part;
+                length += part;
+                left -= part;
+                if length < segment && left > 0 {
+                    continue;
+                }
+                let mut single = header;
+                single.msg_control = std::ptr::null_mut();
+                single.msg_controllen = 0;
+                single.msg_iov = parts.as_mut_ptr();
+                single.msg_iovlen = parts.len() as _;
+                // SAFETY: the parts lie within the vectors, the name is as `lay_out` made it.
+                if unsafe { libc::sendmsg(fd, &single, libc::MSG_DONTWAIT) } < 0 {
+                    let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+                    let bytes = length as u64;
+                    self.events.push(SendEvent::Refused { flow, errno, packets: 1, bytes });
+                } else {
+                    totals.send_sizes.add(1);
+                    totals.segments.add(1);
+                }
+                parts.clear();
+                length = 0;
+            }
+        }
+    }
+}
+
+fn set_segment(message: &mut libc::msghdr, control: &mut [u64; CONTROL_WORDS], segment: u16) {
+    message.msg_control = control.as_mut_ptr().cast();
+    // SAFETY: the control buffer has room for one control message with a u16, and is aligned for its header.
+    unsafe {
+        message.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as u32) as _;
+        let header = libc::CMSG_FIRSTHDR(message);
+        (*header).cmsg_level = libc::SOL_UDP;
+        (*header).cmsg_type = libc::UDP_SEGMENT;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as u32) as _;
+        libc::CMSG_DATA(header).cast::<u16>().write_unaligned(segment);
+    }
+}

@@ -1,0 +1,278 @@
+//! Flows: which datagrams one takes and what becomes of them.
+
+use crate::address::{Address, RawAddress};
+use crate::meter::Meter;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+
+/// Which datagrams of a remote a flow takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Selector {
+    /// Those that no other flow claims.
+    Any,
+    /// Those that begin with this channel number, big-endian.
+    Channel(u16),
+    /// Those that have this big-endian value at this offset.
+    Match { offset: u16, value: u32 },
+}
+
+/// Where a flow's datagrams go out.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Slot of the endpoint.
+    pub endpoint: u32,
+    /// The local address they leave from; `None`: the first of the remote's family.
+    pub local: Option<u32>,
+    pub remote: Address,
+    pub raw: RawAddress,
+}
+
+impl Target {
+    pub fn new(endpoint: u32, local: Option<u32>, remote: Address) -> Target {
+        Target { endpoint, local, remote, raw: RawAddress::from(&remote) }
+    }
+}
+
+/// What becomes of a datagram.
+#[derive(Clone, Debug)]
+pub enum Action {
+    Deliver,
+    Forward {
+        to: Target,
+        /// STUN requests are delivered besides.
+        copies_stun: bool,
+    },
+    /// RFC 8656 §12.4: the channel header is put before it, or taken off.
+    AddChannel {
+        to: Target,
+        channel: u16,
+    },
+    StripChannel {
+        to: Target,
+    },
+}
+
+impl Action {
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Action::Deliver => None,
+            Action::Forward { to, .. } | Action::AddChannel { to, .. } | Action::StripChannel { to } => Some(to),
+        }
+    }
+
+    pub fn target_mut(&mut self) -> Option<&mut Target> {
+        match self {
+            Action::Deliver => None,
+            Action::Forward { to, .. } | Action::AddChannel { to, .. } | Action::StripChannel { to } => Some(to),
+        }
+    }
+}
+
+/// At most so many meters limit one flow.
+pub const MAX_METERS: usize = 3;
+
+#[derive(Debug)]
+pub struct Flow {
+    /// TypeScript's name for it.
+    pub id: u64,
+    /// Slot of the endpoint that it comes from.
+    pub from: u32,
+    pub remote: Address,
+    pub selector: Selector,
+    pub action: Action,
+    pub is_paused: bool,
+    pub meters: [Option<Arc<Meter>>; MAX_METERS],
+    pub counters: Counters,
+}
+
+impl Flow {
+    /// Whether it passes on all of a train without a look at each datagram.
+    pub fn is_plain_forward(&self) -> bool {
+        !self.is_paused && self.meters[0].is_none() && matches!(self.action, Action::Forward { .. })
+    }
+
+    /// Charges all meters, or none when one of them refuses.
+    pub fn spend(&self, bytes: usize, now_ms: f64) -> bool {
+        let meters = || self.meters.iter().flatten();
+        if !meters().all(|meter| meter.has(bytes, now_ms)) {
+            return false;
+        }
+        meters().for_each(|meter| meter.spend(bytes));
+        true
+    }
+}
+
+/// What a flow has done; added to by any thread.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub packets: AtomicU64,
+    pub bytes: AtomicU64,
+    pub drops: AtomicU64,
+    /// A float's bits: milliseconds of the engine's clock; 0: never.
+    last_seen_ms: AtomicU64,
+}
+
+impl Counters {
+    pub fn passed(&self, packets: u64, bytes: u64) {
+        self.packets.fetch_add(packets, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Takes back what `passed` said of datagrams that the system then refused.
+    pub fn refused(&self, packets: u64, bytes: u64) {
+        self.packets.fetch_sub(packets, Relaxed);
+        self.bytes.fetch_sub(bytes, Relaxed);
+        self.drops.fetch_add(packets, Relaxed);
+    }
+
+    pub fn dropped(&self, packets: u64) {
+        self.drops.fetch_add(packets, Relaxed);
+    }
+
+    pub fn seen(&self, now_ms: f64) {
+        self.last_seen_ms.store(now_ms.to_bits(), Relaxed);
+    }
+
+    /// Packets, bytes, drops, last seen.
+    pub fn read(&self) -> [f64; 4] {
+        let of = |counter: &AtomicU64| counter.load(Relaxed) as f64;
+        let seen = f64::from_bits(self.last_seen_ms.load(Relaxed));
+        [of(&self.packets), of(&self.bytes), of(&self.drops), seen]
+    }
+}
+
+/// The flows of one remote: one that takes anything, any number that select.
+#[derive(Debug, Default)]
+pub struct RemoteFlows {
+    /// Slot of the flow that takes what no other claims.
+    pub any: Option<u32>,
+    /// Absent where there are none, as is usual.
+    pub selecting: Option<Box<Selecting>>,
+}
+
+/// Slots of flows that select.
+#[derive(Debug, Default)]
+pub struct Selecting {
+    channels: HashMap<u16, u32>,
+    /// By offset in the order of the first flow with it; then by value.
+    matches: Vec<(u16, HashMap<u32, u32>)>,
+}
+
+impl RemoteFlows {
+    /// Slot of the flow that takes this datagram.
+    pub fn find(&self, bytes: &[u8]) -> Option<u32> {
+        self.selecting.as_ref().and_then(|selecting| selecting.find(bytes)).or(self.any)
+    }
+
+    /// False when another flow has this selector.
+    pub fn add(&mut self, selector: Selector, slot: u32) -> bool {
+        if selector == Selector::Any {
+            if self.any.is_some() {
+                return false;
+            }
+            self.any = Some(slot);
+            return true;
+        }
+        let selecting = self.selecting.get_or_insert_default();
+        let place = match selector {
+            Selector::Any => unreachable!("returned above"),
+            Selector::Channel(channel) => selecting.channels.entry(channel),
+            Selector::Match { offset, value } => {
+                let matches = &mut selecting.matches;
+                let at = matches.iter().position(|(known, _)| *known == offset).unwrap_or_else(|| {
+                    matches.push((offset, HashMap::new()));
+                    matches.len() - 1
+                });
+                return add_to(matches[at].1.entry(value), slot);
+            }
+        };
+        add_to(place, slot)
+    }
+
+    pub fn remove(&mut self, selector: Selector) {
+        let Some(selecting) = &mut self.selecting else {
+            self.any = None;
+            return;
+        };
+        match selector {
+            Selector::Any => self.any = None,
+            Selector::Channel(channel) => {
+                selecting.channels.remove(&channel);
+            }
+            Selector::Match { offset, value } => {
+                selecting.matches.retain_mut(|(known, by_value)| {
+                    if *known == offset {
+                        by_value.remove(&value);
+                    }
+                    !by_value.is_empty()
+                });
+            }
+        }
+        if selecting.channels.is_empty() && selecting.matches.is_empty() {
+            self.selecting = None;
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.any.is_none() && self.selecting.is_none()
+    }
+}
+
+impl Selecting {
+    fn find(&self, bytes: &[u8]) -> Option<u32> {
+        if let Some(&[high, low]) = bytes.first_chunk::<2>() {
+            if let Some(slot) = self.channels.get(&u16::from_be_bytes([high, low])) {
+                return Some(*slot);
+            }
+        }
+        self.matches.iter().find_map(|(offset, by_value)| {
+            let value = bytes.get(usize::from(*offset)..)?.first_chunk::<4>()?;
+            by_value.get(&u32::from_be_bytes(*value)).copied()
+        })
+    }
+}
+
+fn add_to<K: std::hash::Hash + Eq>(place: std::collections::hash_map::Entry<'_, K, u32>, slot: u32) -> bool {
+    use std::collections::hash_map::Entry::{Occupied, Vacant};
+    match place {
+        Occupied(_) => false,
+        Vacant(vacant) => {
+            vacant.insert(slot);
+            true
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_that_selects_wins() {
+        let mut flows = RemoteFlows::default();
+        let far = Selector::Match { offset: 4, value: 0xfffe_fdfc };
+        assert!(flows.add(Selector::Any, 1) && flows.add(far, 2) && flows.add(Selector::Channel(0x4001), 3));
+        assert!(!flows.add(Selector::Any, 9) && !flows.add(far, 9) && !flows.add(Selector::Channel(0x4001), 9));
+        assert_eq!(flows.find(&[0, 0, 0, 0, 0xff, 0xfe, 0xfd, 0xfc]), Some(2));
+        assert_eq!(flows.find(&[0x40, 1, 0, 0, 0xff, 0xfe, 0xfd, 0xfc]), Some(3));
+        assert_eq!(flows.find(&[0, 0, 0, 0, 0xff, 0xfe, 0xfd]), Some(1));
+        assert_eq!(flows.find(&[]), Some(1));
+        flows.remove(Selector::Any);
+        assert_eq!(flows.find(&[]), None);
+        flows.remove(far);
+        assert_eq!(flows.find(&[0, 0, 0, 0, 0xff, 0xfe, 0xfd, 0xfc]), None);
+        assert!(!flows.is_empty());
+        flows.remove(Selector::Channel(0x4001));
+        assert!(flows.is_empty());
+    }
+
+    #[test]
+    fn removing_what_is_not_there_changes_nothing() {
+        let mut flows = RemoteFlows::default();
+        flows.remove(Selector::Channel(1));
+        assert!(flows.add(Selector::Match { offset: 0, value: 1 }, 1));
+        flows.remove(Selector::Match { offset: 9, value: 1 });
+        assert_eq!(flows.find(&[0, 0, 0, 1]), Some(1));
+    }
+}

@@ -1,0 +1,18 @@
+//! The datapath engine of Sluice. TypeScript decides which datagrams go where; the threads here move them.
+//!
+//! `binding` is what Node calls, `engine` what can be asked, `table` what was asked. A thread (`reactor`) receives a `batch`
+//! and puts it on its `path`: to the next socket, or by `punt` to TypeScript.
+
+mod address;
+mod batch;
+mod binding;
+mod engine;
+mod flow;
+mod meter;
+mod path;
+mod punt;
+mod reactor;
+mod slab;
+mod socket;
+mod table;
+mod totals;

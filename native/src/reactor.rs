@@ -1,0 +1,226 @@
+//! A thread that waits for sockets, and puts what they have on its path.
+
+use crate::batch::{ReceiveBatch, SLOTS};
+use crate::engine::Shared;
+use crate::path::Path;
+use crate::socket::{is_icmp, take_icmp_error, IcmpError};
+use crate::totals::{Drop, Totals};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Most sockets of one turn.
+const EVENTS: usize = 64;
+/// Most messages of one socket in one turn, so that a busy one does not keep others waiting.
+const MESSAGES_PER_SOCKET: usize = 32;
+/// Most ICMP errors of one socket in one turn.
+const ICMP_PER_SOCKET: usize = 32;
+/// In place of a socket's slot: a command.
+const COMMAND: u64 = u64::MAX;
+
+/// What control can say to a thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    Stop = 1,
+    /// For tests of what then happens.
+    Panic = 1 << 32,
+}
+
+/// What control and a thread share.
+#[derive(Debug)]
+pub struct Worker {
+    epoll: OwnedFd,
+    commands: OwnedFd,
+    /// Odd while the thread uses sockets that it has looked up in the table.
+    section: AtomicU64,
+    pub totals: Arc<Totals>,
+}
+
+impl Worker {
+    pub fn new() -> io::Result<Worker> {
+        // SAFETY: no pointers; a result that is not negative is a descriptor that nobody else owns.
+        let own = |fd: RawFd| match fd {
+            fd if fd < 0 => Err(io::Error::last_os_error()),
+            fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        };
+        // SAFETY: no pointers.
+        let epoll = own(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: no pointers.
+        let commands = own(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        let worker = Worker { epoll, commands, section: AtomicU64::new(0), totals: Arc::default() };
+        worker.control(libc::EPOLL_CTL_ADD, worker.commands.as_raw_fd(), COMMAND)?;
+        Ok(worker)
+    }
+
+    /// From now on the thread reads from the socket of this slot.
+    pub fn add(&self, fd: RawFd, slot: u32) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, slot.into())
+    }
+
+    /// The thread reads from it no more. A socket that is closed needs not be removed.
+    pub fn remove(&self, fd: RawFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, fd, 0)
+    }
+
+    fn control(&self, operation: libc::c_int, fd: RawFd, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+        // SAFETY: the event is valid during the call.
+        if unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &mut event) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
+    pub fn command(&self, command: Command) {
+        let value = command as u64;
+        // SAFETY: eight valid bytes. It can only fail when it was written to already, and then the thread wakes anyway.
+        unsafe { libc::write(self.commands.as_raw_fd(), (&raw const value).cast(), size_of::<u64>()) };
+    }
+
+    fn obey(&self) -> bool {
+        let mut value = 0u64;
+        // SAFETY: room for eight bytes.
+        unsafe { libc::read(self.commands.as_raw_fd(), (&raw mut value).cast(), size_of::<u64>()) };
+        assert!(value < Command::Panic as u64, "told to panic, by a test");
+        value == 0
+    }
+
+    /// Returns when the thread no longer uses any socket that was removed from the table before the call.
+    pub fn quiesce(&self) {
+        let section = self.section.load(Ordering::SeqCst);
+        if section % 2 == 1 {
+            while self.section.load(Ordering::SeqCst) == section {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn wait(&self, events: &mut [libc::epoll_event; EVENTS]) -> usize {
+        // SAFETY: room for as many events as are asked for.
+        let got = unsafe {
+            libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), EVENTS as libc::c_int, -1)
+        };
+        // Only EINTR is possible.
+        got.max(0) as usize
+    }
+}
+
+/// Marks the section of a thread in which it uses sockets; also one that ends by a panic.
+struct Section<'worker>(&'worker AtomicU64);
+
+impl Section<'_> {
+    fn enter(section: &AtomicU64) -> Section<'_> {
+        section.fetch_add(1, Ordering::SeqCst);
+        Section(section)
+    }
+}
+
+impl std::ops::Drop for Section<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A socket that has something.
+struct Ready {
+    slot: u32,
+    fd: RawFd,
+    /// Errors wait besides data.
+    has_icmp_errors: bool,
+}
+
+/// Runs until it is told to stop.
+pub fn run(shared: Arc<Shared>, worker: &Worker, thread: usize) {
+    let mut batch = ReceiveBatch::new();
+    let mut path = Path::new(shared.clone(), worker.totals.clone(), thread);
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
+    let mut ready: Vec<Ready> = Vec::with_capacity(EVENTS);
+    let mut filled: Vec<(u32, std::ops::Range<usize>)> = Vec::with_capacity(EVENTS);
+    let mut errors: Vec<(u32, Option<IcmpError>)> = Vec::new();
+    loop {
+        let count = worker.wait(&mut events);
+        let started = Instant::now();
+        let now_ms = shared.ms_at(started);
+        if events[..count].iter().any(|event| event.u64 == COMMAND) && !worker.obey() {
+            return;
+        }
+        let section = Section::enter(&worker.section);
+        look_up(&shared, &events[..count], &mut ready);
+        let mut left = ready.as_slice();
+        while !left.is_empty() {
+            let mut used = 0;
+            filled.clear();
+            errors.clear();
+            while let Some((source, others)) = left.split_first() {
+                if used == SLOTS {
+                    break;
+                }
+                left = others;
+                let most = (SLOTS - used).min(MESSAGES_PER_SOCKET);
+                let got = receive(&mut batch, source, used, most, &mut errors, worker);
+                filled.push((source.slot, used..used + got));
+                used += got;
+            }
+            let table = shared.table();
+            for (socket, slots) in &filled {
+                for message in slots.clone().filter_map(|slot| batch.get(slot)) {
+                    // SAFETY: the batch is not written to before the path was flushed.
+                    unsafe { path.take(&table, *socket, &message, now_ms) };
+                }
+            }
+            for (socket, error) in &errors {
+                path.on_icmp(&table, *socket, *error, now_ms);
+            }
+            std::mem::drop(table);
+            path.flush(now_ms);
+        }
+        std::mem::drop(section);
+        worker.totals.busy_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+fn look_up(shared: &Shared, events: &[libc::epoll_event], ready: &mut Vec<Ready>) {
+    ready.clear();
+    let table = shared.table();
+    for event in events {
+        // A socket that was closed meanwhile is not there; one that took its slot has nothing, which does no harm.
+        let slot = event.u64 as u32;
+        let Some(bound) = table.sockets.get(slot).filter(|_| event.u64 != COMMAND) else { continue };
+        let has_error = event.events & libc::EPOLLERR as u32 != 0;
+        let has_icmp_errors = has_error && bound.socket.options.icmp_errors;
+        ready.push(Ready { slot, fd: bound.socket.fd(), has_icmp_errors });
+    }
+}
+
+/// Receives what a socket has; says how many slots were filled. What it was told by ICMP goes to `errors`.
+fn receive(
+    batch: &mut ReceiveBatch,
+    source: &Ready,
+    first: usize,
+    most: usize,
+    errors: &mut Vec<(u32, Option<IcmpError>)>,
+    worker: &Worker,
+) -> usize {
+    if source.has_icmp_errors {
+        let told = std::iter::from_fn(|| take_icmp_error(source.fd)).take(ICMP_PER_SOCKET);
+        errors.extend(told.map(|error| (source.slot, Some(error))));
+    }
+    match batch.receive(source.fd, first, most) {
+        Ok(got) => {
+            worker.totals.receive_sizes.add(got);
+            got
+        }
+        Err(error) => {
+            match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR) => {}
+                // What it said was read above.
+                Some(errno) if is_icmp(errno) && source.has_icmp_errors => {}
+                Some(errno) if is_icmp(errno) => errors.push((source.slot, None)),
+                _ => worker.totals.dropped(Drop::Error, 1),
+            }
+            0
+        }
+    }
+}

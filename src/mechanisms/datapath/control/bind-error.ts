@@ -1,0 +1,30 @@
+import { errorCode } from '../../../foundation/errors.ts'
+import type { Remote } from '../contract.ts'
+import { DatapathError } from '../errors.ts'
+import { familyOf } from './ip-address.ts'
+
+/** What it means for an endpoint that the system did not bind, or connect, a socket. */
+export function bindError(
+  { address, port }: Remote,
+  remote: Remote | undefined,
+  cause: unknown,
+): DatapathError {
+  const where = familyOf(address) === 4 ? address : `[${address}]`
+  switch (errorCode(cause)) {
+    case 'EADDRINUSE':
+      return new DatapathError('DATAPATH_PORT_TAKEN', `UDP port ${where}:${port} is taken`, cause)
+    case 'EADDRNOTAVAIL':
+    case 'EAFNOSUPPORT':
+    case 'EINVAL':
+      return new DatapathError('DATAPATH_ADDRESS_UNAVAILABLE', `no such local address: ${where}`, cause)
+    case 'ENETUNREACH':
+    case 'EHOSTUNREACH':
+      return new DatapathError(
+        'DATAPATH_ADDRESS_UNAVAILABLE',
+        `${remote?.address} cannot be reached from ${where}`,
+        cause,
+      )
+    default:
+      return new DatapathError('DATAPATH_SYSTEM', `UDP port ${where}:${port} cannot be bound`, cause)
+  }
+}
