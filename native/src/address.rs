@@ -1,7 +1,5 @@
 //! Transport addresses: as flows compare them, and as the system takes them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum Family {
     V4,
@@ -43,28 +41,6 @@ impl Address {
         bytes[4..8].copy_from_slice(&self.scope.to_le_bytes());
         bytes[8..].copy_from_slice(&self.ip);
         bytes
-    }
-
-    pub fn new(ip: IpAddr, port: u16) -> Address {
-        let mut bytes = [0; 16];
-        let family = match ip {
-            IpAddr::V4(v4) => {
-                bytes[..4].copy_from_slice(&v4.octets());
-                Family::V4
-            }
-            IpAddr::V6(v6) => {
-                bytes = v6.octets();
-                Family::V6
-            }
-        };
-        Address { family, port, scope: 0, ip: bytes }
-    }
-
-    pub fn ip(&self) -> IpAddr {
-        match self.family {
-            Family::V4 => Ipv4Addr::new(self.ip[0], self.ip[1], self.ip[2], self.ip[3]).into(),
-            Family::V6 => Ipv6Addr::from(self.ip).into(),
-        }
     }
 }
 
@@ -137,6 +113,31 @@ impl From<&Address> for RawAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    impl Address {
+        pub fn new(ip: IpAddr, port: u16) -> Address {
+            let mut bytes = [0; 16];
+            let family = match ip {
+                IpAddr::V4(v4) => {
+                    bytes[..4].copy_from_slice(&v4.octets());
+                    Family::V4
+                }
+                IpAddr::V6(v6) => {
+                    bytes = v6.octets();
+                    Family::V6
+                }
+            };
+            Address { family, port, scope: 0, ip: bytes }
+        }
+
+        pub fn ip(&self) -> IpAddr {
+            match self.family {
+                Family::V4 => Ipv4Addr::new(self.ip[0], self.ip[1], self.ip[2], self.ip[3]).into(),
+                Family::V6 => Ipv6Addr::from(self.ip).into(),
+            }
+        }
+    }
 
     #[test]
     fn survives_packing_and_the_system_form() {

@@ -186,8 +186,10 @@ impl Engine {
         // Media comes in at the others, and is sent from them.
         let send_buffer_bytes = if remote.is_none() { self.options.send_buffer_bytes } else { 0 };
         let socket = Socket::open(SocketOptions { remote, send_buffer_bytes, ..options })?;
-        let bound =
-            BoundAddress { address: socket.local_address()?, receive_buffer_bytes: socket.receive_buffer_bytes()? };
+        let bound = BoundAddress {
+            address: socket.local_address()?,
+            receive_buffer_bytes: socket.receive_buffer_bytes()?,
+        };
         let unused = {
             let mut table = self.shared.table_mut();
             let slot = table.endpoint_slot(endpoint).ok_or_else(gone)?;
@@ -374,7 +376,8 @@ impl Control {
         let alone = (0..self.loads.len()).min_by_key(|thread| self.loads[*thread]);
         let thread = if threads > 1 { 0 } else { alone.ok_or_else(gone)? };
         self.add_socket(table, endpoint, at, socket, thread)?;
-        (1..self.workers.len().min(threads)).try_for_each(|thread| self.open_beside(table, endpoint, at, thread))
+        (1..self.workers.len().min(threads))
+            .try_for_each(|thread| self.open_beside(table, endpoint, at, thread))
     }
 
     /// Adds a socket to a local address of an endpoint, read by `thread`.
@@ -390,7 +393,8 @@ impl Control {
         let local = table.endpoints.get_mut(endpoint).and_then(|endpoint| endpoint.locals.get_mut(at));
         let (Some(local), Some((worker, _))) = (local, self.workers.get(thread)) else { return Err(gone()) };
         let segment_limit = AtomicUsize::new(usize::MAX);
-        let slot = table.sockets.insert(Bound { socket, endpoint, local: local.number, thread, segment_limit });
+        let slot =
+            table.sockets.insert(Bound { socket, endpoint, local: local.number, thread, segment_limit });
         local.sockets.push(slot);
         self.loads[thread] += 1;
         worker.add(fd, slot)

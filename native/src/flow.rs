@@ -57,14 +57,18 @@ impl Action {
     pub fn target(&self) -> Option<&Target> {
         match self {
             Action::Deliver => None,
-            Action::Forward { to, .. } | Action::AddChannel { to, .. } | Action::StripChannel { to } => Some(to),
+            Action::Forward { to, .. } | Action::AddChannel { to, .. } | Action::StripChannel { to } => {
+                Some(to)
+            }
         }
     }
 
     pub fn target_mut(&mut self) -> Option<&mut Target> {
         match self {
             Action::Deliver => None,
-            Action::Forward { to, .. } | Action::AddChannel { to, .. } | Action::StripChannel { to } => Some(to),
+            Action::Forward { to, .. } | Action::AddChannel { to, .. } | Action::StripChannel { to } => {
+                Some(to)
+            }
         }
     }
 }
@@ -253,7 +257,9 @@ mod tests {
         let mut flows = RemoteFlows::default();
         let far = Selector::Match { offset: 4, value: 0xfffe_fdfc };
         assert!(flows.add(Selector::Any, 1) && flows.add(far, 2) && flows.add(Selector::Channel(0x4001), 3));
-        assert!(!flows.add(Selector::Any, 9) && !flows.add(far, 9) && !flows.add(Selector::Channel(0x4001), 9));
+        assert!(
+            !flows.add(Selector::Any, 9) && !flows.add(far, 9) && !flows.add(Selector::Channel(0x4001), 9)
+        );
         assert_eq!(flows.find(&[0, 0, 0, 0, 0xff, 0xfe, 0xfd, 0xfc]), Some(2));
         assert_eq!(flows.find(&[0x40, 1, 0, 0, 0xff, 0xfe, 0xfd, 0xfc]), Some(3));
         assert_eq!(flows.find(&[0, 0, 0, 0, 0xff, 0xfe, 0xfd]), Some(1));

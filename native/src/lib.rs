@@ -3,6 +3,9 @@
 //! `binding` is what Node calls, `engine` what can be asked, `table` what was asked. A thread (`reactor`) receives a `batch`
 //! and puts it on its `path`: to the next socket, or by `punt` to TypeScript.
 
+// What only Node calls is not there in tests, since nothing but Node has Node-API.
+#![cfg_attr(test, allow(dead_code))]
+
 mod address;
 mod batch;
 mod binding;

@@ -81,7 +81,13 @@ impl Path {
 
     /// # Safety
     /// As of `take`.
-    unsafe fn forward_train(&mut self, arrived: &Arrived<'_>, slot: u32, flow: &Flow, message: &Received<'_>) {
+    unsafe fn forward_train(
+        &mut self,
+        arrived: &Arrived<'_>,
+        slot: u32,
+        flow: &Flow,
+        message: &Received<'_>,
+    ) {
         let Action::Forward { to, copies_stun } = &flow.action else { return };
         let datagrams = message.bytes.len().div_ceil(message.segment.max(1)).max(1) as u64;
         flow.counters.seen(arrived.now_ms);
@@ -94,7 +100,12 @@ impl Path {
         unsafe { self.sends.push_train(&route, message.bytes, message.segment) };
         if *copies_stun {
             for bytes in message.bytes.chunks(message.segment.max(1)).filter(|bytes| is_stun_request(bytes)) {
-                self.deliver(arrived.endpoint, &arrived.origin(flow.id), Content::Data(bytes), arrived.now_ms);
+                self.deliver(
+                    arrived.endpoint,
+                    &arrived.origin(flow.id),
+                    Content::Data(bytes),
+                    arrived.now_ms,
+                );
             }
         }
     }
@@ -121,7 +132,8 @@ impl Path {
             }
             Action::Forward { to, .. } => (to, None, bytes),
             Action::AddChannel { to, channel } => {
-                let ([high, low], [long, short]) = (channel.to_be_bytes(), (bytes.len() as u16).to_be_bytes());
+                let ([high, low], [long, short]) =
+                    (channel.to_be_bytes(), (bytes.len() as u16).to_be_bytes());
                 (to, Some([high, low, long, short]), bytes)
             }
             Action::StripChannel { to } => match strip_channel(bytes) {

@@ -136,7 +136,8 @@ impl Punts {
     pub fn take(&self, into: &mut [u8]) -> (usize, bool) {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let known = queues.known.take(into);
-        let all = known + if queues.known.bytes.is_empty() { queues.strangers.take(&mut into[known..]) } else { 0 };
+        let all =
+            known + if queues.known.bytes.is_empty() { queues.strangers.take(&mut into[known..]) } else { 0 };
         let has_more = !(queues.known.bytes.is_empty() && queues.strangers.bytes.is_empty());
         if !has_more {
             // Under the lock: what is pushed from here on rings again.
@@ -202,11 +203,16 @@ mod tests {
     fn says_what_is_known_of_an_icmp_error() {
         let (punts, _) = punts();
         let to = origin(0).remote;
-        punts.push(true, &origin(1), Content::Icmp(Some(IcmpError { to, kind: 3, code: 4, mtu: 1400 }))).unwrap();
+        punts
+            .push(true, &origin(1), Content::Icmp(Some(IcmpError { to, kind: 3, code: 4, mtu: 1400 })))
+            .unwrap();
         punts.push(true, &origin(1), Content::Icmp(None)).unwrap();
         let mut room = [0; 128];
         assert_eq!(punts.take(&mut room), (128, false));
-        assert_eq!((room[4], &room[56..60], u32::from_le_bytes(*room[60..].first_chunk().unwrap())), (1, &[3, 4, 1, 0][..], 1400));
+        assert_eq!(
+            (room[4], &room[56..60], u32::from_le_bytes(*room[60..].first_chunk().unwrap())),
+            (1, &[3, 4, 1, 0][..], 1400)
+        );
         assert_eq!(room[64 + 56..128], [0; 8]);
     }
 }

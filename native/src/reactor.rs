@@ -5,7 +5,9 @@ use crate::engine::Shared;
 use crate::path::Path;
 use crate::socket::{is_icmp, take_icmp_error, IcmpError};
 use crate::totals::{Drop, Totals};
+use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -25,7 +27,7 @@ const COMMAND: u64 = u64::MAX;
 pub enum Command {
     Stop = 1,
     /// For tests of what then happens.
-    Panic = 1 << 32,
+    Panic = 1 << 16,
 }
 
 /// What control and a thread share.
@@ -40,9 +42,10 @@ pub struct Worker {
 
 impl Worker {
     pub fn new() -> io::Result<Worker> {
-        // SAFETY: no pointers; a result that is not negative is a descriptor that nobody else owns.
+        // What is not negative is a descriptor that nobody else owns.
         let own = |fd: RawFd| match fd {
             fd if fd < 0 => Err(io::Error::last_os_error()),
+            // SAFETY: it was just made, below.
             fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         };
         // SAFETY: no pointers.
@@ -50,22 +53,29 @@ impl Worker {
         // SAFETY: no pointers.
         let commands = own(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         let worker = Worker { epoll, commands, section: AtomicU64::new(0), totals: Arc::default() };
-        worker.control(libc::EPOLL_CTL_ADD, worker.commands.as_raw_fd(), COMMAND)?;
+        worker.control(libc::EPOLL_CTL_ADD, worker.commands.as_raw_fd(), COMMAND, libc::EPOLLIN)?;
         Ok(worker)
     }
 
     /// From now on the thread reads from the socket of this slot.
     pub fn add(&self, fd: RawFd, slot: u32) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd, slot.into())
+        // Edge-triggered: the system does not look again at a socket that was read until it was empty.
+        self.control(libc::EPOLL_CTL_ADD, fd, slot.into(), libc::EPOLLIN | libc::EPOLLET)
     }
 
     /// The thread reads from it no more. A socket that is closed needs not be removed.
     pub fn remove(&self, fd: RawFd) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_DEL, fd, 0)
+        self.control(libc::EPOLL_CTL_DEL, fd, 0, 0)
     }
 
-    fn control(&self, operation: libc::c_int, fd: RawFd, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+    fn control(
+        &self,
+        operation: libc::c_int,
+        fd: RawFd,
+        token: u64,
+        interest: libc::c_int,
+    ) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: interest as u32, u64: token };
         // SAFETY: the event is valid during the call.
         if unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &mut event) } < 0 {
             return Err(io::Error::last_os_error());
@@ -97,10 +107,12 @@ impl Worker {
         }
     }
 
-    fn wait(&self, events: &mut [libc::epoll_event; EVENTS]) -> usize {
+    /// Waits until there is something, or looks only.
+    fn wait(&self, events: &mut [libc::epoll_event; EVENTS], waits: bool) -> usize {
+        let timeout = if waits { -1 } else { 0 };
         // SAFETY: room for as many events as are asked for.
         let got = unsafe {
-            libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), EVENTS as libc::c_int, -1)
+            libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), EVENTS as libc::c_int, timeout)
         };
         // Only EINTR is possible.
         got.max(0) as usize
@@ -123,9 +135,11 @@ impl std::ops::Drop for Section<'_> {
     }
 }
 
-/// A socket that has something.
+/// A socket that has something, or may have.
+#[derive(Clone, Copy)]
 struct Ready {
     slot: u32,
+    /// As the table says in this turn.
     fd: RawFd,
     /// Errors wait besides data.
     has_icmp_errors: bool,
@@ -136,11 +150,12 @@ pub fn run(shared: Arc<Shared>, worker: &Worker, thread: usize) {
     let mut batch = ReceiveBatch::new();
     let mut path = Path::new(shared.clone(), worker.totals.clone(), thread);
     let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
-    let mut ready: Vec<Ready> = Vec::with_capacity(EVENTS);
-    let mut filled: Vec<(u32, std::ops::Range<usize>)> = Vec::with_capacity(EVENTS);
+    // Those that were not read until they were empty, before those that are new.
+    let mut ready: VecDeque<Ready> = VecDeque::with_capacity(2 * EVENTS);
+    let mut filled: Vec<(u32, Range<usize>)> = Vec::with_capacity(EVENTS);
     let mut errors: Vec<(u32, Option<IcmpError>)> = Vec::new();
     loop {
-        let count = worker.wait(&mut events);
+        let count = worker.wait(&mut events, ready.is_empty());
         let started = Instant::now();
         let now_ms = shared.ms_at(started);
         if events[..count].iter().any(|event| event.u64 == COMMAND) && !worker.obey() {
@@ -148,53 +163,58 @@ pub fn run(shared: Arc<Shared>, worker: &Worker, thread: usize) {
         }
         let section = Section::enter(&worker.section);
         look_up(&shared, &events[..count], &mut ready);
-        let mut left = ready.as_slice();
-        while !left.is_empty() {
-            let mut used = 0;
-            filled.clear();
-            errors.clear();
-            while let Some((source, others)) = left.split_first() {
-                if used == SLOTS {
-                    break;
-                }
-                left = others;
-                let most = (SLOTS - used).min(MESSAGES_PER_SOCKET);
-                let got = receive(&mut batch, source, used, most, &mut errors, worker);
-                filled.push((source.slot, used..used + got));
-                used += got;
+        let mut used = 0;
+        for _ in 0..ready.len() {
+            if used == SLOTS {
+                break;
             }
-            let table = shared.table();
-            for (socket, slots) in &filled {
-                for message in slots.clone().filter_map(|slot| batch.get(slot)) {
-                    // SAFETY: the batch is not written to before the path was flushed.
-                    unsafe { path.take(&table, *socket, &message, now_ms) };
-                }
+            let Some(source) = ready.pop_front() else { break };
+            let most = (SLOTS - used).min(MESSAGES_PER_SOCKET);
+            let (got, is_empty) = receive(&mut batch, &source, used, most, &mut errors, worker);
+            filled.push((source.slot, used..used + got));
+            used += got;
+            if !is_empty {
+                ready.push_back(source);
             }
-            for (socket, error) in &errors {
-                path.on_icmp(&table, *socket, *error, now_ms);
-            }
-            std::mem::drop(table);
-            path.flush(now_ms);
         }
+        {
+            let table = shared.table();
+            for (socket, slots) in filled.drain(..) {
+                for message in slots.filter_map(|slot| batch.get(slot)) {
+                    // SAFETY: the batch is not written to before the path was flushed.
+                    unsafe { path.take(&table, socket, &message, now_ms) };
+                }
+            }
+            for (socket, error) in errors.drain(..) {
+                path.on_icmp(&table, socket, error, now_ms);
+            }
+        }
+        path.flush(now_ms);
         std::mem::drop(section);
         worker.totals.busy_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 }
 
-fn look_up(shared: &Shared, events: &[libc::epoll_event], ready: &mut Vec<Ready>) {
-    ready.clear();
+/// Finds the sockets of those that wait and of the events. One that was closed meanwhile is not there; one that took its
+/// slot has nothing, which does no harm.
+fn look_up(shared: &Shared, events: &[libc::epoll_event], ready: &mut VecDeque<Ready>) {
     let table = shared.table();
+    ready.retain_mut(|source| {
+        let bound = table.sockets.get(source.slot);
+        source.fd = bound.map_or(-1, |bound| bound.socket.fd());
+        bound.is_some()
+    });
     for event in events {
-        // A socket that was closed meanwhile is not there; one that took its slot has nothing, which does no harm.
         let slot = event.u64 as u32;
         let Some(bound) = table.sockets.get(slot).filter(|_| event.u64 != COMMAND) else { continue };
         let has_error = event.events & libc::EPOLLERR as u32 != 0;
         let has_icmp_errors = has_error && bound.socket.options.icmp_errors;
-        ready.push(Ready { slot, fd: bound.socket.fd(), has_icmp_errors });
+        ready.push_back(Ready { slot, fd: bound.socket.fd(), has_icmp_errors });
     }
 }
 
-/// Receives what a socket has; says how many slots were filled. What it was told by ICMP goes to `errors`.
+/// Receives what a socket has: says how many slots were filled, and whether the socket is empty now. What it was told by
+/// ICMP goes to `errors`.
 fn receive(
     batch: &mut ReceiveBatch,
     source: &Ready,
@@ -202,25 +222,33 @@ fn receive(
     most: usize,
     errors: &mut Vec<(u32, Option<IcmpError>)>,
     worker: &Worker,
-) -> usize {
+) -> (usize, bool) {
+    let mut has_all_errors = true;
     if source.has_icmp_errors {
         let told = std::iter::from_fn(|| take_icmp_error(source.fd)).take(ICMP_PER_SOCKET);
+        let before = errors.len();
         errors.extend(told.map(|error| (source.slot, Some(error))));
+        has_all_errors = errors.len() - before < ICMP_PER_SOCKET;
     }
     match batch.receive(source.fd, first, most) {
         Ok(got) => {
             worker.totals.receive_sizes.add(got);
-            got
+            (got, got < most && has_all_errors)
         }
-        Err(error) => {
-            match error.raw_os_error() {
-                Some(libc::EAGAIN | libc::EINTR) => {}
-                // What it said was read above.
-                Some(errno) if is_icmp(errno) && source.has_icmp_errors => {}
-                Some(errno) if is_icmp(errno) => errors.push((source.slot, None)),
-                _ => worker.totals.dropped(Drop::Error, 1),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EAGAIN) => (0, has_all_errors),
+            Some(libc::EINTR) => (0, false),
+            Some(errno) if is_icmp(errno) => {
+                // What it said was read above, where the system keeps it.
+                if !source.has_icmp_errors {
+                    errors.push((source.slot, None));
+                }
+                (0, false)
             }
-            0
-        }
+            _ => {
+                worker.totals.dropped(Drop::Error, 1);
+                (0, true)
+            }
+        },
     }
 }

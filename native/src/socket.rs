@@ -52,7 +52,10 @@ impl Socket {
         })
     }
 
-    fn new(options: SocketOptions, before_bind: impl FnOnce(&Socket) -> io::Result<()>) -> io::Result<Socket> {
+    fn new(
+        options: SocketOptions,
+        before_bind: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> io::Result<Socket> {
         let is_v6 = options.address.family == Family::V6;
         let domain = if is_v6 { libc::AF_INET6 } else { libc::AF_INET };
         let flags = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
@@ -141,9 +144,7 @@ impl Socket {
 /// Whether what is too long for the path is refused rather than cut into fragments, until it is set again.
 pub fn set_dont_fragment(fd: RawFd, family: Family, dont_fragment: bool) -> io::Result<()> {
     let (level, name, on, off) = match family {
-        Family::V4 => {
-            (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO, libc::IP_PMTUDISC_WANT)
-        }
+        Family::V4 => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO, libc::IP_PMTUDISC_WANT),
         Family::V6 => {
             (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO, libc::IPV6_PMTUDISC_WANT)
         }

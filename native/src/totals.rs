@@ -15,8 +15,8 @@ pub enum Drop {
 }
 
 const DROPS: usize = 7;
-/// 1, 2 to 3, 4 to 7, ... 64 and more.
-pub const SIZES: usize = 7;
+/// 1, 2 to 3, 4 to 7, ... 64 and more; and the sum of all sizes.
+const SIZES: usize = 8;
 
 /// How many times something was of a size, by powers of two.
 #[derive(Debug, Default)]
@@ -26,7 +26,8 @@ impl Sizes {
     /// Counts one of a size of 1 or more.
     pub fn add(&self, size: usize) {
         let power = size.max(1).ilog2() as usize;
-        self.0[power.min(SIZES - 1)].fetch_add(1, Relaxed);
+        self.0[power.min(SIZES - 2)].fetch_add(1, Relaxed);
+        self.0[SIZES - 1].fetch_add(size as u64, Relaxed);
     }
 }
 
@@ -111,6 +112,6 @@ mod tests {
         totals.add_to(&mut sums);
         assert_eq!(sums[..4], [3.0, 21.0, 2.0, 8.0]);
         assert_eq!(sums[4 + Drop::Malformed as usize], 3.0);
-        assert_eq!(sums[NUMBERS - SIZES..], [2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 3.0]);
+        assert_eq!(sums[NUMBERS - SIZES..], [2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 3.0, 1069.0]);
     }
 }

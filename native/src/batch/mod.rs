@@ -3,7 +3,7 @@
 mod receive;
 mod send;
 
-pub use receive::{Received, ReceiveBatch, SLOTS};
+pub use receive::{ReceiveBatch, Received, SLOTS};
 pub use send::{Route, SendBatch, SendEvent};
 
 /// Most datagrams in one message (UDP GSO). Newer kernels take 128, all of them 64.

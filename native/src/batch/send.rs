@@ -122,7 +122,10 @@ impl SendBatch {
         if let Some(header) = header {
             let at = self.channel_headers.len() as u32;
             self.channel_headers.push(header);
-            self.append(index, Piece { bytes: std::ptr::null(), length: header.len(), header: at, next: NONE });
+            self.append(
+                index,
+                Piece { bytes: std::ptr::null(), length: header.len(), header: at, next: NONE },
+            );
         }
         self.append_bytes(index, bytes);
         self.close(index, 1, length, length);
@@ -336,6 +339,8 @@ impl SendBatch {
     /// Sends the datagrams of a message one by one.
     fn send_singly(&mut self, fd: RawFd, place: usize, segment: usize, flow: (u32, u64), totals: &Totals) {
         let header = self.headers[place].msg_hdr;
+        // With musl the length is an int.
+        #[allow(clippy::unnecessary_cast)]
         // SAFETY: the header's vectors are those that `lay_out` made.
         let vectors = unsafe { std::slice::from_raw_parts(header.msg_iov, header.msg_iovlen as usize) };
         let mut parts: Vec<libc::iovec> = Vec::new();
@@ -375,6 +380,7 @@ impl SendBatch {
     }
 }
 
+/// Makes the system cut a message into datagrams of this length.
 fn set_segment(message: &mut libc::msghdr, control: &mut [u64; CONTROL_WORDS], segment: u16) {
     message.msg_control = control.as_mut_ptr().cast();
     // SAFETY: the control buffer has room for one control message with a u16, and is aligned for its header.
@@ -385,5 +391,170 @@ fn set_segment(message: &mut libc::msghdr, control: &mut [u64; CONTROL_WORDS], s
         (*header).cmsg_type = libc::UDP_SEGMENT;
         (*header).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as u32) as _;
         libc::CMSG_DATA(header).cast::<u16>().write_unaligned(segment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ReceiveBatch;
+    use super::*;
+    use crate::address::Address;
+    use crate::socket::{tests::options, Socket};
+
+    /// A receiver, and a way to it.
+    struct Way {
+        sender: Socket,
+        receiver: Socket,
+        to: RawAddress,
+        batch: SendBatch,
+        totals: Totals,
+    }
+
+    impl Way {
+        fn new() -> Way {
+            let receiver = Socket::open(options("127.0.0.1")).unwrap();
+            let to = RawAddress::from(&receiver.local_address().unwrap());
+            let sender = Socket::open(options("127.0.0.1")).unwrap();
+            Way { sender, receiver, to, batch: SendBatch::new(), totals: Totals::default() }
+        }
+
+        fn push(&mut self, header: Option<[u8; 4]>, bytes: &'static [u8], flow: (u32, u64)) {
+            let route = self.route(flow, usize::MAX);
+            // SAFETY: the bytes live for ever.
+            unsafe { self.batch.push(&route, header, bytes) };
+        }
+
+        fn route(&self, flow: (u32, u64), segment_limit: usize) -> Route<'static> {
+            let (fd, to) = (self.sender.fd(), Box::leak(Box::new(self.to)));
+            Route { fd, socket: 5, is_connected: false, reports_icmp: false, to, segment_limit, flow }
+        }
+
+        /// What arrived, one entry per message that the system has joined.
+        fn received(&self) -> Vec<(Vec<u8>, usize)> {
+            let mut batch = ReceiveBatch::new();
+            let got = batch.receive(self.receiver.fd(), 0, super::super::SLOTS).unwrap_or(0);
+            (0..got).filter_map(|slot| batch.get(slot)).map(|it| (it.bytes.to_vec(), it.segment)).collect()
+        }
+    }
+
+    const FLOW: (u32, u64) = (1, 1);
+
+    #[test]
+    fn joins_datagrams_of_one_length_and_a_shorter_last_one() {
+        let mut way = Way::new();
+        for bytes in [&b"aaaa"[..], b"bbbb", b"cc", b"dddd", b"", b"eeeeee"] {
+            way.push(None, bytes, FLOW);
+        }
+        assert_eq!(way.batch.flush(&way.totals), []);
+        let expected = [(&b"aaaabbbbcc"[..], 4), (b"dddd", 4), (b"", 0), (b"eeeeee", 6)];
+        assert_eq!(way.received(), expected.map(|(bytes, segment)| (bytes.to_vec(), segment)));
+    }
+
+    #[test]
+    fn joins_what_others_came_between_and_keeps_flows_apart() {
+        let mut way = Way::new();
+        let other = (2, 2);
+        // Another flow whose message is remembered in the same place.
+        let clash = (1 + RECENT as u32, 3);
+        for (bytes, flow) in
+            [(b"1111", FLOW), (b"2222", other), (b"3333", FLOW), (b"4444", clash), (b"5555", FLOW)]
+        {
+            way.push(None, bytes, flow);
+        }
+        assert_eq!(way.batch.flush(&way.totals), []);
+        let received: Vec<_> = way.received().into_iter().map(|(bytes, _)| bytes).collect();
+        assert_eq!(received, [&b"11113333"[..], b"2222", b"4444", b"5555"]);
+    }
+
+    #[test]
+    fn puts_channel_headers_before_each_datagram() {
+        let mut way = Way::new();
+        for bytes in [b"abc", b"def"] {
+            way.push(Some([0x40, 1, 0, 3]), bytes, FLOW);
+        }
+        assert_eq!(way.batch.flush(&way.totals), []);
+        assert_eq!(way.received(), [(b"\x40\x01\0\x03abc\x40\x01\0\x03def".to_vec(), 7)]);
+    }
+
+    #[test]
+    fn passes_a_train_on_in_one_message_and_cuts_what_is_too_long() {
+        let mut way = Way::new();
+        let train: &'static [u8] = Box::leak((0..=255u8).cycle().take(100 * 1000 + 7).collect::<Box<[u8]>>());
+        let route = way.route(FLOW, usize::MAX);
+        // SAFETY: the bytes live for ever.
+        unsafe { way.batch.push_train(&route, train, 1000) };
+        assert_eq!(way.batch.messages.iter().map(|message| message.datagrams).collect::<Vec<_>>(), [64, 37]);
+        assert_eq!(way.batch.pieces.len(), 2);
+        assert_eq!(way.batch.flush(&way.totals), []);
+        let received = way.received();
+        assert!(received.iter().all(|(_, segment)| *segment == 1000));
+        assert_eq!(received.into_iter().flat_map(|(bytes, _)| bytes).collect::<Vec<_>>(), train);
+    }
+
+    #[test]
+    fn sends_one_by_one_where_a_limit_says_so() {
+        let mut way = Way::new();
+        let route = way.route(FLOW, 3);
+        // SAFETY: the bytes live for ever.
+        unsafe { way.batch.push_train(&route, b"aaaabbbbc", 4) };
+        assert_eq!(way.batch.messages.len(), 3);
+        way.batch.flush(&way.totals);
+        assert_eq!(way.received().len(), 3);
+    }
+
+    #[test]
+    fn cuts_datagrams_itself_when_the_system_does_not() {
+        let mut way = Way::new();
+        way.push(Some([1, 2, 3, 4]), b"abc", FLOW);
+        way.push(Some([5, 6, 7, 8]), b"de", FLOW);
+        way.batch.order.push(0);
+        way.batch.lay_out(0, 1);
+        way.batch.on_refused(way.sender.fd(), 0, 0, libc::EIO, &Totals::default());
+        assert_eq!(way.batch.events, [SendEvent::SegmentLimit { socket: 5, segment: 0 }]);
+        let received: Vec<_> = way.received().into_iter().map(|(bytes, _)| bytes).collect();
+        assert_eq!(received, [&b"\x01\x02\x03\x04abc"[..], b"\x05\x06\x07\x08de"]);
+    }
+
+    #[test]
+    fn says_what_the_system_refused_and_sends_the_rest() {
+        let mut way = Way::new();
+        let long: &'static [u8] = Box::leak(vec![0; 65_508].into_boxed_slice());
+        way.push(None, b"before", FLOW);
+        way.push(None, long, (2, 9));
+        way.push(None, b"after!", FLOW);
+        let refused = SendEvent::Refused { flow: (2, 9), errno: libc::EMSGSIZE, packets: 1, bytes: 65_508 };
+        assert_eq!(way.batch.flush(&way.totals), [refused]);
+        assert_eq!(way.received(), [(b"beforeafter!".to_vec(), 6)]);
+    }
+
+    #[test]
+    fn a_connected_socket_sends_all_the_same_when_it_tells_of_an_earlier_datagram() {
+        let gone = Socket::open(options("127.0.0.1")).unwrap().local_address().unwrap();
+        let mut connected = options("127.0.0.1");
+        connected.remote = Some(gone);
+        let sender = Socket::open(connected).unwrap();
+        let mut bound = options("127.0.0.1");
+        let to = RawAddress::from(&gone);
+        let route = Route {
+            fd: sender.fd(),
+            socket: 5,
+            is_connected: true,
+            reports_icmp: true,
+            to: &to,
+            segment_limit: usize::MAX,
+            flow: FLOW,
+        };
+        let (mut batch, totals) = (SendBatch::new(), Totals::default());
+        // SAFETY: the bytes live for ever.
+        unsafe { batch.push(&route, None, b"lost") };
+        assert_eq!(batch.flush(&totals), []);
+        bound.address = Address { ..gone };
+        let back = Socket::open(bound).unwrap();
+        // SAFETY: the bytes live for ever.
+        unsafe { batch.push(&route, None, b"found") };
+        assert_eq!(batch.flush(&totals), [SendEvent::Icmp { socket: 5 }]);
+        let mut received = ReceiveBatch::new();
+        assert_eq!(received.receive(back.fd(), 0, 8).unwrap(), 1);
+        assert_eq!(received.get(0).unwrap().bytes, b"found");
     }
 }

@@ -103,7 +103,11 @@ pub fn local_address(bytes: &[u8]) -> Read<(u64, u32, SocketOptions)> {
     reader.bytes(6)?;
     let address = reader.address()?;
     let (remote, send_buffer_bytes) = (None, 0);
-    Ok((endpoint, number, SocketOptions { address, remote, receive_buffer_bytes, send_buffer_bytes, dscp, icmp_errors }))
+    Ok((
+        endpoint,
+        number,
+        SocketOptions { address, remote, receive_buffer_bytes, send_buffer_bytes, dscp, icmp_errors },
+    ))
 }
 
 /// What a flow is to be; endpoints and meters by TypeScript's names.
@@ -209,7 +213,9 @@ mod tests {
         for _ in 0..20_000 {
             let length = (random(&mut state) % 160) as usize;
             // Few ones, so that numbers are often whole and lengths short.
-            let bytes: Vec<u8> = (0..length).map(|_| (random(&mut state) & random(&mut state) & random(&mut state) & 7) as u8).collect();
+            let bytes: Vec<u8> = (0..length)
+                .map(|_| (random(&mut state) & random(&mut state) & random(&mut state) & 7) as u8)
+                .collect();
             let _ = (endpoint(&bytes), local_address(&bytes), flow(&bytes), aim(&bytes));
             let mut reader = Reader::new(&bytes);
             while !reader.is_at_end() && own_datagram(&mut reader).is_ok() {}

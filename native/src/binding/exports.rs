@@ -96,6 +96,7 @@ fn close(call: &Call) -> Result {
     let id = call.id(0)? as usize;
     let open = engines().open.as_mut().and_then(|open| open.remove(&id));
     if let Some(open) = open {
+        call.not_at_end(end, id);
         open.engine.close();
         open.bell.release();
     }

@@ -50,8 +50,16 @@ extern "C" {
     fn napi_create_string_utf8(env: Env, text: *const c_char, length: usize, result: *mut Value) -> Status;
     fn napi_get_undefined(env: Env, result: *mut Value) -> Status;
     fn napi_throw_error(env: Env, code: *const c_char, message: *const c_char) -> Status;
-    fn napi_add_env_cleanup_hook(env: Env, hook: unsafe extern "C" fn(*mut c_void), argument: *mut c_void)
-        -> Status;
+    fn napi_add_env_cleanup_hook(
+        env: Env,
+        hook: unsafe extern "C" fn(*mut c_void),
+        argument: *mut c_void,
+    ) -> Status;
+    fn napi_remove_env_cleanup_hook(
+        env: Env,
+        hook: unsafe extern "C" fn(*mut c_void),
+        argument: *mut c_void,
+    ) -> Status;
     fn napi_create_threadsafe_function(
         env: Env,
         function: Value,
@@ -123,7 +131,15 @@ impl Call {
         let value = self.value(at)?;
         // SAFETY: there is room for each result, those that are null are not wanted.
         let status = unsafe {
-            napi_get_typedarray_info(self.env, value, &mut kind, &mut length, &mut data, null_mut(), null_mut())
+            napi_get_typedarray_info(
+                self.env,
+                value,
+                &mut kind,
+                &mut length,
+                &mut data,
+                null_mut(),
+                null_mut(),
+            )
         };
         if status != OK || kind != wanted {
             return Err(format!("argument {at}: not the typed array that is wanted"));
@@ -154,7 +170,17 @@ impl Call {
             napi_create_string_utf8(self.env, text.as_ptr(), text.count_bytes(), &mut name);
             let none = std::ptr::null();
             napi_create_threadsafe_function(
-                self.env, function, null_mut(), name, 0, 1, null_mut(), none, null_mut(), none, &mut bell,
+                self.env,
+                function,
+                null_mut(),
+                name,
+                0,
+                1,
+                null_mut(),
+                none,
+                null_mut(),
+                none,
+                &mut bell,
             )
         };
         if status != OK {
@@ -170,12 +196,18 @@ impl Call {
         // SAFETY: the argument is a number to the hook.
         unsafe { napi_add_env_cleanup_hook(self.env, hook, argument as *mut c_void) };
     }
+
+    /// Takes back `at_end`.
+    pub fn not_at_end(&self, hook: unsafe extern "C" fn(*mut c_void), argument: usize) {
+        // SAFETY: as of `at_end`; one that is not there is ignored.
+        unsafe { napi_remove_env_cleanup_hook(self.env, hook, argument as *mut c_void) };
+    }
 }
 
 /// The whole number that a float is exactly.
 pub fn exact(number: f64) -> Option<u64> {
     const LIMIT: f64 = 9_007_199_254_740_992.0;
-    (number >= 0.0 && number < LIMIT && number.fract() == 0.0).then_some(number as u64)
+    ((0.0..LIMIT).contains(&number) && number.fract() == 0.0).then_some(number as u64)
 }
 
 /// Calls a function in JavaScript's thread, from any thread.

@@ -193,6 +193,14 @@ export const COUNTER_STRIDE = 4
 export const DROP_REASONS = ['stranger', 'known', 'meter', 'paused', 'queue', 'error', 'malformed'] as const
 export type DropReason = (typeof DROP_REASONS)[number]
 
+/** Sizes of batches. */
+export interface BatchSizes {
+  /** How many were of size 1, 2 to 3, 4 to 7, 8 to 15, 16 to 31, 32 to 63, 64 and more. */
+  readonly counts: readonly number[]
+  /** All sizes together. */
+  readonly sum: number
+}
+
 /** What an engine has done since it started. Datagrams and bytes of UDP payload. */
 export interface DatapathTotals {
   readonly forwarded: { readonly packets: number; readonly bytes: number }
@@ -209,17 +217,14 @@ export interface DatapathTotals {
   readonly flows: number
   /** Threads that move datagrams, besides JavaScript's. */
   readonly threads: number
-  /**
-   * How much each system call did: how many have carried 1, 2 to 3, 4 to 7, 8 to 15 and so on. Absent in an engine that does one
-   * datagram at a time.
-   */
+  /** How much each system call did. Absent in an engine that does one datagram at a time. */
   readonly batches?: {
     /** Datagrams per receive call. */
-    readonly received: readonly number[]
+    readonly received: BatchSizes
     /** Messages per send call. */
-    readonly sent: readonly number[]
+    readonly sent: BatchSizes
     /** Datagrams per message: segments that the system or the interface cuts (UDP GSO). */
-    readonly segments: readonly number[]
+    readonly segments: BatchSizes
   }
 }
 

@@ -1,5 +1,13 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
+import { BatchHistogram } from './batch-histogram.ts'
 import { type Datapath, type DatapathTotals, DROP_REASONS } from './contract.ts'
+
+/** Metrics of an engine that does many datagrams per system call. */
+const batchMetrics = {
+  received: ['receive_datagrams', 'Datagrams per receive call'],
+  sent: ['send_messages', 'Messages per send call'],
+  segments: ['message_segments', 'Datagrams per message sent, which the system cuts (UDP GSO)'],
+} as const
 
 const directions = ['forwarded', 'delivered', 'sent'] as const
 
@@ -55,6 +63,20 @@ export function registerDatapathMetrics(registry: Registry, datapath: Pick<Datap
       this.set(datapath.totals().flows)
     },
   })
+  const threads = new Gauge({
+    name: 'sluice_datapath_threads',
+    help: 'Threads that move datagrams, besides that of JavaScript',
+    registers: [],
+    collect() {
+      this.set(datapath.totals().threads)
+    },
+  })
+  for (const stage of ['received', 'sent', 'segments'] as const) {
+    const [name, help] = batchMetrics[stage]
+    const read = () => datapath.totals().batches?.[stage]
+    registry.registerMetric(new BatchHistogram(`sluice_datapath_${name}`, help, read))
+  }
+  registry.registerMetric(threads)
   registry.registerMetric(packets)
   registry.registerMetric(bytes)
   registry.registerMetric(dropped)

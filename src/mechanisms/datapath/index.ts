@@ -7,6 +7,7 @@
 export {
   ALL_THREADS,
   type Arrival,
+  type BatchSizes,
   COUNTER_STRIDE,
   type Datapath,
   DATAPATH_FEATURES,

@@ -77,12 +77,7 @@ export function aimCommand(target: Target<unknown>): Uint8Array {
 }
 
 function kindOf(flow: Flow): number {
-  switch (flow.kind) {
-    case 'deliver':
-      return 0
-    case 'forward':
-      return flow.copyStunRequests === true ? 2 : 1
-    case 'turn-channel':
-      return flow.header === 'add' ? 3 : 4
-  }
+  if (flow.kind === 'deliver') return 0
+  if (flow.kind === 'forward') return flow.copyStunRequests === true ? 2 : 1
+  return flow.header === 'add' ? 3 : 4
 }

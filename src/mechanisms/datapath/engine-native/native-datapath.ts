@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 import type { Timer } from '../../../foundation/clock.ts'
 import {
+  type BatchSizes,
   DATAPATH_FEATURES,
   type DatapathFeature,
   type DatapathTotals,
@@ -40,15 +41,16 @@ export interface NativeEngineOptions extends EngineOptions {
 }
 
 /** Most threads that can be asked for. */
-export const maxThreads = 64
+const maxThreads = 64
 /** Room for the records of one native call. */
 const takeBytes = 256 * 1024
 /** Most native calls for records in one turn of the event loop. */
 const takesPerTurn = 4
 /** How often `auto` looks at the load, in milliseconds. */
 const growthPollMs = 1000
-const sizes = 7
-const totalNumbers = 4 + DROP_REASONS.length + 3 * sizes
+/** Counts by size, and the sum. */
+const sizeNumbers = 8
+const totalNumbers = 4 + DROP_REASONS.length + 3 * sizeNumbers
 
 type NativeFlow = EngineFlow<NativeEndpoint>
 
@@ -179,16 +181,17 @@ export class NativeDatapath extends DatapathControl<NativeEndpoint, NativeFlow, 
       DROP_REASONS.map((reason, index) => [reason, numbers[dropsAt + index] ?? 0]),
     ) as Record<DropReason, number>
     dropped.error += this.#unsendable
-    const histogram = (index: number): number[] => [
-      ...numbers.subarray(sizesAt + sizes * index, sizesAt + sizes * (index + 1)),
-    ]
+    const batchSizes = (index: number): BatchSizes => {
+      const [...counts] = numbers.subarray(sizesAt + sizeNumbers * index, sizesAt + sizeNumbers * (index + 1))
+      return { sum: counts.pop() ?? 0, counts }
+    }
     return {
       forwarded: { packets: numbers[0] ?? 0, bytes: numbers[1] ?? 0 },
       delivered: { ...this.#delivered },
       sent: { packets: numbers[2] ?? 0, bytes: numbers[3] ?? 0 },
       dropped,
       threads: this.#threadCount,
-      batches: { received: histogram(0), sent: histogram(1), segments: histogram(2) },
+      batches: { received: batchSizes(0), sent: batchSizes(1), segments: batchSizes(2) },
     }
   }
 
