@@ -9,6 +9,8 @@ interface SchemaNode {
   readonly type?: string
   readonly description?: string
   readonly default?: unknown
+  readonly anyOf?: readonly SchemaNode[]
+  readonly const?: unknown
   readonly enum?: readonly unknown[]
   readonly properties?: Readonly<Record<string, SchemaNode>>
   readonly items?: SchemaNode
@@ -61,6 +63,8 @@ function describe(node: SchemaNode): string {
 }
 
 function typeOf(node: SchemaNode): string {
+  if (node.anyOf !== undefined) return node.anyOf.map(typeOf).join(', or ')
+  if (node.const !== undefined) return `\`${JSON.stringify(node.const)}\``
   if (node.enum !== undefined) return node.enum.map((value) => `\`${JSON.stringify(value)}\``).join(', ')
   if (node.type === 'array') return `list of ${node.items?.properties === undefined ? 'texts' : 'tables'}`
   if (node.type === 'string') return 'text'

@@ -28,13 +28,17 @@ import { buildNative } from './build-native.mjs'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const minimumNode = [20, 19]
 
-/** Programs that tests need, the Debian package of each, and the oldest version that does. */
+/**
+ * Programs that tests need, the Debian packages that have it, the usual one first, and the oldest version that does.
+ */
 const peers = [
-  { command: 'ffmpeg', package: 'ffmpeg' },
-  { command: 'ffprobe', package: 'ffmpeg' },
-  { command: 'chromium', package: 'chromium' },
-  { command: 'cargo', package: 'cargo', version: { args: ['--version'], minimum: [1, 83] } },
-  { command: 'go', package: 'golang', version: { args: ['version'], minimum: [1, 21] } },
+  { command: 'ffmpeg', packages: ['ffmpeg'] },
+  { command: 'ffprobe', packages: ['ffmpeg'] },
+  { command: 'ip', packages: ['iproute2'] },
+  { command: 'chromium', packages: ['chromium'] },
+  // Debian 12 has newer ones for its browsers, under another name.
+  { command: 'cargo', packages: ['cargo', 'cargo-web'], version: { args: ['--version'], minimum: [1, 83] } },
+  { command: 'go', packages: ['golang'], version: { args: ['version'], minimum: [1, 21] } },
 ]
 
 try {
@@ -111,9 +115,16 @@ function build(packages) {
 
 /** Installs the peers that are missing or too old with apt, where there is apt; else says what to install. */
 function installPeers() {
-  const missing = peers.filter((peer) => problemWith(peer) !== undefined)
-  if (missing.length === 0) return
-  const packages = [...new Set(missing.map((peer) => peer.package))]
+  const missing = () => peers.filter((peer) => problemWith(peer) !== undefined)
+  for (let choice = 0; missing().some(({ packages }) => packages[choice] !== undefined); choice++) {
+    installDebianPackages(missing().flatMap(({ packages }) => packages[choice] ?? []))
+  }
+  const problems = missing().map(problemWith)
+  if (problems.length > 0) throw new Error(`apt-get was not enough for the tests: ${problems.join('; ')}`)
+}
+
+function installDebianPackages(names) {
+  const packages = [...new Set(names)]
   const isRoot = process.getuid?.() === 0
   if (!isOnPath('apt-get') || (!isRoot && !isOnPath('sudo'))) {
     const how = isOnPath('apt-get') ? 'neither root nor sudo is there to' : 'this system has no apt-get to'
@@ -127,8 +138,6 @@ function installPeers() {
     ...before,
     ...['install', '-q', '-y', '--no-install-recommends', ...packages],
   ])
-  const problems = missing.map(problemWith).filter((problem) => problem !== undefined)
-  if (problems.length > 0) throw new Error(`apt-get was not enough for the tests: ${problems.join('; ')}`)
 }
 
 function problemWith({ command, version }) {

@@ -144,6 +144,7 @@ test('a changed source of the native engine builds it again; it is renamed into 
 test('a native engine that is not built is said once, and does not stop anything', () => {
   const obstacle = (text: string): string =>
     `prepare: native engine: not built, ${text}; the gateway runs on engine-node\n`
+  writeProgram('ip', '')
   writeProgram('cargo', cargo('1.60.0', 'echo "error: rustc 1.60 is not supported" >&2; exit 101'))
   const first = prepare()
   expect(first.status).toBe(0)
@@ -180,6 +181,24 @@ test('--test without apt-get names the packages in one line', () => {
   expect(status).toBe(1)
   expect(stderr).toBe(
     'prepare: the tests need ffmpeg, chromium, golang; this system has no apt-get to install them, please do so yourself\n',
+  )
+})
+
+test('--test takes the second package that has a program where the first one is too old', () => {
+  for (const name of ['ffmpeg', 'ffprobe', 'chromium']) writeProgram(name, '')
+  writeProgram('go', 'echo go version go1.24.4 linux/amd64')
+  writeProgram('cargo', cargo('0.66.0', ''))
+  const newer = cargo('1.85.0', 'mkdir -p target/release && echo > target/release/libsluice_native.so')
+  writeProgram('newer', newer)
+  writeProgram(
+    'apt-get',
+    `case "$*" in *install*cargo-web) cp '${clone}/bin/newer' '${clone}/bin/cargo' ;; esac`,
+  )
+  writeProgram('sudo', 'shift; exec "$@"')
+  const { status, stdout } = prepare('--test')
+  expect(status).toBe(0)
+  expect(stdout).toMatch(
+    /prepare: Debian packages cargo \.\.\. .*\n.*\nprepare: Debian packages cargo-web \.\.\. /,
   )
 })
 

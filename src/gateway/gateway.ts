@@ -84,6 +84,13 @@ export class Gateway implements Lifecycle {
         ...config.datapath,
         clock,
         onFallback: (reason) => logger.warn({ reason }, 'no native engine, datagrams go through engine-node'),
+        onDeath: (error) => {
+          logger.fatal({ code: error.code, err: error }, 'the native engine has died')
+          // Nobody catches it: without its datapath the gateway is of no use, and whoever runs it starts it again.
+          process.nextTick(() => {
+            throw error
+          })
+        },
       })
     const balancer = this.store
     registerBalancerMetrics(registry, () => balancer.stats())

@@ -42,6 +42,14 @@ describe('configuration', () => {
     )
   })
 
+  it('refuses threads where the engine has none', () => {
+    const error = failure('sluice.toml', '[datapath]\nengine = "node"\nthreads = 2\n')
+    expect(error.message).toBe(
+      'sluice.toml:3: datapath.threads = 2: engine "node" has no threads of its own; must be 1 or "auto"',
+    )
+    expect(parseConfig('sluice.toml', 'datapath = { threads = "auto" }').datapath.threads).toBe('auto')
+  })
+
   it('names an unknown key with those that exist beside it', () => {
     const error = failure('sluice.toml', '[media.webrtc]\nlisten = "8000"\nlisen = "8001"\n')
     expect(error.message).toBe(

@@ -142,6 +142,11 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
           'Threads of `native`. `auto` begins with one and adds others under load, up to the cores. `node` has none.',
         ),
     })
+    .check(({ value: { engine, threads }, issues }) => {
+      if (engine !== 'node' || threads === 1 || threads === 'auto') return
+      const message = 'engine "node" has no threads of its own; must be 1 or "auto"'
+      issues.push({ code: 'custom', path: ['threads'], input: threads, message })
+    })
     .prefault({}),
 
   media: z

@@ -25,6 +25,8 @@ import type { ClientRemote, CountedFlow, Session, Traffic } from './session.ts'
 import type { SessionTable } from './session-table.ts'
 import { STRANGER_REASONS, type StrangerReason } from './stranger-reason.ts'
 
+/** Below this, some hundred large datagrams that come at once do not fit. */
+const wantedReceiveBufferBytes = 1024 * 1024
 /** A nominated address that is silent for so long loses to another one that is not nominated. */
 const silentAfterMs = 3000
 
@@ -63,10 +65,18 @@ export class MediaPlane {
 
   /** Binds the public endpoint. @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE */
   async start(): Promise<void> {
-    this.#endpoint ??= await this.#options.datapath.openEndpoint(
-      { addresses: this.#options.mediaAddresses, port: this.#options.mediaPort, threads: ALL_THREADS },
-      this.#receive,
-    )
+    if (this.#endpoint !== undefined) return
+    const { datapath, logger, mediaAddresses, mediaPort } = this.#options
+    const options = { addresses: mediaAddresses, port: mediaPort, threads: ALL_THREADS }
+    this.#endpoint = await datapath.openEndpoint(options, this.#receive)
+    const { port, receiveBufferBytes } = this.#endpoint
+    logger.info({ port, receiveBufferBytes }, 'media port bound')
+    if (receiveBufferBytes < wantedReceiveBufferBytes) {
+      logger.warn(
+        { port, receiveBufferBytes, wantedReceiveBufferBytes },
+        'small receive buffer, bursts may be lost; raise net.core.rmem_max',
+      )
+    }
   }
 
   close(): void {
