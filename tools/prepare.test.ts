@@ -36,6 +36,7 @@ beforeEach(() => {
     cargo('1.95.0', 'mkdir -p target/release && echo > target/release/libsluice_native.so'),
   )
   writeProgram('npm', npm('echo {} > node_modules/.package-lock.json'))
+  writeProgram('ip', '')
   symlinkSync(process.execPath, join(clone, 'bin/node'))
 })
 
@@ -144,7 +145,6 @@ test('a changed source of the native engine builds it again; it is renamed into 
 test('a native engine that is not built is said once, and does not stop anything', () => {
   const obstacle = (text: string): string =>
     `prepare: native engine: not built, ${text}; the gateway runs on engine-node\n`
-  writeProgram('ip', '')
   writeProgram('cargo', cargo('1.60.0', 'echo "error: rustc 1.60 is not supported" >&2; exit 101'))
   const first = prepare()
   expect(first.status).toBe(0)

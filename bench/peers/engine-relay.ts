@@ -2,12 +2,12 @@
  * The same relay as `dgram-relay.ts` on the datapath, without the gateway around it: shows what the engine
  * costs by itself.
  *
- * Arguments: the origin's UDP port. Prints its own.
+ * Arguments: the origin's UDP port; the engine, `native` or `node`. Prints its own port.
  */
 import { createDatapath } from '../../src/mechanisms/datapath/index.ts'
 
 const origin = { address: '127.0.0.1', port: Number(process.argv[2]) }
-const datapath = createDatapath()
+const datapath = createDatapath({ engine: process.argv[3] === 'native' ? 'native' : 'node' })
 await datapath.start()
 
 const edge = await datapath.openEndpoint({ addresses: ['127.0.0.1'], port: 0 }, (arrival) => {
@@ -24,3 +24,5 @@ async function openSession(viewer: { address: string; port: number }, first: Uin
 }
 
 process.stdout.write(`${edge.port}\n`)
+// Threads of the native engine keep no process up; this one ends with whoever started it.
+process.stdin.resume().on('end', () => process.exit())

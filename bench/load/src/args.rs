@@ -1,6 +1,7 @@
 //! `--name value` pairs.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// What a scenario may fail with; `main` prints it.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -31,5 +32,14 @@ impl Args {
             None => Ok(default),
             Some(text) => text.parse().map_err(|_| format!("--{name} {text}: not a number").into()),
         }
+    }
+
+    /// A time in seconds, which may have a fraction.
+    pub fn seconds(&self, name: &str, default: f64) -> Result<Duration> {
+        let seconds = match self.get(name) {
+            None => default,
+            Some(text) => text.parse().map_err(|_| format!("--{name} {text}: not a number"))?,
+        };
+        Duration::try_from_secs_f64(seconds).map_err(|error| format!("--{name} {seconds}: {error}").into())
     }
 }

@@ -2,8 +2,8 @@
 //! beat, the viewers read and count.
 
 use crate::args::{Args, Result};
-use crate::run::{wait_for_go, Report};
-use crate::udp::Poll;
+use crate::poll::Poll;
+use crate::run::{serve, Report};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// After the last message was written, until what was not delivered is lost.
-const DRAIN: Duration = Duration::from_millis(500);
+const DRAIN: Duration = Duration::from_millis(300);
 /// How many messages a connection may be behind before further ones are left out.
 const MAX_BACKLOG_MESSAGES: usize = 64;
 
@@ -59,28 +59,35 @@ impl Origin {
 
 /// Runs the load: `message` is what one beat writes to each connection.
 pub fn run(args: &Args, origin: &Origin, viewers: Vec<TcpStream>, message: &[u8]) -> Result<()> {
-    let seconds = args.number("seconds", 5)?;
     let kbits_per_second = args.number("kbits", 2000)?;
     let beat = Duration::from_secs_f64(message.len() as f64 * 8.0 / (kbits_per_second as f64 * 1000.0));
-    let connections = origin.take(viewers.len())?;
-    for stream in connections.iter().chain(&viewers) {
+    let streams = origin.take(viewers.len())?;
+    for stream in streams.iter().chain(&viewers) {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
     }
-    wait_for_go()?;
-    let start = Instant::now();
-    let delivered = AtomicU64::new(0);
-    let stop = AtomicBool::new(false);
-    let sent = thread::scope(|scope| {
-        let reading = scope.spawn(|| count_bytes(&viewers, &delivered, &stop));
-        let sent = write_beats(connections, message, beat, Duration::from_secs(seconds));
-        thread::sleep(DRAIN);
-        stop.store(true, Relaxed);
-        reading.join().expect("no panic").map(|()| sent)
-    })?;
-    let elapsed = (start.elapsed() - DRAIN).as_secs_f64();
-    Report { unit: "bytes", sent, delivered: delivered.load(Relaxed), seconds: elapsed, latencies: None }
-        .print()
+    let mut connections: Vec<Connection> =
+        streams.into_iter().map(|stream| Connection { stream, backlog: Vec::new() }).collect();
+    serve(args, |_, duration| {
+        let delivered = AtomicU64::new(0);
+        let stop = AtomicBool::new(false);
+        let (sent, elapsed) = thread::scope(|scope| {
+            let reading = scope.spawn(|| count_bytes(&viewers, &delivered, &stop));
+            let start = Instant::now();
+            let sent = write_beats(&mut connections, message, beat, duration);
+            let elapsed = start.elapsed();
+            thread::sleep(DRAIN);
+            stop.store(true, Relaxed);
+            reading.join().expect("no panic").map(|()| (sent, elapsed))
+        })?;
+        Ok(Report {
+            unit: "bytes",
+            sent,
+            delivered: delivered.load(Relaxed),
+            seconds: elapsed.as_secs_f64(),
+            latencies: None,
+        })
+    })
 }
 
 struct Connection {
@@ -89,13 +96,11 @@ struct Connection {
 }
 
 /// Returns the bytes offered, those included that a slow connection made the origin leave out.
-fn write_beats(streams: Vec<TcpStream>, message: &[u8], beat: Duration, run: Duration) -> u64 {
-    let mut connections: Vec<Connection> =
-        streams.into_iter().map(|stream| Connection { stream, backlog: Vec::new() }).collect();
+fn write_beats(connections: &mut [Connection], message: &[u8], beat: Duration, run: Duration) -> u64 {
     let start = Instant::now();
     let mut beats = 0u32;
     while start.elapsed() < run {
-        for connection in &mut connections {
+        for connection in connections.iter_mut() {
             connection.write(message);
         }
         beats += 1;

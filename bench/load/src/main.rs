@@ -1,18 +1,28 @@
 //! The load of the whole-path benchmarks: a media server and its viewers in one process that is cheap
-//! beside the gateway between them. Each scenario sets its sessions up, prints `{"ready":true}`, waits for
-//! a line on standard input, runs, and prints one line of JSON.
+//! beside the gateway between them. Each kind sets its sessions up, prints `{"ready":true}`, and for every
+//! line on standard input runs and prints one line of JSON.
 
 mod args;
+mod clock;
+mod cpu;
 mod fanout;
 mod flv;
 mod http;
+mod inbox;
 mod latency;
+mod origin;
+mod outbox;
+mod pace;
+mod poll;
 mod rtmp;
 mod run;
 mod sha1;
+mod socket;
 mod stun;
-mod udp;
+mod sweep;
+mod viewer;
 mod webrtc;
+mod whep;
 
 use args::Args;
 
@@ -20,19 +30,16 @@ const USAGE: &str = "usage: load webrtc|rtmp|flv --option value ... (see bench/R
 
 fn main() {
     let mut words = std::env::args().skip(1);
-    let scenario = words.next().unwrap_or_default();
-    let result = Args::parse(words).and_then(|args| {
-        // Nothing waits for ever: SIGALRM ends a run whose peer is stuck.
-        unsafe { libc::alarm(args.number("seconds", 5)? as u32 + 60) };
-        match scenario.as_str() {
-            "webrtc" => webrtc::main(&args),
-            "rtmp" => rtmp::main(&args),
-            "flv" => flv::main(&args),
-            _ => Err(USAGE.into()),
-        }
+    let kind = words.next().unwrap_or_default();
+    socket::raise_descriptor_limit();
+    let result = Args::parse(words).and_then(|args| match kind.as_str() {
+        "webrtc" => webrtc::main(&args),
+        "rtmp" => rtmp::main(&args),
+        "flv" => flv::main(&args),
+        _ => Err(USAGE.into()),
     });
     if let Err(error) = result {
-        eprintln!("load {scenario}: {error}");
+        eprintln!("load {kind}: {error}");
         std::process::exit(1);
     }
 }

@@ -11,6 +11,7 @@ const PRIORITY: u16 = 0x0024;
 const FINGERPRINT: u16 = 0x8028;
 const ICE_CONTROLLING: u16 = 0x802a;
 
+pub const HEADER_BYTES: usize = 20;
 pub const BINDING_REQUEST: [u8; 2] = [0, 1];
 pub const BINDING_SUCCESS: [u8; 2] = [1, 1];
 

@@ -1,0 +1,74 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Child } from './child.ts'
+import { freePorts } from './free-ports.ts'
+import { startDeadlineMs, type Subject, type SubjectKind } from './subject.ts'
+
+const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+
+interface Ports {
+  readonly http: number
+  readonly rtmp: number
+  readonly webrtc: number
+  readonly registration: number
+  readonly admin: number
+}
+
+/** The whole gateway, as `npm run build` left it in `dist`; the load meets it over HTTP or RTMP. */
+export function gateway(
+  name: string,
+  scheme: 'http' | 'rtmp',
+  engine: 'auto' | 'native' | 'node',
+): SubjectKind {
+  return { name, start: () => startGateway(scheme, engine) }
+}
+
+async function startGateway(scheme: 'http' | 'rtmp', engine: string): Promise<Subject> {
+  const [http = 0, rtmp = 0, webrtc = 0, registration = 0, admin = 0] = await freePorts(5)
+  const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
+  const config = join(directory, 'sluice.toml')
+  writeFileSync(config, configuration({ http, rtmp, webrtc, registration, admin }, engine))
+  const child = new Child(process.execPath, [main, 'run', '-c', config])
+  const close = async (): Promise<void> => {
+    await child.stop()
+    rmSync(directory, { recursive: true })
+  }
+  try {
+    await untilReady(child, `http://127.0.0.1:${admin}/healthz`)
+  } catch (error) {
+    await close()
+    throw error
+  }
+  const address = scheme === 'http' ? `http://127.0.0.1:${http}` : `127.0.0.1:${rtmp}`
+  return {
+    child,
+    loadOptions: ['--gateway', address, '--register', `http://127.0.0.1:${registration}`],
+    close,
+  }
+}
+
+/** Sessions wait for their turn without traffic, so they may be idle for long. */
+function configuration(ports: Ports, engine: string): string {
+  return `log.level = "warn"
+registration.listen = "127.0.0.1:${ports.registration}"
+admin.listen = "127.0.0.1:${ports.admin}"
+datapath.engine = "${engine}"
+[media]
+http = { listen = ["127.0.0.1:${ports.http}"] }
+rtmp = { listen = ["127.0.0.1:${ports.rtmp}"], idleSeconds = 3600 }
+webrtc = { listen = "127.0.0.1:${ports.webrtc}", idleSeconds = 3600 }
+`
+}
+
+async function untilReady(child: Child, url: string): Promise<void> {
+  const deadline = performance.now() + startDeadlineMs
+  while (performance.now() < deadline && child.isRunning) {
+    const response = await fetch(url).catch(() => undefined)
+    if (response?.ok === true) return
+    await sleep(50)
+  }
+  throw child.failure('the gateway does not start (was it built, with npm run build?)')
+}

@@ -1,0 +1,61 @@
+//! UDP sockets on loopback as the load needs them.
+
+use crate::args::Result;
+use std::mem::size_of;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
+
+/// Room for what comes while a receiver pauses. Beyond `net.core.rmem_max` only root gets it.
+const BUFFER_BYTES: libc::c_int = 8 << 20;
+/// More sockets than a shell allows by default: each session needs one.
+const DESCRIPTORS: libc::rlim_t = 1 << 20;
+
+/// A socket whose datagrams bear the kernel's time of arrival, and in which a train arrives as one message.
+pub fn bind(port: u16) -> Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?;
+    let fd = socket.as_raw_fd();
+    for (forced, asked) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
+    {
+        set(fd, libc::SOL_SOCKET, forced, BUFFER_BYTES)
+            .or_else(|_| set(fd, libc::SOL_SOCKET, asked, BUFFER_BYTES))?;
+    }
+    set(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+    set(fd, libc::SOL_UDP, libc::UDP_GRO, 1)?;
+    Ok(socket)
+}
+
+/// Messages longer than `bytes` leave as a train of datagrams of this length; 0 ends that.
+pub fn set_segment_bytes(fd: RawFd, bytes: usize) -> Result<()> {
+    set(fd, libc::SOL_UDP, libc::UDP_SEGMENT, bytes as libc::c_int)
+}
+
+/// Raises the limit of open descriptors as far as the system lets.
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointers are to a variable that outlives the calls.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max.min(DESCRIPTORS);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}
+
+pub fn raw_address(address: SocketAddr) -> libc::sockaddr_in {
+    let SocketAddr::V4(v4) = address else { unreachable!("all sockets are IPv4") };
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: v4.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from(*v4.ip()).to_be() },
+        sin_zero: [0; 8],
+    }
+}
+
+fn set(fd: RawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> Result<()> {
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the value lives through the call, and its length is told.
+    match unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), length) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error().into()),
+    }
+}

@@ -1,0 +1,50 @@
+import { fileURLToPath } from 'node:url'
+import { Child } from './child.ts'
+import { startDeadlineMs, type Subject, type SubjectKind } from './subject.ts'
+
+/** A relay of `peers/` in TypeScript; `option` says how the load is told its port. */
+export function nodePeer(
+  name: string,
+  file: string,
+  options: readonly string[],
+  option: (port: string) => readonly string[],
+): SubjectKind {
+  const path = fileURLToPath(new URL(`peers/${file}`, import.meta.url))
+  return {
+    name,
+    start: (originPort) =>
+      startPeer(process.execPath, ['--import', 'tsx', path, String(originPort), ...options], option),
+  }
+}
+
+/** A built relay for datagrams. */
+export function builtPeer(name: string, executable: string): SubjectKind {
+  return { name, start: (originPort) => startPeer(executable, [String(originPort)], relayOption) }
+}
+
+/** Nothing between: the viewers meet the origin itself. What it shows is what the load by itself takes. */
+export const direct: SubjectKind = {
+  name: 'direct',
+  start: (originPort) =>
+    Promise.resolve({ loadOptions: relayOption(String(originPort)), close: () => Promise.resolve() }),
+}
+
+export function relayOption(port: string): readonly string[] {
+  return ['--relay', `127.0.0.1:${port}`]
+}
+
+/** A peer prints the port on which it listens. */
+async function startPeer(
+  command: string,
+  args: readonly string[],
+  option: (port: string) => readonly string[],
+): Promise<Subject> {
+  const child = new Child(command, args)
+  try {
+    const port = await child.nextLine(startDeadlineMs)
+    return { child, loadOptions: option(port), close: () => child.stop() }
+  } catch (error) {
+    await child.stop()
+    throw error
+  }
+}

@@ -1,0 +1,92 @@
+import { Child } from './child.ts'
+import { freePorts } from './free-ports.ts'
+import type { Options } from './options.ts'
+import { forgetPeak, peakBytes, residentBytes } from './process-memory.ts'
+import type { ScenarioGroup } from './scenario.ts'
+import type { Subject, SubjectKind } from './subject.ts'
+
+/** What the load tool prints of a run. */
+interface LoadReport {
+  readonly unit: 'packets' | 'bytes'
+  readonly sent: number
+  readonly delivered: number
+  readonly loss: number
+  readonly seconds: number
+  readonly cpuSeconds?: number
+  /** Of datagrams: how long they took from one end of the load to the other. */
+  readonly p50Us?: number
+  readonly p99Us?: number
+}
+
+/** What a run moved, and what it cost. */
+export interface Measurement extends LoadReport {
+  /** The largest resident size in the run. */
+  readonly memoryBytes?: number
+  /** By how much the sessions made the process grow, for each of them. */
+  readonly bytesPerSession?: number
+}
+
+/** How long the load runs, and before that without being measured. */
+type RunLength = Pick<Options, 'seconds' | 'warmupSeconds'>
+
+const setUpDeadlineMs = 60_000
+const runDeadlineMs = 30_000
+
+/** A subject through which the load's sessions stand, ready for runs one after the other. */
+export class Stand {
+  readonly #subject: Subject
+  readonly #load: Child
+  readonly #bytesPerSession: number | undefined
+
+  private constructor(subject: Subject, load: Child, bytesPerSession: number | undefined) {
+    this.#subject = subject
+    this.#load = load
+    this.#bytesPerSession = bytesPerSession
+  }
+
+  static async start(group: ScenarioGroup, kind: SubjectKind, loadTool: string): Promise<Stand> {
+    const [originPort = 0] = await freePorts(1)
+    const subject = await kind.start(originPort)
+    const pid = subject.child?.pid
+    const before = pid === undefined ? 0 : residentBytes(pid)
+    const load = new Child(loadTool, [
+      ...group.load,
+      ...subject.loadOptions,
+      ...['--origin-port', String(originPort)],
+      ...(pid === undefined ? [] : ['--pid', String(pid)]),
+    ])
+    try {
+      await load.nextLine(setUpDeadlineMs)
+      const growth = pid === undefined ? undefined : residentBytes(pid) - before
+      return new Stand(subject, load, growth === undefined ? undefined : growth / group.sessions)
+    } catch (error) {
+      // A load that fails because the subject did has less to say than the subject.
+      const cause = subject.child?.isRunning === false ? subject.child.failure('') : error
+      await load.stop()
+      await subject.close()
+      throw cause
+    }
+  }
+
+  /** One run; rejects when the load or the subject fails, and then the stand is of no more use. */
+  async run(order: readonly string[], { seconds, warmupSeconds }: RunLength): Promise<Measurement> {
+    const { child } = this.#subject
+    if (child !== undefined) forgetPeak(child.pid)
+    const times = ['--seconds', String(seconds), '--warmup', String(warmupSeconds)]
+    this.#load.writeLine([...order, ...times].join(' '))
+    const deadlineMs = (seconds + warmupSeconds) * 1000 + runDeadlineMs
+    const report = JSON.parse(await this.#load.nextLine(deadlineMs)) as LoadReport
+    if (child === undefined) return report
+    if (!child.isRunning) throw child.failure('')
+    return {
+      ...report,
+      memoryBytes: peakBytes(child.pid),
+      ...(this.#bytesPerSession === undefined ? {} : { bytesPerSession: this.#bytesPerSession }),
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#load.stop()
+    await this.#subject.close()
+  }
+}
