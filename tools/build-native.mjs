@@ -31,9 +31,10 @@ const stamp = join(native, 'build/.sources')
  * @param {(text: string) => void} write gets what is done, in parts of one line, and why it is not
  */
 export function buildNative(write) {
-  if (existsSync(join(native, `prebuilt/${process.platform}-${process.arch}.node`))) return
   const wanted = hashOfSources()
   if (existsSync(built) && readIfThere(stamp) === wanted) return
+  const prebuilt = join(native, `prebuilt/${process.platform}-${process.arch}.node`)
+  if (existsSync(prebuilt) && readIfThere(join(native, 'prebuilt/sources')) === wanted) return
   const obstacle = whyNot()
   if (obstacle !== undefined) {
     giveUp(obstacle, write)
@@ -75,11 +76,12 @@ function readIfThere(path) {
   return existsSync(path) ? readFileSync(path, 'utf8') : undefined
 }
 
-function hashOfSources() {
+/** What `release-native.mjs` leaves beside the engines that it has built, too. */
+export function hashOfSources() {
   const sources = readdirSync(join(native, 'src'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(native.length + 1))
-  const hash = createHash('sha256').update(`${process.platform} ${process.arch}\n`)
+  const hash = createHash('sha256')
   for (const name of ['Cargo.toml', 'Cargo.lock', ...sources.sort()]) {
     hash.update(`${name}\n`).update(readFileSync(join(native, name)))
   }
