@@ -12,7 +12,7 @@ use crate::totals::{Totals, NUMBERS};
 use std::any::Any;
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -393,8 +393,15 @@ impl Control {
         let local = table.endpoints.get_mut(endpoint).and_then(|endpoint| endpoint.locals.get_mut(at));
         let (Some(local), Some((worker, _))) = (local, self.workers.get(thread)) else { return Err(gone()) };
         let segment_limit = AtomicUsize::new(usize::MAX);
-        let slot =
-            table.sockets.insert(Bound { socket, endpoint, local: local.number, thread, segment_limit });
+        let is_bursty = AtomicBool::new(false);
+        let slot = table.sockets.insert(Bound {
+            socket,
+            endpoint,
+            local: local.number,
+            thread,
+            segment_limit,
+            is_bursty,
+        });
         local.sockets.push(slot);
         self.loads[thread] += 1;
         worker.add(fd, slot)

@@ -6,7 +6,7 @@ use crate::meter::{Meter, TokenBucket};
 use crate::slab::Slab;
 use crate::socket::Socket;
 use std::collections::HashMap;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Debug)]
@@ -63,6 +63,8 @@ pub struct Bound {
     pub thread: usize,
     /// Longest datagram of which several go out in one message; lowered when the system refuses.
     pub segment_limit: AtomicUsize,
+    /// Whether what it reads comes in bursts, as far as its thread has seen.
+    pub is_bursty: AtomicBool,
 }
 
 /// A token bucket that threads share.

@@ -102,7 +102,12 @@ export class NativeDatapath extends DatapathControl<NativeEndpoint, NativeFlow, 
     this.#engine = engine
     const [first, most] =
       this.#threads === 'auto' ? [1, availableParallelism()] : [this.#threads, this.#threads]
-    for (let thread = 0; thread < first; thread++) this.#addThread(engine)
+    for (let thread = 0; thread < first; thread++) {
+      const result = this.#addon.addThread(engine)
+      if (result === 0) continue
+      this.closeEngine()
+      throw new DatapathError('DATAPATH_SYSTEM', `no thread can be added: ${getSystemErrorName(result)}`)
+    }
     if (most > first) this.#watchLoad(engine, new ThreadGrowth(Math.min(most, maxThreads), nowMs))
   }
 
@@ -200,18 +205,13 @@ export class NativeDatapath extends DatapathControl<NativeEndpoint, NativeFlow, 
     if (this.#engine !== undefined) this.#threadCount = this.#addon.readTotals(this.#engine, this.#totals)
   }
 
-  #addThread(engine: EngineHandle): void {
-    const result = this.#addon.addThread(engine)
-    if (result === 0) return
-    throw new DatapathError('DATAPATH_SYSTEM', `no thread can be added: ${getSystemErrorName(result)}`)
-  }
-
   #watchLoad(engine: EngineHandle, growth: ThreadGrowth): void {
     const { clock } = this.options
     this.#growthTimer = clock.after(growthPollMs, () => {
       this.#readTotals()
       const busyNs = [...this.#totals.subarray(totalNumbers, totalNumbers + this.#threadCount)]
-      if (growth.wantsMore(busyNs, clock.nowMs())) this.#addThread(engine)
+      // One that the system does not give is asked for again.
+      if (growth.wantsMore(busyNs, clock.nowMs())) this.#addon.addThread(engine)
       this.#watchLoad(engine, growth)
     })
   }
