@@ -217,6 +217,8 @@ export interface DatapathTotals {
   readonly flows: number
   /** Threads that move datagrams, besides JavaScript's. */
   readonly threads: number
+  /** How long these threads have worked, not waited, all together. */
+  readonly busySeconds: number
   /** How much each system call did. Absent in an engine that does one datagram at a time. */
   readonly batches?: {
     /** Datagrams per receive call. */

@@ -10,6 +10,7 @@ it('shows the totals of the moment of each scrape', async () => {
     sent: { packets: 1, bytes: 1 },
     dropped: { stranger: 1, known: 2, meter: 3, paused: 4, queue: 5, error: 6, malformed: 7 },
     threads: 1,
+    busySeconds: 1.5,
     endpoints: 8,
     flows: 9,
   }
@@ -22,6 +23,7 @@ it('shows the totals of the moment of each scrape', async () => {
   expect(first).toContain('sluice_datapath_endpoints 8')
   expect(first).toContain('sluice_datapath_flows 9')
   expect(first).toContain('sluice_datapath_threads 1')
+  expect(first).toContain('sluice_datapath_busy_seconds_total 1.5')
   // An engine without batches has a name for them, and no numbers.
   expect(first).not.toMatch(/^sluice_datapath_receive_datagrams/m)
   const sizes = { counts: [5, 4, 0, 0, 0, 0, 1], sum: 77 }

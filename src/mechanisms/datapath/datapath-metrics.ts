@@ -71,12 +71,22 @@ export function registerDatapathMetrics(registry: Registry, datapath: Pick<Datap
       this.set(datapath.totals().threads)
     },
   })
+  const busySeconds = new Counter({
+    name: 'sluice_datapath_busy_seconds_total',
+    help: 'How long the threads in sluice_datapath_threads have worked, all together',
+    registers: [],
+    collect() {
+      this.reset()
+      this.inc(datapath.totals().busySeconds)
+    },
+  })
   for (const stage of ['received', 'sent', 'segments'] as const) {
     const [name, help] = batchMetrics[stage]
     const read = () => datapath.totals().batches?.[stage]
     registry.registerMetric(new BatchHistogram(`sluice_datapath_${name}`, help, read))
   }
   registry.registerMetric(threads)
+  registry.registerMetric(busySeconds)
   registry.registerMetric(packets)
   registry.registerMetric(bytes)
   registry.registerMetric(dropped)

@@ -196,6 +196,7 @@ export class NativeDatapath extends DatapathControl<NativeEndpoint, NativeFlow, 
       sent: { packets: numbers[2] ?? 0, bytes: numbers[3] ?? 0 },
       dropped,
       threads: this.#threadCount,
+      busySeconds: this.#busyNs().reduce((sum, ns) => sum + ns, 0) / 1e9,
       batches: { received: batchSizes(0), sent: batchSizes(1), segments: batchSizes(2) },
     }
   }
@@ -205,13 +206,17 @@ export class NativeDatapath extends DatapathControl<NativeEndpoint, NativeFlow, 
     if (this.#engine !== undefined) this.#threadCount = this.#addon.readTotals(this.#engine, this.#totals)
   }
 
+  /** How long each thread has worked. */
+  #busyNs(): number[] {
+    return [...this.#totals.subarray(totalNumbers, totalNumbers + this.#threadCount)]
+  }
+
   #watchLoad(engine: EngineHandle, growth: ThreadGrowth): void {
     const { clock } = this.options
     this.#growthTimer = clock.after(growthPollMs, () => {
       this.#readTotals()
-      const busyNs = [...this.#totals.subarray(totalNumbers, totalNumbers + this.#threadCount)]
       // One that the system does not give is asked for again.
-      if (growth.wantsMore(busyNs, clock.nowMs())) this.#addon.addThread(engine)
+      if (growth.wantsMore(this.#busyNs(), clock.nowMs())) this.#addon.addThread(engine)
       this.#watchLoad(engine, growth)
     })
   }

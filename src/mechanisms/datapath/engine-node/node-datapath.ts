@@ -98,6 +98,6 @@ export class NodeDatapath extends DatapathControl<NodeEndpoint<NodeFlow>, NodeFl
   }
 
   protected override packetTotals(): Omit<DatapathTotals, 'endpoints' | 'flows'> {
-    return { ...this.#packets.totals(), threads: 0 }
+    return { ...this.#packets.totals(), threads: 0, busySeconds: 0 }
   }
 }
