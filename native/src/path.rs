@@ -91,13 +91,14 @@ impl Path {
         let Action::Forward { to, copies_stun } = &flow.action else { return };
         let datagrams = message.bytes.len().div_ceil(message.segment.max(1)).max(1) as u64;
         flow.counters.seen(arrived.now_ms);
-        let Some(route) = route(arrived.table, self.thread, slot, flow.id, to) else {
-            self.drop(flow, Drop::Error, datagrams);
-            return;
-        };
-        self.passed(flow, datagrams, message.bytes.len() as u64);
-        // SAFETY: the caller's promise.
-        unsafe { self.sends.push_train(&route, message.bytes, message.segment) };
+        match route(arrived.table, self.thread, slot, flow.id, to) {
+            None => self.drop(flow, Drop::Error, datagrams),
+            Some(route) => {
+                self.passed(flow, datagrams, message.bytes.len() as u64);
+                // SAFETY: the caller's promise.
+                unsafe { self.sends.push_train(&route, message.bytes, message.segment) };
+            }
+        }
         if *copies_stun {
             for bytes in message.bytes.chunks(message.segment.max(1)).filter(|bytes| is_stun_request(bytes)) {
                 self.deliver(
@@ -141,13 +142,14 @@ impl Path {
                 None => return self.drop(flow, Drop::Malformed, 1),
             },
         };
-        let Some(route) = route(arrived.table, self.thread, slot, flow.id, to) else {
-            return self.drop(flow, Drop::Error, 1);
-        };
-        let length = bytes.len() + header.map_or(0, |header| header.len());
-        self.passed(flow, 1, length as u64);
-        // SAFETY: the caller's promise.
-        unsafe { self.sends.push(&route, header, bytes) };
+        match route(arrived.table, self.thread, slot, flow.id, to) {
+            None => self.drop(flow, Drop::Error, 1),
+            Some(route) => {
+                self.passed(flow, 1, (bytes.len() + header.map_or(0, |header| header.len())) as u64);
+                // SAFETY: the caller's promise.
+                unsafe { self.sends.push(&route, header, bytes) };
+            }
+        }
         if matches!(flow.action, Action::Forward { copies_stun: true, .. }) && is_stun_request(bytes) {
             self.deliver(arrived.endpoint, &arrived.origin(flow.id), Content::Data(bytes), arrived.now_ms);
         }

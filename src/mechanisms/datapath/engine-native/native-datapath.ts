@@ -92,6 +92,12 @@ export class NativeDatapath extends DatapathControl<NativeEndpoint, NativeFlow, 
     this.#onDeath = onDeath
   }
 
+  override closeEndpoint(id: EndpointId): void {
+    // What was sent before it was closed goes out.
+    this.#outbox.flush()
+    super.closeEndpoint(id)
+  }
+
   protected override startEngine(): void {
     const { clock, strangersPerEndpoint, strangers, knownPerEndpoint, known, maxSendQueueBytes } =
       this.options
