@@ -326,18 +326,28 @@ impl SendBatch {
                 return;
             }
         } else if message.datagrams > 1 && matches!(errno, libc::EINVAL | libc::EIO | libc::EMSGSIZE) {
-            // The segments do not fit the interface, or it leaves the checksum to us: one by one, from now on.
-            let limit = if errno == libc::EIO { 0 } else { segment - 1 };
-            self.events.push(SendEvent::SegmentLimit { socket, segment: limit });
-            self.send_singly(fd, place, segment, flow, totals);
+            // Either the segments do not fit the interface, or it leaves the checksum to us, and they go one by one from now on;
+            // or they do not go at all.
+            if self.send_singly(fd, place, segment, flow, totals) {
+                let limit = if errno == libc::EIO { 0 } else { segment - 1 };
+                self.events.push(SendEvent::SegmentLimit { socket, segment: limit });
+            }
             return;
         }
         let (packets, bytes) = (u64::from(message.datagrams), message.bytes as u64);
         self.events.push(SendEvent::Refused { flow, errno, packets, bytes });
     }
 
-    /// Sends the datagrams of a message one by one.
-    fn send_singly(&mut self, fd: RawFd, place: usize, segment: usize, flow: (u32, u64), totals: &Totals) {
+    /// Sends the datagrams of a message one by one; says whether the system took any.
+    fn send_singly(
+        &mut self,
+        fd: RawFd,
+        place: usize,
+        segment: usize,
+        flow: (u32, u64),
+        totals: &Totals,
+    ) -> bool {
+        let mut has_sent = false;
         let header = self.headers[place].msg_hdr;
         // With musl the length is an int.
         #[allow(clippy::unnecessary_cast)]
@@ -370,6 +380,7 @@ impl SendBatch {
                     let bytes = length as u64;
                     self.events.push(SendEvent::Refused { flow, errno, packets: 1, bytes });
                 } else {
+                    has_sent = true;
                     totals.send_sizes.add(1);
                     totals.segments.add(1);
                 }
@@ -377,6 +388,7 @@ impl SendBatch {
                 length = 0;
             }
         }
+        has_sent
     }
 }
 
