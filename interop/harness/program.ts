@@ -77,6 +77,11 @@ export class Program {
     }
   }
 
+  /** Writes to its standard input. */
+  write(text: string): void {
+    this.#child.stdin?.write(text)
+  }
+
   kill(signal: NodeJS.Signals): void {
     this.#child.kill(signal)
   }
