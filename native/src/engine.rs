@@ -12,7 +12,7 @@ use crate::totals::{Totals, NUMBERS};
 use std::any::Any;
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -241,8 +241,11 @@ impl Engine {
     /// False when there is no such flow, or none that sends.
     pub fn aim(&self, id: u64, remote: Address, local: Option<u32>) -> bool {
         let mut table = self.shared.table_mut();
-        let Some(to) = table.flow_mut(id).and_then(|flow| flow.action.target_mut()) else { return false };
+        let Some(flow) = table.flow_mut(id) else { return false };
+        let Some(to) = flow.action.target_mut() else { return false };
         *to = Target::new(to.endpoint, local, remote);
+        // It was learnt on another way.
+        flow.segment_limit = Flow::UNLIMITED;
         true
     }
 
@@ -393,16 +396,8 @@ impl Control {
         let fd = socket.fd();
         let local = table.endpoints.get_mut(endpoint).and_then(|endpoint| endpoint.locals.get_mut(at));
         let (Some(local), Some((worker, _))) = (local, self.workers.get(thread)) else { return Err(gone()) };
-        let segment_limit = AtomicUsize::new(usize::MAX);
         let is_bursty = AtomicBool::new(false);
-        let slot = table.sockets.insert(Bound {
-            socket,
-            endpoint,
-            local: local.number,
-            thread,
-            segment_limit,
-            is_bursty,
-        });
+        let slot = table.sockets.insert(Bound { socket, endpoint, local: local.number, thread, is_bursty });
         local.sockets.push(slot);
         self.loads[thread] += 1;
         worker.add(fd, slot)

@@ -3,7 +3,7 @@
 use crate::address::{Address, RawAddress};
 use crate::meter::Meter;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 
 /// Which datagrams of a remote a flow takes.
@@ -88,9 +88,14 @@ pub struct Flow {
     pub is_paused: bool,
     pub meters: [Option<Arc<Meter>>; MAX_METERS],
     pub counters: Counters,
+    /// Longest datagram of which several go out in one message; lowered when the system refuses on the way to the target.
+    pub segment_limit: AtomicUsize,
 }
 
 impl Flow {
+    #[allow(clippy::declare_interior_mutable_const)]
+    pub const UNLIMITED: AtomicUsize = AtomicUsize::new(usize::MAX);
+
     /// Whether it passes on all of a train without a look at each datagram.
     pub fn is_plain_forward(&self) -> bool {
         !self.is_paused && self.meters[0].is_none() && matches!(self.action, Action::Forward { .. })

@@ -91,7 +91,7 @@ impl Path {
         let Action::Forward { to, copies_stun } = &flow.action else { return };
         let datagrams = message.bytes.len().div_ceil(message.segment.max(1)).max(1) as u64;
         flow.counters.seen(arrived.now_ms);
-        match route(arrived.table, self.thread, slot, flow.id, to) {
+        match route(arrived.table, self.thread, to, (slot, flow.id), flow.segment_limit.load(Relaxed)) {
             None => self.drop(flow, Drop::Error, datagrams),
             Some(route) => {
                 self.passed(flow, datagrams, message.bytes.len() as u64);
@@ -142,7 +142,7 @@ impl Path {
                 None => return self.drop(flow, Drop::Malformed, 1),
             },
         };
-        match route(arrived.table, self.thread, slot, flow.id, to) {
+        match route(arrived.table, self.thread, to, (slot, flow.id), flow.segment_limit.load(Relaxed)) {
             None => self.drop(flow, Drop::Error, 1),
             Some(route) => {
                 self.passed(flow, 1, (bytes.len() + header.map_or(0, |header| header.len())) as u64);
@@ -228,7 +228,11 @@ impl Path {
                     self.totals.dropped(drop_of(errno), packets);
                 }
                 SendEvent::Icmp { socket } => self.on_send_icmp(&table, socket, now_ms),
-                SendEvent::SegmentLimit { socket, segment } => limit_segments(&table, socket, segment),
+                SendEvent::SegmentLimit { flow: (slot, id), segment } => {
+                    if let Some(flow) = table.flows.get(slot).filter(|flow| flow.id == id) {
+                        flow.segment_limit.fetch_min(segment, Relaxed);
+                    }
+                }
             }
         }
     }
@@ -249,7 +253,7 @@ impl Path {
     pub unsafe fn send(&mut self, table: &Table, to: &Target, bytes: &[u8]) -> Option<RawFd> {
         // Those of one remote are likely to be joined.
         let key = u32::from(to.remote.port) ^ to.endpoint;
-        let Some(route) = route(table, self.thread, key, OWN, to) else {
+        let Some(route) = route(table, self.thread, to, (key, OWN), usize::MAX) else {
             self.totals.dropped(Drop::Error, 1);
             return None;
         };
@@ -275,9 +279,9 @@ impl Path {
 fn route<'table>(
     table: &'table Table,
     thread: usize,
-    slot: u32,
-    id: u64,
     to: &'table Target,
+    flow: (u32, u64),
+    segment_limit: usize,
 ) -> Option<Route<'table>> {
     let endpoint = table.endpoints.get(to.endpoint)?;
     let socket = endpoint.local_for(to.remote.family, to.local)?.socket_for(thread);
@@ -289,16 +293,9 @@ fn route<'table>(
         is_connected,
         reports_icmp: is_connected || bound.socket.options.icmp_errors,
         to: &to.raw,
-        segment_limit: bound.segment_limit.load(Relaxed),
-        flow: (slot, id),
+        segment_limit,
+        flow,
     })
-}
-
-/// From now on datagrams longer than this leave the socket one by one.
-fn limit_segments(table: &Table, socket: u32, segment: usize) {
-    if let Some(bound) = table.sockets.get(socket) {
-        bound.segment_limit.fetch_min(segment, Relaxed);
-    }
 }
 
 /// The reason that fits what the system said when it refused a datagram.

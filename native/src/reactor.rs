@@ -147,8 +147,10 @@ struct Ready {
     slot: u32,
     /// As the table says in this turn.
     fd: RawFd,
-    /// Errors wait besides data.
-    has_icmp_errors: bool,
+    /// The system keeps what ICMP errors said.
+    keeps_icmp_errors: bool,
+    /// There are errors besides data.
+    has_error: bool,
     is_bursty: bool,
 }
 
@@ -255,9 +257,9 @@ fn look_up(shared: &Shared, events: &[libc::epoll_event], ready: &mut VecDeque<R
         let slot = event.u64 as u32;
         let Some(bound) = table.sockets.get(slot).filter(|_| event.u64 != COMMAND) else { continue };
         let has_error = event.events & libc::EPOLLERR as u32 != 0;
-        let has_icmp_errors = has_error && bound.socket.options.icmp_errors;
+        let keeps_icmp_errors = bound.socket.options.icmp_errors;
         let is_bursty = bound.is_bursty.load(Ordering::Relaxed);
-        ready.push_back(Ready { slot, fd: bound.socket.fd(), has_icmp_errors, is_bursty });
+        ready.push_back(Ready { slot, fd: bound.socket.fd(), keeps_icmp_errors, has_error, is_bursty });
     }
 }
 
@@ -272,7 +274,7 @@ fn receive(
     worker: &Worker,
 ) -> (usize, bool) {
     let mut has_all_errors = true;
-    if source.has_icmp_errors {
+    if source.has_error && source.keeps_icmp_errors {
         let told = std::iter::from_fn(|| take_icmp_error(source.fd)).take(ICMP_PER_SOCKET);
         let before = errors.len();
         errors.extend(told.map(|error| (source.slot, Some(error))));
@@ -285,10 +287,11 @@ fn receive(
         }
         Err(error) => match error.raw_os_error() {
             Some(libc::EAGAIN) => (0, has_all_errors),
-            Some(libc::EINTR) => (0, false),
+            // The latter: something was too long for the path. Who sends longer datagrams on purpose asks for such errors.
+            Some(libc::EINTR | libc::EMSGSIZE) => (0, false),
             Some(errno) if is_icmp(errno) => {
-                // What it said was read above, where the system keeps it.
-                if !source.has_icmp_errors {
+                // Where the system keeps what it said, that is read above, in this turn or in the next.
+                if !source.keeps_icmp_errors {
                     errors.push((source.slot, None));
                 }
                 (0, false)

@@ -6,7 +6,7 @@ use crate::meter::{Meter, TokenBucket};
 use crate::slab::Slab;
 use crate::socket::Socket;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Debug)]
@@ -61,8 +61,6 @@ pub struct Bound {
     pub local: u32,
     /// The thread that reads from it.
     pub thread: usize,
-    /// Longest datagram of which several go out in one message; lowered when the system refuses.
-    pub segment_limit: AtomicUsize,
     /// Whether what it reads comes in bursts, as far as its thread has seen.
     pub is_bursty: AtomicBool,
 }
@@ -234,6 +232,7 @@ mod tests {
             is_paused: false,
             meters: Default::default(),
             counters: Counters::default(),
+            segment_limit: Flow::UNLIMITED,
         }
     }
 

@@ -12,6 +12,8 @@ const CALL_MESSAGES: usize = 256;
 /// Places in which the last message of a key is remembered.
 const RECENT: usize = 256;
 const NONE: u32 = u32::MAX;
+/// A payload that no path is too narrow for: the least MTU of IPv6 less the headers.
+const FITS_EVERYWHERE: usize = 1232;
 /// A control message with a u16.
 const CONTROL_WORDS: usize = 3;
 
@@ -39,8 +41,8 @@ pub enum SendEvent {
     Refused { flow: (u32, u64), errno: i32, packets: u64, bytes: u64 },
     /// A connected socket told of an earlier datagram; the later one was sent all the same.
     Icmp { socket: u32 },
-    /// The system does not cut datagrams of this length for the socket.
-    SegmentLimit { socket: u32, segment: usize },
+    /// The system does not cut longer datagrams than this on the way of the flow.
+    SegmentLimit { flow: (u32, u64), segment: usize },
 }
 
 struct Message {
@@ -267,7 +269,7 @@ impl SendBatch {
                 sent += took as usize;
                 continue;
             }
-            let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+            let errno = last_errno();
             if errno == libc::EINTR {
                 continue;
             }
@@ -317,20 +319,28 @@ impl SendBatch {
     fn on_refused(&mut self, fd: RawFd, index: usize, place: usize, errno: i32, totals: &Totals) {
         let message = &self.messages[index];
         let (flow, socket, segment) = (message.flow, message.socket, message.segment);
-        if message.reports_icmp && is_icmp(errno) {
-            self.events.push(SendEvent::Icmp { socket });
+        let mut errno = errno;
+        let mut tries = 0;
+        while message.reports_icmp && tries < patience(errno, segment) {
+            tries += 1;
+            if is_icmp(errno) {
+                self.events.push(SendEvent::Icmp { socket });
+            }
             // SAFETY: as in `send_run`.
             if unsafe { libc::sendmmsg(fd, &mut self.headers[place], 1, libc::MSG_DONTWAIT) } == 1 {
                 totals.send_sizes.add(1);
                 totals.segments.add(message.datagrams as usize);
                 return;
             }
-        } else if message.datagrams > 1 && matches!(errno, libc::EINVAL | libc::EIO | libc::EMSGSIZE) {
-            // Either the segments do not fit the interface, or it leaves the checksum to us, and they go one by one from now on;
-            // or they do not go at all.
-            if self.send_singly(fd, place, segment, flow, totals) {
+            errno = last_errno();
+        }
+        if message.datagrams > 1 && matches!(errno, libc::EINVAL | libc::EIO | libc::EMSGSIZE) {
+            // Either the segments do not fit the way, or the interface leaves the checksum to us, and they go one by one from
+            // now on; or they do not go at all.
+            let reports_icmp = message.reports_icmp;
+            if self.send_singly(fd, place, segment, reports_icmp, flow, totals) {
                 let limit = if errno == libc::EIO { 0 } else { segment - 1 };
-                self.events.push(SendEvent::SegmentLimit { socket, segment: limit });
+                self.events.push(SendEvent::SegmentLimit { flow, segment: limit });
             }
             return;
         }
@@ -344,6 +354,7 @@ impl SendBatch {
         fd: RawFd,
         place: usize,
         segment: usize,
+        reports_icmp: bool,
         flow: (u32, u64),
         totals: &Totals,
     ) -> bool {
@@ -374,9 +385,19 @@ impl SendBatch {
                 single.msg_controllen = 0;
                 single.msg_iov = parts.as_mut_ptr();
                 single.msg_iovlen = parts.len() as _;
-                // SAFETY: the parts lie within the vectors, the name is as `lay_out` made it.
-                if unsafe { libc::sendmsg(fd, &single, libc::MSG_DONTWAIT) } < 0 {
-                    let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+                let mut tries = 0;
+                let refused = loop {
+                    // SAFETY: the parts lie within the vectors, the name is as `lay_out` made it.
+                    if unsafe { libc::sendmsg(fd, &single, libc::MSG_DONTWAIT) } >= 0 {
+                        break None;
+                    }
+                    let errno = last_errno();
+                    if !reports_icmp || tries >= patience(errno, length) {
+                        break Some(errno);
+                    }
+                    tries += 1;
+                };
+                if let Some(errno) = refused {
                     let bytes = length as u64;
                     self.events.push(SendEvent::Refused { flow, errno, packets: 1, bytes });
                 } else {
@@ -390,6 +411,25 @@ impl SendBatch {
         }
         has_sent
     }
+}
+
+/// How often a send is tried again on a socket that tells of earlier datagrams in place of sending. As often as it has errors
+/// in store, where the error cannot be of this datagram; else less often.
+fn patience(errno: i32, length: usize) -> usize {
+    const SURE: usize = 128;
+    const TOO_LONG: usize = 48;
+    const UNSURE: usize = 4;
+    match errno {
+        libc::EMSGSIZE if length <= FITS_EVERYWHERE => SURE,
+        libc::EMSGSIZE => TOO_LONG,
+        libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN => UNSURE,
+        errno if is_icmp(errno) => SURE,
+        _ => 0,
+    }
+}
+
+fn last_errno() -> i32 {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
 /// Makes the system cut a message into datagrams of this length.
@@ -522,7 +562,7 @@ mod tests {
         way.batch.order.push(0);
         way.batch.lay_out(0, 1);
         way.batch.on_refused(way.sender.fd(), 0, 0, libc::EIO, &Totals::default());
-        assert_eq!(way.batch.events, [SendEvent::SegmentLimit { socket: 5, segment: 0 }]);
+        assert_eq!(way.batch.events, [SendEvent::SegmentLimit { flow: FLOW, segment: 0 }]);
         let received: Vec<_> = way.received().into_iter().map(|(bytes, _)| bytes).collect();
         assert_eq!(received, [&b"\x01\x02\x03\x04abc"[..], b"\x05\x06\x07\x08de"]);
     }

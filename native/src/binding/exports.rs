@@ -169,6 +169,7 @@ fn add_flow(call: &Call) -> Result {
         is_paused: false,
         meters,
         counters: Counters::default(),
+        segment_limit: Flow::UNLIMITED,
     });
     Ok(boolean(is_added))
 }
