@@ -10,6 +10,8 @@ mod address;
 mod batch;
 mod binding;
 mod engine;
+#[cfg(test)]
+mod engine_test;
 mod flow;
 mod meter;
 mod path;
