@@ -11,6 +11,7 @@ use crate::table::{Bound, Budget, Endpoint, Local, Table};
 use crate::totals::{Totals, NUMBERS};
 use std::any::Any;
 use std::io;
+use std::os::fd::RawFd;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -158,7 +159,10 @@ impl Engine {
         })?;
         control.workers.push((worker, thread));
         control.loads.push(0);
-        control.spread(&mut self.shared.table_mut(), number)
+        let moved = control.spread(&mut self.shared.table_mut(), number)?;
+        // Its old thread has let go of each, so that nothing overtakes what it still had in hand.
+        control.quiesce();
+        moved.into_iter().try_for_each(|(fd, slot)| control.workers[number].0.add(fd, slot))
     }
 
     /// False when there is one of this name.
@@ -196,11 +200,10 @@ impl Engine {
             let slot = table.endpoint_slot(endpoint).ok_or_else(gone)?;
             match control.add_local(&mut table, slot, number, socket) {
                 Ok(()) => return Ok(bound),
-                Err(error) => (error, control.remove_local(&mut table, slot, number)),
+                Err(error) => (error, table.remove_local(slot, number)),
             }
         };
-        // Threads look into the table, so it must not be held while they are waited for.
-        control.quiesce();
+        control.retire(unused.1);
         Err(unused.0)
     }
 
@@ -210,22 +213,16 @@ impl Engine {
         let unused = {
             let mut table = self.shared.table_mut();
             let Some(slot) = table.endpoint_slot(endpoint) else { return };
-            control.remove_local(&mut table, slot, number)
+            table.remove_local(slot, number)
         };
-        control.quiesce();
-        std::mem::drop(unused);
+        control.retire(unused);
     }
 
     /// Closes an endpoint with its sockets and its flows.
     pub fn remove_endpoint(&self, id: u64) {
         let mut control = self.control();
         let unused = self.shared.table_mut().remove_endpoint(id);
-        for bound in &unused {
-            control.loads[bound.thread] -= 1;
-        }
-        // The port is free when this returns, and no thread takes the descriptor for another's.
-        control.quiesce();
-        std::mem::drop(unused);
+        control.retire(unused);
     }
 
     /// What an endpoint is called in targets and sources.
@@ -412,22 +409,19 @@ impl Control {
         self.add_socket(table, endpoint, at, socket, thread)
     }
 
-    /// Takes a local address out of the table; its sockets are to be dropped when no thread uses them.
-    fn remove_local(&mut self, table: &mut Table, endpoint: u32, number: u32) -> Vec<Bound> {
-        let Some(endpoint) = table.endpoints.get_mut(endpoint) else { return Vec::new() };
-        let (gone, kept): (Vec<Local>, Vec<Local>) =
-            std::mem::take(&mut endpoint.locals).into_iter().partition(|local| local.number == number);
-        endpoint.locals = kept;
-        let slots = gone.into_iter().flat_map(|local| local.sockets);
-        let unused: Vec<Bound> = slots.filter_map(|slot| table.sockets.remove(slot)).collect();
+    /// Closes sockets that are no longer in the table, which nobody may hold meanwhile. The ports are free when it returns, and no
+    /// thread takes a descriptor for another's.
+    fn retire(&mut self, unused: Vec<Bound>) {
         for bound in &unused {
             self.loads[bound.thread] -= 1;
+            // Else the system may still look at it for the thread, and keep it for so long.
+            let _ = self.workers[bound.thread].0.remove(bound.socket.fd());
         }
-        unused
+        self.quiesce();
     }
 
-    /// Gives a new thread a socket of each set, and its share of those that are alone.
-    fn spread(&mut self, table: &mut Table, number: usize) -> io::Result<()> {
+    /// Gives a new thread a socket of each set, and its share of those that are alone, which it is still to be told of.
+    fn spread(&mut self, table: &mut Table, number: usize) -> io::Result<Vec<(RawFd, u32)>> {
         let sets: Vec<(u32, usize)> = (table.endpoints.iter())
             .filter(|(_, endpoint)| endpoint.threads as usize > number)
             .flat_map(|(slot, endpoint)| (0..endpoint.locals.len()).map(move |at| (slot, at)))
@@ -440,6 +434,7 @@ impl Control {
             .flat_map(|(_, endpoint)| &endpoint.locals)
             .flat_map(|local| local.sockets.iter().copied())
             .collect();
+        let mut moved = Vec::new();
         for slot in alone.into_iter().skip(number).step_by(number + 1) {
             let Some(bound) = table.sockets.get_mut(slot) else { continue };
             let fd = bound.socket.fd();
@@ -447,9 +442,9 @@ impl Control {
             self.loads[bound.thread] -= 1;
             bound.thread = number;
             self.loads[number] += 1;
-            self.workers[number].0.add(fd, slot)?;
+            moved.push((fd, slot));
         }
-        Ok(())
+        Ok(moved)
     }
 }
 

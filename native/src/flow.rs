@@ -101,14 +101,17 @@ impl Flow {
         !self.is_paused && self.meters[0].is_none() && matches!(self.action, Action::Forward { .. })
     }
 
-    /// Charges all meters, or none when one of them refuses.
+    /// Charges all meters, or none when one of them refuses. They are in the order of their names, in which every thread takes them.
     pub fn spend(&self, bytes: usize, now_ms: f64) -> bool {
-        let meters = || self.meters.iter().flatten();
-        if !meters().all(|meter| meter.has(bytes, now_ms)) {
-            return false;
+        let mut budgets = [const { None }; MAX_METERS];
+        for (budget, meter) in budgets.iter_mut().zip(self.meters.iter().flatten()) {
+            *budget = Some(meter.budgets());
         }
-        meters().for_each(|meter| meter.spend(bytes));
-        true
+        let is_there = budgets.iter_mut().flatten().all(|budget| budget.has(bytes, now_ms));
+        if is_there {
+            budgets.iter_mut().flatten().for_each(|budget| budget.spend(bytes));
+        }
+        is_there
     }
 }
 

@@ -36,10 +36,28 @@ impl TokenBucket {
 #[derive(Debug)]
 pub struct Meter(Mutex<Budgets>);
 
+/// What is left of a meter.
 #[derive(Debug)]
-struct Budgets {
+pub struct Budgets {
     bytes: Option<TokenBucket>,
     packets: Option<TokenBucket>,
+}
+
+impl Budgets {
+    pub fn has(&mut self, bytes: usize, now_ms: f64) -> bool {
+        self.bytes.as_mut().is_none_or(|bucket| bucket.has(bytes as f64, now_ms))
+            && self.packets.as_mut().is_none_or(|bucket| bucket.has(1.0, now_ms))
+    }
+
+    /// Takes what `has` said is there.
+    pub fn spend(&mut self, bytes: usize) {
+        if let Some(bucket) = &mut self.bytes {
+            bucket.spend(bytes as f64);
+        }
+        if let Some(bucket) = &mut self.packets {
+            bucket.spend(1.0);
+        }
+    }
 }
 
 impl Meter {
@@ -61,23 +79,8 @@ impl Meter {
         budgets.packets = None;
     }
 
-    pub fn has(&self, bytes: usize, now_ms: f64) -> bool {
-        let mut budgets = self.budgets();
-        budgets.bytes.as_mut().is_none_or(|bucket| bucket.has(bytes as f64, now_ms))
-            && budgets.packets.as_mut().is_none_or(|bucket| bucket.has(1.0, now_ms))
-    }
-
-    pub fn spend(&self, bytes: usize) {
-        let mut budgets = self.budgets();
-        if let Some(bucket) = &mut budgets.bytes {
-            bucket.spend(bytes as f64);
-        }
-        if let Some(bucket) = &mut budgets.packets {
-            bucket.spend(1.0);
-        }
-    }
-
-    fn budgets(&self) -> MutexGuard<'_, Budgets> {
+    /// Nobody else changes them meanwhile.
+    pub fn budgets(&self) -> MutexGuard<'_, Budgets> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,8 +107,8 @@ mod tests {
     #[test]
     fn refuses_all_at_rate_0_and_nothing_when_closed() {
         let meter = Meter::new(Some(0.0), None, 1.0, 0.0);
-        assert!(!meter.has(0, 1e9));
+        assert!(!meter.budgets().has(0, 1e9));
         meter.close();
-        assert!(meter.has(1_000_000, 0.0));
+        assert!(meter.budgets().has(1_000_000, 0.0));
     }
 }

@@ -175,7 +175,7 @@ pub fn run(shared: Arc<Shared>, worker: &Worker, thread: usize) {
             return;
         }
         let section = Section::enter(&worker.section);
-        look_up(&shared, &events[..count], &mut ready);
+        look_up(&shared, thread, &events[..count], &mut ready);
         let naps = has_waited && ready.len() <= BURST_SOCKETS && ready.iter().all(|source| source.is_bursty);
         if naps {
             std::thread::sleep(BURST_NAP);
@@ -246,16 +246,18 @@ fn note_burst(table: &Table, socket: u32, datagrams: usize, has_napped: bool, is
 
 /// Finds the sockets of those that wait and of the events. One that was closed meanwhile is not there; one that took its
 /// slot has nothing, which does no harm.
-fn look_up(shared: &Shared, events: &[libc::epoll_event], ready: &mut VecDeque<Ready>) {
+fn look_up(shared: &Shared, thread: usize, events: &[libc::epoll_event], ready: &mut VecDeque<Ready>) {
     let table = shared.table();
+    // One that another thread has got meanwhile is that one's.
+    let own = |slot| table.sockets.get(slot).filter(|bound| bound.thread == thread);
     ready.retain_mut(|source| {
-        let bound = table.sockets.get(source.slot);
+        let bound = own(source.slot);
         source.fd = bound.map_or(-1, |bound| bound.socket.fd());
         bound.is_some()
     });
     for event in events {
         let slot = event.u64 as u32;
-        let Some(bound) = table.sockets.get(slot).filter(|_| event.u64 != COMMAND) else { continue };
+        let Some(bound) = own(slot).filter(|_| event.u64 != COMMAND) else { continue };
         let has_error = event.events & libc::EPOLLERR as u32 != 0;
         let keeps_icmp_errors = bound.socket.options.icmp_errors;
         let is_bursty = bound.is_bursty.load(Ordering::Relaxed);

@@ -160,6 +160,16 @@ impl Table {
         sockets.filter_map(|slot| self.sockets.remove(*slot)).collect()
     }
 
+    /// Takes a local address away from an endpoint; as of `remove_endpoint`.
+    pub fn remove_local(&mut self, endpoint: u32, number: u32) -> Vec<Bound> {
+        let Some(endpoint) = self.endpoints.get_mut(endpoint) else { return Vec::new() };
+        let (gone, kept): (Vec<Local>, Vec<Local>) =
+            std::mem::take(&mut endpoint.locals).into_iter().partition(|local| local.number == number);
+        endpoint.locals = kept;
+        let slots = gone.into_iter().flat_map(|local| local.sockets);
+        slots.filter_map(|slot| self.sockets.remove(slot)).collect()
+    }
+
     /// False when a flow has this name, or this source.
     pub fn add_flow(&mut self, flow: Flow) -> bool {
         if self.flow_slots.contains_key(&flow.id) {

@@ -157,8 +157,12 @@ fn add_flow(call: &Call) -> Result {
         (FlowKind::Deliver, _) | (_, None) => Action::Deliver,
     };
     let mut meters = [const { None }; crate::flow::MAX_METERS];
-    for (meter, id) in meters.iter_mut().zip(flow.meters.iter().flatten()) {
-        *meter = Some(engine.meter(*id).ok_or_else(|| format!("no meter {id}"))?);
+    let mut ids: Vec<u64> = flow.meters.iter().flatten().copied().collect();
+    // The order in which threads take them; once each, as nobody can take one twice.
+    ids.sort_unstable();
+    ids.dedup();
+    for (meter, id) in meters.iter_mut().zip(ids) {
+        *meter = Some(engine.meter(id).ok_or_else(|| format!("no meter {id}"))?);
     }
     let is_added = engine.add_flow(Flow {
         id: flow.id,

@@ -146,7 +146,8 @@ export abstract class DatapathControl<E extends BoundEndpoint<LocalSocket>, F ex
     const from = this.#endpoint(flow.from.endpoint)
     const address = canonicalAddress(flow.from.remote.address)
     checkFlow(flow, from.remote)
-    const meters = flow.meters?.map((id) => this.#meter(id)) ?? []
+    // One that is named twice is charged once.
+    const meters = [...new Set(flow.meters)].map((id) => this.#meter(id))
     const target = flow.kind === 'deliver' ? undefined : this.#target(flow.to)
     const id = this.#nextId() as FlowId
     const remote = { address, port: flow.from.remote.port }
