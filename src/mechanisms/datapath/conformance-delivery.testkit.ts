@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { at, DatapathFixture } from './conformance-setup.testkit.ts'
-import type { Datapath, FlowId } from './contract.ts'
+import { at, DatapathFixture, type Subject } from './conformance-setup.testkit.ts'
+import type { FlowId } from './contract.ts'
 import { until } from './udp-peer.testkit.ts'
 
 /** What reaches TypeScript, what it sends, and that strangers cost the known nothing. */
-export function describeDelivery(createEngine: () => Datapath): void {
-  const fixture = new DatapathFixture(createEngine)
+export function describeDelivery(subject: Subject): void {
+  const fixture = new DatapathFixture(subject)
 
   describe('delivery', () => {
     it.each([0, 1, 65_507])('hands over a stranger with %i bytes and where from', async (length) => {
@@ -47,7 +47,8 @@ export function describeDelivery(createEngine: () => Datapath): void {
       engine.pause(flow, false)
       for (const text of ['one', 'two']) await client.send(text, at(edge))
       await until(() => engine.totals().dropped.meter === 1, 'the meter')
-      expect(fixture.arrivals).toMatchObject([{ text: 'one' }])
+      expect(await fixture.nextArrival()).toMatchObject({ text: 'one' })
+      expect(fixture.arrivals).toEqual([])
     })
 
     it('gives each arrival to the receiver of its own endpoint', async () => {
@@ -104,6 +105,80 @@ export function describeDelivery(createEngine: () => Datapath): void {
       const edge = await fixture.open()
       expect(fixture.engine.send(edge.id, remote, Buffer.from('x'))).toBe(false)
       expect(fixture.engine.totals().dropped.error).toBe(1)
+    })
+  })
+
+  describe('receivers', () => {
+    const errors: unknown[] = []
+    const fixture = new DatapathFixture(subject, { onReceiverError: (error) => errors.push(error) })
+
+    it('may throw, which the engine tells and survives', async () => {
+      const [edge, client] = [
+        await fixture.open({}, () => {
+          throw new Error('a bug')
+        }),
+        await fixture.peer(),
+      ]
+      for (let sent = 1; sent <= 3; sent++) {
+        await client.send('x', at(edge))
+        await until(() => errors.length === sent, 'the error')
+      }
+      expect(fixture.engine.totals().delivered.packets).toBe(3)
+    })
+  })
+
+  // Without a refill, so that all is exact.
+  const two = { packetsPerSecond: 0, burst: 2 }
+  describe.each([
+    ['strangers of an endpoint', { strangersPerEndpoint: two }, false, 'stranger'],
+    ['strangers of all endpoints', { strangers: two }, false, 'stranger'],
+    ['the known of an endpoint', { knownPerEndpoint: two }, true, 'known'],
+    ['the known of all endpoints', { known: two }, true, 'known'],
+  ] as const)('a budget for %s', (name, options, deliver, reason) => {
+    const fixture = new DatapathFixture(subject, options)
+
+    it('hands over that many and counts the others', async () => {
+      const { engine } = fixture
+      const [edge, other, client] = [
+        await fixture.open({ deliver }),
+        await fixture.open({ deliver }),
+        await fixture.burstPeer(),
+      ]
+      await client.burst(
+        ['1', '2', '3', '4', '5'].map((text) => Buffer.from(text)),
+        at(edge),
+      )
+      await until(() => engine.totals().dropped[reason] === 3, 'the drops')
+      await until(() => fixture.arrivals.length === 2, 'the others')
+      expect(fixture.arrivals.map(({ text }) => text)).toEqual(['1', '2'])
+      await client.burst([Buffer.from('6')], at(other))
+      const isShared = name.includes('all')
+      await until(
+        () =>
+          engine.totals().dropped[reason] === (isShared ? 4 : 3) &&
+          fixture.arrivals.length === (isShared ? 2 : 3),
+        'what the other endpoint does',
+      )
+    })
+
+    const itOfKnown = deliver ? it : () => {}
+    itOfKnown('forwards a STUN request whose copy is over it', async () => {
+      const { engine } = fixture
+      const [edge, client, origin] = [await fixture.open(), await fixture.peer(), await fixture.peer()]
+      const flow = engine.addFlow({
+        kind: 'forward',
+        from: { endpoint: edge.id, remote: client },
+        to: { endpoint: edge.id, remote: origin },
+        copyStunRequests: true,
+      })
+      for (let sent = 0; sent < 5; sent++) {
+        await client.send(Buffer.from([0, 1]), at(edge))
+        await origin.next()
+      }
+      await until(() => engine.totals().dropped.known === 3, 'the copies to be dropped')
+      await until(() => fixture.arrivals.length === 2, 'the others')
+      // What was dropped is a copy: the flow lost nothing.
+      expect(fixture.counters(flow)).toMatchObject({ packets: 5, drops: 0 })
     })
   })
 

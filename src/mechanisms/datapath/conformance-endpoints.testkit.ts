@@ -1,12 +1,12 @@
 import { networkInterfaces } from 'node:os'
 import { describe, expect, it } from 'vitest'
-import { at, DatapathFixture } from './conformance-setup.testkit.ts'
-import type { Datapath, EndpointId, LocalAddress } from './contract.ts'
+import { at, DatapathFixture, type Subject } from './conformance-setup.testkit.ts'
+import type { EndpointId, LocalAddress } from './contract.ts'
 import { until } from './udp-peer.testkit.ts'
 
 /** Binding: addresses, ports, pairs, connected endpoints, closing. */
-export function describeEndpoints(createEngine: () => Datapath): void {
-  const fixture = new DatapathFixture(createEngine)
+export function describeEndpoints(subject: Subject): void {
+  const fixture = new DatapathFixture(subject)
 
   describe('endpoints', () => {
     it('binds any free port and says which', async () => {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { at, DatapathFixture } from './conformance-setup.testkit.ts'
-import type { Datapath, Flow, FlowId, MeterId } from './contract.ts'
+import { at, DatapathFixture, type Subject } from './conformance-setup.testkit.ts'
+import type { Flow, FlowId, MeterId } from './contract.ts'
 import { until } from './udp-peer.testkit.ts'
 
 /** Forwarding, matches, channels, meters, counters. */
-export function describeFlows(createEngine: () => Datapath): void {
-  const fixture = new DatapathFixture(createEngine)
+export function describeFlows(subject: Subject): void {
+  const fixture = new DatapathFixture(subject)
 
   describe('forward flows', () => {
     it.each([0, 1, 1200, 9000, 65_507])('passes on %i bytes unchanged', async (length) => {

@@ -8,21 +8,35 @@ import {
   type FlowId,
   type Receiver,
 } from './contract.ts'
+import { BurstPeer } from './burst-peer.testkit.ts'
+import { loadAddon } from './engine-native/addon.ts'
+import type { EngineOptions } from './control/engine-options.ts'
 import { UdpPeer, until } from './udp-peer.testkit.ts'
 
 /** An arrival as it was during the call. */
 export type KeptArrival = Arrival & { readonly text: string }
 
+/** What the suite is about. */
+export interface Subject {
+  readonly name: string
+  /** A fresh engine, not started. */
+  readonly create: (options: EngineOptions) => Datapath
+  /** How its endpoints differ from the default. */
+  readonly endpoints?: Partial<EndpointOptions>
+}
+
 /** One engine per test, with the peers and endpoints that the test opens; all closed after it. */
 export class DatapathFixture {
   engine!: Datapath
   readonly arrivals: KeptArrival[] = []
-  readonly #peers: UdpPeer[] = []
+  readonly #peers: (UdpPeer | BurstPeer)[] = []
+  readonly #subject: Subject
 
-  constructor(createEngine: () => Datapath) {
+  constructor(subject: Subject, options: EngineOptions = {}) {
+    this.#subject = subject
     beforeEach(async () => {
       this.arrivals.length = 0
-      this.engine = createEngine()
+      this.engine = subject.create(options)
       await this.engine.start()
     })
     afterEach(async () => {
@@ -40,11 +54,21 @@ export class DatapathFixture {
   }
 
   open(options: Partial<EndpointOptions> = {}, receiver: Receiver = this.keep): Promise<Endpoint> {
-    return this.engine.openEndpoint({ addresses: ['127.0.0.1'], port: 0, ...options }, receiver)
+    const base = { addresses: ['127.0.0.1'], port: 0, ...this.#subject.endpoints }
+    return this.engine.openEndpoint({ ...base, ...options }, receiver)
   }
 
   async peer(address?: string, port?: number): Promise<UdpPeer> {
     const peer = await UdpPeer.open(address, port)
+    this.#peers.push(peer)
+    return peer
+  }
+
+  /** A peer that sends many at once where that can be had, else one that sends them one after the other. */
+  async burstPeer(): Promise<UdpPeer | BurstPeer> {
+    const loaded = loadAddon()
+    if (!('addon' in loaded)) return await this.peer()
+    const peer = await BurstPeer.open(loaded.addon)
     this.#peers.push(peer)
     return peer
   }

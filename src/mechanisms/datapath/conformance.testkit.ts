@@ -1,17 +1,25 @@
 import { describe } from 'vitest'
-import type { Datapath } from './contract.ts'
 import { describeDelivery } from './conformance-delivery.testkit.ts'
 import { describeEndpoints } from './conformance-endpoints.testkit.ts'
+import { describeFeatures } from './conformance-features.testkit.ts'
 import { describeFlows } from './conformance-flows.testkit.ts'
+import { describeInterfaces } from './conformance-interfaces.testkit.ts'
+import type { Subject } from './conformance-setup.testkit.ts'
+import { describeTraffic } from './conformance-traffic.testkit.ts'
 
-/**
- * The suite that every engine runs: the sentences of `contract.ts` as tests, over real sockets on
- * loopback. `createEngine` gives a fresh engine with its default budgets, not started.
- */
-export function describeDatapath(name: string, createEngine: () => Datapath): void {
-  describe(`datapath contract: ${name}`, () => {
-    describeEndpoints(createEngine)
-    describeFlows(createEngine)
-    describeDelivery(createEngine)
+const parts = {
+  endpoints: describeEndpoints,
+  interfaces: describeInterfaces,
+  flows: describeFlows,
+  traffic: describeTraffic,
+  delivery: describeDelivery,
+  features: describeFeatures,
+} as const
+
+/** The suite that every engine runs: the sentences of `contract.ts` as tests, over real sockets on loopback. */
+export function describeDatapath(subject: Subject): void {
+  describe(`datapath contract: ${subject.name}`, () => {
+    // Each part has an engine of its own.
+    for (const [part, describePart] of Object.entries(parts)) describe(part, () => describePart(subject))
   })
 }

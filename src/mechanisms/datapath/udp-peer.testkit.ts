@@ -8,6 +8,7 @@ export class UdpPeer implements Remote {
   readonly port: number
   readonly received: { readonly bytes: Buffer; readonly from: Remote }[] = []
   readonly #socket: Socket
+  #isOpen = true
 
   static async open(address = '127.0.0.1', port = 0): Promise<UdpPeer> {
     const socket = createSocket({ type: address.includes(':') ? 'udp6' : 'udp4', recvBufferSize: 4 << 20 })
@@ -33,6 +34,11 @@ export class UdpPeer implements Remote {
     })
   }
 
+  /** Sends them one after the other. */
+  async burst(datagrams: readonly (Uint8Array | string)[], to: Remote): Promise<void> {
+    await Promise.all(datagrams.map(async (bytes) => await this.send(bytes, to)))
+  }
+
   /** The next datagram that was not taken yet. */
   async next(): Promise<{ readonly bytes: Buffer; readonly text: string; readonly from: Remote }> {
     await until(() => this.received.length > 0, 'a datagram')
@@ -41,6 +47,8 @@ export class UdpPeer implements Remote {
   }
 
   async close(): Promise<void> {
+    if (!this.#isOpen) return
+    this.#isOpen = false
     const closed = once(this.#socket, 'close')
     this.#socket.close()
     await closed
