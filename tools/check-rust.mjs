@@ -4,6 +4,7 @@
  *   node tools/check-rust.mjs
  */
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -19,7 +20,10 @@ const usable = checks.filter(([command]) => {
   if (!isThere) process.stdout.write(`check-rust: there is no cargo ${command}, so it is left out\n`)
   return isThere
 })
-for (const crate of ['native', 'bench/load', 'bench/ebpf']) {
+const crates = ['native', 'bench/load', 'bench/ebpf'].filter((crate) =>
+  existsSync(join(root, crate, 'Cargo.toml')),
+)
+for (const crate of crates) {
   for (const args of usable) {
     const { status } = spawnSync('cargo', args, { cwd: join(root, crate), stdio: 'inherit' })
     if (status === 0) continue
