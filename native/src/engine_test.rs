@@ -457,6 +457,48 @@ fn hands_over_what_icmp_said_of_what_a_flow_sent() {
 }
 
 #[test]
+fn a_socket_that_is_flooded_keeps_no_other_waiting() {
+    let mut rig = Rig::new(1);
+    let flooded = rig.open("127.0.0.1");
+    let ((client, from), (origin, to)) = (peer("127.0.0.1"), peer("127.0.0.1"));
+    let edge = rig.open("127.0.0.1");
+    rig.forward((edge.0, from), (edge.0, to));
+    let (_sink, nowhere) = peer("127.0.0.1");
+    let over = Over(AtomicBool::new(false));
+    let flood = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        // More than a thread can take: each costs a message of its own on the way out.
+        for _ in 0..2 {
+            let (socket, remote) = peer("127.0.0.1");
+            rig.forward((flooded.0, remote), (edge.0, nowhere));
+            let (over, flood) = (&over, &flood);
+            scope.spawn(move || {
+                let bytes = [0; 200];
+                while !over.is_over() {
+                    for length in 1..200 {
+                        let _ = socket.send_to(&bytes[..length], flooded.1);
+                    }
+                    flood.fetch_add(199, Ordering::Relaxed);
+                }
+            });
+        }
+        let _guard = over.guard();
+        // How many of the flood went before one that waits at another socket: some turns' worth of the thread, and not ever
+        // more, the longer it lasts.
+        let went_before: Vec<f64> = (1..=4)
+            .map(|part| {
+                until("the flood", || flood.load(Ordering::Relaxed) > part * 300_000);
+                let before = rig.engine.totals().0[0];
+                client.send_to(b"media", edge.1).unwrap();
+                receive(&origin);
+                rig.engine.totals().0[0] - before
+            })
+            .collect();
+        assert!(went_before.iter().all(|passed| *passed < 20_000.0), "{went_before:?}");
+    });
+}
+
+#[test]
 fn flows_are_found_on_whatever_thread_the_system_delivers_to() {
     let mut rig = Rig::new(4);
     let edge = rig.open_with("127.0.0.1", |endpoint, _| endpoint.threads = 4);

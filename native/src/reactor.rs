@@ -1,5 +1,6 @@
 //! A thread that waits for sockets, and puts what they have on its path.
 
+use crate::address::Address;
 use crate::batch::{ReceiveBatch, SLOTS};
 use crate::engine::Shared;
 use crate::path::Path;
@@ -163,8 +164,8 @@ pub fn run(shared: Arc<Shared>, worker: &Worker, thread: usize) {
     let mut ready: VecDeque<Ready> = VecDeque::with_capacity(2 * EVENTS);
     let mut filled: Vec<(u32, Range<usize>)> = Vec::with_capacity(EVENTS);
     let mut errors: Vec<(u32, Option<IcmpError>)> = Vec::new();
-    // Sockets that had one datagram in the last turn.
-    let mut singles: Vec<u32> = Vec::with_capacity(BURST_SOCKETS);
+    // Sockets that had one datagram in the last turn, and whose.
+    let mut singles: Vec<(u32, Address)> = Vec::with_capacity(BURST_SOCKETS);
     be_punctual();
     loop {
         let has_waited = ready.is_empty();
@@ -198,9 +199,17 @@ pub fn run(shared: Arc<Shared>, worker: &Worker, thread: usize) {
             let table = shared.table();
             let before = std::mem::take(&mut singles);
             for (socket, slots) in filled.drain(..) {
-                note_burst(&table, socket, slots.len(), naps, before.contains(&socket));
-                if slots.len() == 1 && singles.len() < BURST_SOCKETS {
-                    singles.push(socket);
+                let remotes = [slots.start, slots.end.saturating_sub(1)]
+                    .map(|slot| batch.get(slot).filter(|_| !slots.is_empty()).map(|message| message.from));
+                if let [Some(first), Some(last)] = remotes {
+                    let is_burst = match slots.len() {
+                        1 => before.contains(&(socket, first)),
+                        _ => first == last,
+                    };
+                    note_burst(&table, socket, is_burst, naps);
+                    if slots.len() == 1 && singles.len() < BURST_SOCKETS {
+                        singles.push((socket, first));
+                    }
                 }
                 for message in slots.filter_map(|slot| batch.get(slot)) {
                     // SAFETY: the batch is not written to before the path was flushed.
@@ -217,28 +226,20 @@ pub fn run(shared: Arc<Shared>, worker: &Worker, thread: usize) {
     }
 }
 
-/// Makes naps as short as they were asked for, else the system makes them longer by some 50 µs. And where we may, makes the thread
-/// somewhat more urgent than JavaScript and other programs, since the kernel keeps datagrams for some tens of milliseconds only.
+/// Makes naps as short as they were asked for, else the system makes them longer by some 50 µs.
 fn be_punctual() {
     const SLACK_NS: libc::c_ulong = 1000;
-    const NICE: libc::c_int = -5;
-    // SAFETY: no pointers; both concern this thread only.
-    unsafe {
-        libc::prctl(libc::PR_SET_TIMERSLACK, SLACK_NS);
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
-    }
+    // SAFETY: no pointers; it concerns this thread only.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, SLACK_NS) };
 }
 
-/// Learns whether the datagrams of a socket come in bursts. One at a time in turns that follow each other is a burst too: the
-/// thread keeps pace with who sends it.
-fn note_burst(table: &Table, socket: u32, datagrams: usize, has_napped: bool, is_again: bool) {
+/// Learns whether the datagrams of a socket come in bursts of one remote. One at a time in turns that follow each other is a burst too:
+/// the thread keeps pace with who sends it.
+fn note_burst(table: &Table, socket: u32, is_burst: bool, has_napped: bool) {
     let Some(bound) = table.sockets.get(socket) else { return };
     let was_bursty = bound.is_bursty.load(Ordering::Relaxed);
-    let is_bursty = match datagrams {
-        0 => was_bursty,
-        1 => is_again || (was_bursty && !has_napped),
-        _ => true,
-    };
+    // It is forgotten only when it was waited for in vain.
+    let is_bursty = is_burst || (was_bursty && !has_napped);
     if is_bursty != was_bursty {
         bound.is_bursty.store(is_bursty, Ordering::Relaxed);
     }
