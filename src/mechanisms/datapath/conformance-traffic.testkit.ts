@@ -85,6 +85,21 @@ export function describeTraffic(subject: Subject): void {
       await until(() => engine.totals().sent.packets === 600, 'the totals')
     })
 
+    it('tells remotes apart that differ in their address only', async () => {
+      const { engine } = fixture
+      const edge = await fixture.open()
+      const one = await fixture.peer('127.0.0.1')
+      const two = await fixture.peer('127.0.0.2', one.port)
+      for (let index = 0; index < 60; index++) {
+        engine.send(edge.id, index % 2 === 0 ? one : two, Buffer.alloc(50, index))
+      }
+      for (const [offset, peer] of [one, two].entries()) {
+        await until(() => peer.received.length === 30, 'all')
+        const seen = peer.received.map(({ bytes }) => bytes[0])
+        expect(seen).toEqual(Array.from({ length: 30 }, (_, index) => 2 * index + offset))
+      }
+    })
+
     it('finds the flows of many clients and keeps the order of each, both ways', async () => {
       const { engine } = fixture
       const [edge, inner, origin] = [await fixture.open(), await fixture.open(), await fixture.peer()]

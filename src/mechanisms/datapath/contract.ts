@@ -59,7 +59,7 @@ export interface EndpointOptions {
    * @defaultValue false
    */
   readonly deliver?: boolean
-  /** Kernel receive buffer asked for, in bytes; `Endpoint.receiveBufferBytes` says what was got. @defaultValue 4 MiB, of a connected endpoint the system default */
+  /** Kernel receive buffer asked for, in bytes; `Endpoint.receiveBufferBytes` says what was got. @defaultValue 4 MiB, of a connected endpoint 1 MiB */
   readonly receiveBufferBytes?: number
   /**
    * Most sockets that share the port, so that as many threads can read; there are never more than the engine has

@@ -5,8 +5,11 @@ import { requireAddon } from './engine-native/addon.testkit.ts'
 import { NativeDatapath } from './engine-native/native-datapath.ts'
 import { NodeDatapath } from './engine-node/node-datapath.ts'
 
-/** More of them: `SLUICE_DIFFERENTIAL_RUNS=2000 SLUICE_DIFFERENTIAL_SEED=1 npx vitest run differential`. */
-const numRuns = Number(process.env['SLUICE_DIFFERENTIAL_RUNS'] ?? 25)
+/**
+ * More of them: `SLUICE_DIFFERENTIAL_RUNS=2000 SLUICE_DIFFERENTIAL_SEED=1 npx vitest run differential`. To have one that fails made
+ * shorter, which takes minutes: `SLUICE_DIFFERENTIAL_SHRINK=1`.
+ */
+const numRuns = Number(process.env['SLUICE_DIFFERENTIAL_RUNS'] ?? 60)
 const seed = Number(process.env['SLUICE_DIFFERENTIAL_SEED'] ?? Date.now() % 1e9)
 
 const addon = requireAddon()
@@ -26,7 +29,7 @@ it(
       fc.asyncProperty(conversations(100), async (steps) => {
         await converse(addon, subjects, steps)
       }),
-      { numRuns, seed, endOnFailure: process.env['NOSHRINK'] !== undefined },
+      { numRuns, seed, endOnFailure: process.env['SLUICE_DIFFERENTIAL_SHRINK'] === undefined },
     )
   },
   numRuns * 4000 + 60_000,

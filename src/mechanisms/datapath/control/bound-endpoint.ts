@@ -26,10 +26,12 @@ export interface SocketOptions {
   readonly port: number
   /** Number of the local address within its endpoint. */
   readonly local: number
-  readonly receiveBufferBytes: number | undefined
+  readonly receiveBufferBytes: number
 }
 
 const defaultReceiveBufferBytes = 4 * 1024 * 1024
+/** A key frame may come as a thousand datagrams at once. */
+const connectedReceiveBufferBytes = 1024 * 1024
 
 /**
  * The addresses of an endpoint, the same in every engine: one socket per local address, all on one port, followed as
@@ -45,7 +47,7 @@ export abstract class BoundEndpoint<S extends LocalSocket> implements Endpoint {
   isOpen = false
   pair?: BoundEndpoint<S>
   readonly #addresses: readonly string[]
-  readonly #receiveBufferBytes: number | undefined
+  readonly #receiveBufferBytes: number
   #sockets: readonly S[] = []
   #refreshing: Promise<void> | undefined
   #port = 0
@@ -61,7 +63,8 @@ export abstract class BoundEndpoint<S extends LocalSocket> implements Endpoint {
     }
     this.#addresses = options.addresses.map(canonicalAddress)
     this.#receiveBufferBytes =
-      options.receiveBufferBytes ?? (this.remote === undefined ? defaultReceiveBufferBytes : undefined)
+      options.receiveBufferBytes ??
+      (this.remote === undefined ? defaultReceiveBufferBytes : connectedReceiveBufferBytes)
     this.#check(options)
   }
 

@@ -46,7 +46,7 @@ const records: Readonly<Record<string, () => Uint8Array>> = {
     }),
   local: () =>
     localAddressCommand(id() as EndpointId, random(3), loopback(), {
-      receiveBufferBytes: one(undefined, 0, 1, 65_536, 0xffff_ffff),
+      receiveBufferBytes: one(0, 1, 65_536, 0xffff_ffff),
       dscp: one(undefined, 0, 46, 63),
       icmpErrors: random(2) === 0,
     }),

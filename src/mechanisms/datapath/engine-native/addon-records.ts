@@ -29,14 +29,14 @@ export function localAddressCommand(
   local: number,
   address: Remote,
   options: {
-    readonly receiveBufferBytes: number | undefined
+    readonly receiveBufferBytes: number
     readonly dscp: number | undefined
     readonly icmpErrors: boolean
   },
 ): Uint8Array {
   view.setFloat64(0, endpoint, true)
   view.setUint32(8, local, true)
-  view.setUint32(12, options.receiveBufferBytes ?? 0, true)
+  view.setUint32(12, options.receiveBufferBytes, true)
   view.setUint8(16, options.dscp ?? 255)
   view.setUint8(17, options.icmpErrors ? 1 : 0)
   packAddress(view, 24, address)

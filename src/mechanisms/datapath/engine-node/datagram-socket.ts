@@ -79,7 +79,7 @@ export class DatagramSocket implements LocalSocket {
     this.family = familyOf(options.address)
     this.isConnected = options.remote !== undefined
     this.#maxSendQueueBytes = options.maxSendQueueBytes
-    if (options.receiveBufferBytes !== undefined) raiseReceiveBuffer(socket, options.receiveBufferBytes)
+    raiseReceiveBuffer(socket, options.receiveBufferBytes)
     this.receiveBufferBytes = socket.getRecvBufferSize()
     socket.on('message', (bytes, from) => listener.onDatagram(this, bytes, from))
     socket.on('error', (error) => listener.onSocketError(this, error))
