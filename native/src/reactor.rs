@@ -160,15 +160,14 @@ pub fn run(shared: Arc<Shared>, worker: &Worker, thread: usize) {
     let mut batch = ReceiveBatch::new();
     let mut path = Path::new(shared.clone(), worker.totals.clone(), thread);
     let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
-    // Those that were not read until they were empty, before those that are new.
-    let mut ready: VecDeque<Ready> = VecDeque::with_capacity(2 * EVENTS);
+    let mut ready = ReadySockets::default();
     let mut filled: Vec<(u32, Range<usize>)> = Vec::with_capacity(EVENTS);
     let mut errors: Vec<(u32, Option<IcmpError>)> = Vec::new();
     // Sockets that had one datagram in the last turn, and whose.
     let mut singles: Vec<(u32, Address)> = Vec::with_capacity(BURST_SOCKETS);
     be_punctual();
     loop {
-        let has_waited = ready.is_empty();
+        let has_waited = ready.sockets.is_empty();
         let count = worker.wait(&mut events, has_waited);
         let started = Instant::now();
         let now_ms = shared.ms_at(started);
@@ -176,23 +175,28 @@ pub fn run(shared: Arc<Shared>, worker: &Worker, thread: usize) {
             return;
         }
         let section = Section::enter(&worker.section);
-        look_up(&shared, thread, &events[..count], &mut ready);
-        let naps = has_waited && ready.len() <= BURST_SOCKETS && ready.iter().all(|source| source.is_bursty);
+        ready.look_up(&shared, thread, &events[..count]);
+        let naps = has_waited
+            && ready.sockets.len() <= BURST_SOCKETS
+            && ready.sockets.iter().all(|source| source.is_bursty);
+        // A nap is no work.
+        let mut working_since = started;
         if naps {
             std::thread::sleep(BURST_NAP);
+            working_since = Instant::now();
         }
         let mut used = 0;
-        for _ in 0..ready.len() {
+        for _ in 0..ready.sockets.len() {
             if used == SLOTS {
                 break;
             }
-            let Some(source) = ready.pop_front() else { break };
+            let Some(source) = ready.pop() else { break };
             let most = (SLOTS - used).min(MESSAGES_PER_SOCKET);
             let (got, is_empty) = receive(&mut batch, &source, used, most, &mut errors, worker);
             filled.push((source.slot, used..used + got));
             used += got;
             if !is_empty {
-                ready.push_back(source);
+                ready.push(source);
             }
         }
         {
@@ -222,7 +226,7 @@ pub fn run(shared: Arc<Shared>, worker: &Worker, thread: usize) {
         }
         path.flush(now_ms);
         std::mem::drop(section);
-        worker.totals.busy_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        worker.totals.busy_ns.fetch_add(working_since.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 }
 
@@ -245,24 +249,56 @@ fn note_burst(table: &Table, socket: u32, is_burst: bool, has_napped: bool) {
     }
 }
 
-/// Finds the sockets of those that wait and of the events. One that was closed meanwhile is not there; one that took its
-/// slot has nothing, which does no harm.
-fn look_up(shared: &Shared, thread: usize, events: &[libc::epoll_event], ready: &mut VecDeque<Ready>) {
-    let table = shared.table();
-    // One that another thread has got meanwhile is that one's.
-    let own = |slot| table.sockets.get(slot).filter(|bound| bound.thread == thread);
-    ready.retain_mut(|source| {
-        let bound = own(source.slot);
-        source.fd = bound.map_or(-1, |bound| bound.socket.fd());
-        bound.is_some()
-    });
-    for event in events {
-        let slot = event.u64 as u32;
-        let Some(bound) = own(slot).filter(|_| event.u64 != COMMAND) else { continue };
-        let has_error = event.events & libc::EPOLLERR as u32 != 0;
-        let keeps_icmp_errors = bound.socket.options.icmp_errors;
-        let is_bursty = bound.is_bursty.load(Ordering::Relaxed);
-        ready.push_back(Ready { slot, fd: bound.socket.fd(), keeps_icmp_errors, has_error, is_bursty });
+/// Sockets that have something: those that were not read until they were empty, before those that are new. Each is there
+/// once, so that one which is flooded does not put others off.
+#[derive(Default)]
+struct ReadySockets {
+    sockets: VecDeque<Ready>,
+    /// By slot.
+    is_waiting: Vec<bool>,
+}
+
+impl ReadySockets {
+    fn pop(&mut self) -> Option<Ready> {
+        let source = self.sockets.pop_front()?;
+        self.is_waiting[source.slot as usize] = false;
+        Some(source)
+    }
+
+    fn push(&mut self, source: Ready) {
+        let slot = source.slot as usize;
+        if slot >= self.is_waiting.len() {
+            self.is_waiting.resize(slot + 1, false);
+        }
+        if !self.is_waiting[slot] {
+            self.is_waiting[slot] = true;
+            self.sockets.push_back(source);
+        } else if source.has_error {
+            let waiting = self.sockets.iter_mut().filter(|other| other.slot == source.slot);
+            waiting.for_each(|other| other.has_error = true);
+        }
+    }
+
+    /// Finds the sockets of those that wait and of the events. One that was closed meanwhile is not there, one that another
+    /// thread has got is that one's; one that took a slot has nothing, which does no harm.
+    fn look_up(&mut self, shared: &Shared, thread: usize, events: &[libc::epoll_event]) {
+        let table = shared.table();
+        let own = |slot| table.sockets.get(slot).filter(|bound| bound.thread == thread);
+        let is_waiting = &mut self.is_waiting;
+        self.sockets.retain_mut(|source| {
+            let bound = own(source.slot);
+            source.fd = bound.map_or(-1, |bound| bound.socket.fd());
+            is_waiting[source.slot as usize] = bound.is_some();
+            bound.is_some()
+        });
+        for event in events.iter().filter(|event| event.u64 != COMMAND) {
+            let slot = event.u64 as u32;
+            let Some(bound) = own(slot) else { continue };
+            let has_error = event.events & libc::EPOLLERR as u32 != 0;
+            let keeps_icmp_errors = bound.socket.options.icmp_errors;
+            let is_bursty = bound.is_bursty.load(Ordering::Relaxed);
+            self.push(Ready { slot, fd: bound.socket.fd(), keeps_icmp_errors, has_error, is_bursty });
+        }
     }
 }
 

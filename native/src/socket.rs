@@ -209,6 +209,7 @@ pub fn is_icmp(errno: i32) -> bool {
             | libc::EHOSTDOWN
             | libc::EPROTO
             | libc::ENOPROTOOPT
+            | libc::EACCES
     )
 }
 

@@ -422,7 +422,7 @@ fn patience(errno: i32, length: usize) -> usize {
     match errno {
         libc::EMSGSIZE if length <= FITS_EVERYWHERE => SURE,
         libc::EMSGSIZE => TOO_LONG,
-        libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN => UNSURE,
+        libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::EACCES => UNSURE,
         errno if is_icmp(errno) => SURE,
         _ => 0,
     }

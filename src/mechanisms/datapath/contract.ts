@@ -59,7 +59,7 @@ export interface EndpointOptions {
    * @defaultValue false
    */
   readonly deliver?: boolean
-  /** Kernel receive buffer asked for, in bytes; `Endpoint.receiveBufferBytes` says what was got. @defaultValue 4 MiB, of a connected endpoint 1 MiB */
+  /** Kernel receive buffer asked for, in bytes; `Endpoint.receiveBufferBytes` says what was got. @defaultValue 16 MiB, of a connected endpoint 1 MiB */
   readonly receiveBufferBytes?: number
   /**
    * Most sockets that share the port, so that as many threads can read; there are never more than the engine has
@@ -104,7 +104,7 @@ export type Receiver = (arrival: Arrival) => void
 /** What the engine hands to TypeScript. The object and its bytes are valid during the call only. */
 export interface Arrival extends Remote {
   readonly endpoint: EndpointId
-  /** The flow that took it (a `deliver` flow, or the copy of a STUN request), or `STRANGER`. */
+  /** The flow that took it (a `deliver` flow, or the copy of a STUN request), or `STRANGER`. It may have been removed since. */
   readonly flow: FlowId
   /** The local address on which it arrived. */
   readonly local: number

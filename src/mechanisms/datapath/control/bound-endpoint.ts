@@ -29,7 +29,8 @@ export interface SocketOptions {
   readonly receiveBufferBytes: number
 }
 
-const defaultReceiveBufferBytes = 4 * 1024 * 1024
+/** At 200,000 small datagrams per second this is a fifth of a second. */
+const defaultReceiveBufferBytes = 16 * 1024 * 1024
 /** A key frame may come as a thousand datagrams at once. */
 const connectedReceiveBufferBytes = 1024 * 1024
 
@@ -129,9 +130,10 @@ export abstract class BoundEndpoint<S extends LocalSocket> implements Endpoint {
     return undefined
   }
 
-  /** Whether the endpoint has, or had, this local address. */
-  knowsLocal(local: number): boolean {
-    return local >= 0 && local < this.#numbered.length
+  /** Whether the endpoint has, or had, this local address, of this family. */
+  knowsLocal(family: Family, local: number): boolean {
+    const address = this.#numbered[local]
+    return address !== undefined && familyOf(address) === family
   }
 
   async close(): Promise<void> {

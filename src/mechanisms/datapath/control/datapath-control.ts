@@ -287,10 +287,10 @@ export abstract class DatapathControl<E extends BoundEndpoint<LocalSocket>, F ex
     }
     // An address that went with its interface may come back; one that never was is misuse.
     const isThere = endpoint.socketFor(family, to.local) !== undefined
-    if (!isThere && !(to.local !== undefined && endpoint.knowsLocal(to.local))) {
+    if (!isThere && !(to.local !== undefined && endpoint.knowsLocal(family, to.local))) {
       throw new DatapathError(
         'DATAPATH_UNKNOWN_LOCAL',
-        `endpoint ${endpoint.id} has no local address ${to.local ?? `of the family of ${address}`}`,
+        `endpoint ${endpoint.id} has no local address ${to.local ?? ''} of the family of ${address}`,
       )
     }
     return { endpoint, address, port: to.remote.port, family, local: to.local }

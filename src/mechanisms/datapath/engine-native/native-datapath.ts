@@ -233,8 +233,13 @@ export class NativeDatapath extends DatapathControl<NativeEndpoint, NativeFlow, 
       if (this.#engine === undefined) return
       const length = this.#addon.take(this.#engine, this.#records)
       if (length === 0) this.#checkDeath(this.#engine)
-      this.#hand(Math.abs(length))
-      this.#outbox.flush()
+      try {
+        this.#hand(Math.abs(length))
+        this.#outbox.flush()
+      } catch (error) {
+        // Not from here: the addon calls again only when all was taken.
+        throwLater(error)
+      }
       if (length >= 0) return
     }
     setImmediate(() => this.#take())
@@ -278,8 +283,8 @@ function numbersOf({ packetsPerSecond, burst }: PacketBudget): [number, number] 
   return [packetsPerSecond, burst]
 }
 
-/** An exception that nobody catches: without its datapath the gateway is of no use, and whoever runs it starts it again. */
-function throwLater(error: DatapathError): void {
+/** An exception that nobody catches: the process cannot go on like this, and whoever runs it starts it again. */
+function throwLater(error: unknown): void {
   process.nextTick(() => {
     throw error
   })
