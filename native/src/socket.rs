@@ -107,7 +107,7 @@ impl Socket {
         Ok(())
     }
 
-    /// The system halves what it is asked for where that is above its limit, unless we may go beyond the limit.
+    /// The system gives no more than its limit, unless we may go beyond that.
     fn set_buffer(&self, forced: i32, plain: i32, bytes: u32) -> io::Result<()> {
         let bytes = bytes.min(i32::MAX as u32 / 2) as i32;
         self.set(libc::SOL_SOCKET, forced, bytes).or_else(|_| self.set(libc::SOL_SOCKET, plain, bytes))
