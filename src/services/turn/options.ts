@@ -1,0 +1,158 @@
+import type { TLSSocketOptions } from 'node:tls'
+import type { Clock } from '../../foundation/clock.ts'
+import type { Datapath } from '../../mechanisms/datapath/index.ts'
+import type { ListenAddress } from '../../mechanisms/net/index.ts'
+import type { Logger, Registry } from '../../mechanisms/telemetry/index.ts'
+import type { CredentialSource } from './credentials/contract.ts'
+import type { TurnEvents } from './events.ts'
+import type { PeerPolicy } from './peers/contract.ts'
+import type { AllocationQuota } from './quota.ts'
+
+/** How clients reach a listener. */
+export type ClientTransport = 'udp' | 'tcp' | 'tls' | 'dtls'
+
+/** Where the relayed addresses of one family are. */
+export interface RelayOptions {
+  /** Local address, a literal one, on which relay sockets are bound. Its family is the relay's. */
+  readonly address: string
+  /** What clients and peers are told instead (1:1 NAT). @defaultValue `address` */
+  readonly advertised?: string
+  /** @defaultValue 49152 to 65535 */
+  readonly ports?: { readonly from: number; readonly to: number }
+}
+
+/** One port on which clients are served. */
+export interface TurnListenerOptions {
+  /** Unique among the listeners. */
+  readonly name: string
+  readonly transport: ClientTransport
+  readonly listen: ListenAddress
+  /** One for each family that is offered; the first is what a client gets that names none and wants IPv4. */
+  readonly relays: readonly RelayOptions[]
+  /** Whom clients may reach. */
+  readonly peers: PeerPolicy
+  /** Which relay transports a client may ask for. @defaultValue both */
+  readonly relayTransports?: readonly ('udp' | 'tcp')[]
+  /** Certificate and key of `tls` and `dtls`, in PEM. New ones hold for new connections. */
+  readonly certificate?: Pick<TLSSocketOptions, 'cert' | 'key'>
+  /** Ranges of balancers whose PROXY protocol header names the client; only `tcp` and `tls`. @defaultValue none */
+  readonly proxyProtocolFrom?: readonly string[]
+  /** Refuses channel numbers over 0x4FFF (RFC 8656 §12), for ports that carry other protocols too. @defaultValue false */
+  readonly strictChannels?: boolean
+  /** Where HTTP goes that comes on this TCP or TLS port. @defaultValue it is cut */
+  readonly onHttp?: (socket: import('node:net').Socket) => void
+}
+
+/** Bounds and times. */
+export interface TurnLimits {
+  /** Allocations of one user, unless `quota` says otherwise. 0: no limit. @defaultValue 64 */
+  readonly maxPerUser: number
+  /** Allocations from one client address (IPv6: /64). @defaultValue 256 */
+  readonly maxPerAddress: number
+  /** Allocations in all; further ones get 508. @defaultValue 100,000 */
+  readonly maxAllocations: number
+  /** Permissions of an allocation; further ones get 508. @defaultValue 256 */
+  readonly maxPermissions: number
+  /** Channels of an allocation; further ones get 508. @defaultValue 256 */
+  readonly maxChannels: number
+  /** TCP connections to peers of an allocation (RFC 6062); further ones get 508. @defaultValue 32 */
+  readonly maxPeerConnections: number
+  /** New peers per second of an allocation, 20 seconds' worth at once; further ones get 508. 0: no limit. @defaultValue 5 */
+  readonly newPeersPerSecond: number
+  /** Packets per second of an allocation, each way alike; further ones are dropped. 0: no limit. @defaultValue 10,000 */
+  readonly packetsPerSecond: number
+  /** Payload bytes per second of an allocation, both ways together. 0: no limit. @defaultValue 0 */
+  readonly bytesPerSecond: number
+  /** The same of a user. @defaultValue 0 */
+  readonly userBytesPerSecond: number
+  /** The same of the server. @defaultValue 0 */
+  readonly totalBytesPerSecond: number
+  /** How long an unrefreshed allocation lives, and the least that a client may ask for, in seconds. RFC 8656 §3.2. @defaultValue 600 */
+  readonly lifetimeSeconds: number
+  /** The most that a client may ask for. @defaultValue 3600 */
+  readonly maxLifetimeSeconds: number
+  /** @defaultValue 300 (RFC 8656 §3.3) */
+  readonly permissionSeconds: number
+  /** @defaultValue 600 (RFC 8656 §12) */
+  readonly channelSeconds: number
+  /** How long a nonce is good. @defaultValue 600 */
+  readonly nonceSeconds: number
+  /** TCP and TLS connections of clients, all listeners together. @defaultValue 20,000 */
+  readonly maxConnections: number
+  /** The same from one address. @defaultValue 256 */
+  readonly maxConnectionsPerAddress: number
+  /** How long a TCP connection without an allocation may stay, in seconds. @defaultValue 30 */
+  readonly idleSeconds: number
+  /** Bytes that wait for a TCP client that does not read; what comes on top is dropped. @defaultValue 262,144 */
+  readonly maxClientQueueBytes: number
+  /**
+   * Answers per second to whom nothing has been proved of, per IPv4 /24 or IPv6 /56, two seconds' worth at once.
+   * 0: no limit. @defaultValue 200
+   */
+  readonly strangerRepliesPerSecond: number
+  /** The same for all together. @defaultValue 20,000 */
+  readonly totalStrangerRepliesPerSecond: number
+}
+
+/** What a TURN server is made of. */
+export interface TurnServerOptions {
+  readonly listeners: readonly TurnListenerOptions[]
+  readonly credentials: CredentialSource
+  /** The REALM of challenges; short ones amplify less. @defaultValue 'sluice' */
+  readonly realm?: string
+  /** @defaultValue `MemoryQuota` of `limits.maxPerUser` */
+  readonly quota?: AllocationQuota
+  readonly limits?: Partial<TurnLimits>
+  /** Lets clients move to another address (RFC 8016). @defaultValue true */
+  readonly mobility?: boolean
+  /**
+   * What challenges offer of RFC 8489: `sha256` is MESSAGE-INTEGRITY-SHA256 and PASSWORD-ALGORITHMS, `anonymity` is that
+   * and USERHASH. Each makes challenges longer. @defaultValue 'none'
+   */
+  readonly security?: 'none' | 'sha256' | 'anonymity'
+  /** Keys nonces and mobility tickets; gateways that share it take each other's. 32 bytes. @defaultValue random */
+  readonly secret?: Uint8Array
+  /** Where to send an authenticated client instead (300, ALTERNATE-SERVER). @defaultValue nowhere */
+  readonly redirect?: (client: {
+    readonly address: string
+    readonly userId: string
+  }) => { readonly address: string; readonly port: number; readonly domain?: string } | undefined
+  readonly events?: TurnEvents
+  /** @defaultValue one of its own, that it starts and closes, with the engine and threads below */
+  readonly datapath?: Datapath
+  readonly engine?: 'auto' | 'native' | 'node'
+  readonly threads?: number | 'auto'
+  /** @defaultValue silent */
+  readonly logger?: Logger
+  /** Where metrics are registered. @defaultValue nowhere */
+  readonly registry?: Registry
+  readonly clock?: Clock
+  /** Gives random bytes. @defaultValue `node:crypto`'s */
+  readonly random?: (bytes: number) => Uint8Array
+}
+
+/** The defaults of `TurnLimits`. */
+export const defaultLimits: TurnLimits = {
+  maxPerUser: 64,
+  maxPerAddress: 256,
+  maxAllocations: 100_000,
+  maxPermissions: 256,
+  maxChannels: 256,
+  maxPeerConnections: 32,
+  newPeersPerSecond: 5,
+  packetsPerSecond: 10_000,
+  bytesPerSecond: 0,
+  userBytesPerSecond: 0,
+  totalBytesPerSecond: 0,
+  lifetimeSeconds: 600,
+  maxLifetimeSeconds: 3600,
+  permissionSeconds: 300,
+  channelSeconds: 600,
+  nonceSeconds: 600,
+  maxConnections: 20_000,
+  maxConnectionsPerAddress: 256,
+  idleSeconds: 30,
+  maxClientQueueBytes: 262_144,
+  strangerRepliesPerSecond: 200,
+  totalStrangerRepliesPerSecond: 20_000,
+}
