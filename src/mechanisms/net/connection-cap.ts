@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { plainAddress } from './connection-info.ts'
 
 /** How many connections may be open at a time. */
 export interface ConnectionCapOptions {
@@ -26,11 +27,14 @@ export class ConnectionCap {
     return this.#refused
   }
 
-  /** Counts the connection until its `close` event; false when there are too many, and it must be closed. */
-  admit(socket: Socket): boolean {
-    const address = addressOf(socket)
+  /**
+   * Counts the connection until its `close` event; false when there are too many, and it must be closed. `remoteAddress`
+   * is the client's where it is not that of the socket.
+   */
+  admit(socket: Socket, remoteAddress: string | undefined = socket.remoteAddress): boolean {
     // A peer that is gone already has no address.
-    if (address === undefined) return false
+    if (remoteAddress === undefined) return false
+    const address = plainAddress(remoteAddress)
     const ofAddress = this.#perAddress.get(address) ?? 0
     const { maxConnections, maxConnectionsPerAddress } = this.#options
     if (this.#connections >= maxConnections || ofAddress >= maxConnectionsPerAddress) {
@@ -47,9 +51,4 @@ export class ConnectionCap {
     })
     return true
   }
-}
-
-/** An IPv4 client has one address, also on a listener of both families. */
-function addressOf(socket: Socket): string | undefined {
-  return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '')
 }

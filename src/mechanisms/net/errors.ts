@@ -10,11 +10,15 @@ export const NetErrorCode = {
   addressUnavailable: 'NET_ADDRESS_UNAVAILABLE',
   /** The listener could not be opened for another reason; the message has it. */
   listenFailed: 'NET_LISTEN_FAILED',
+  /** A text is no address and no CIDR range; the message has it. */
+  badRange: 'NET_BAD_RANGE',
+  /** A TLS certificate and its key cannot be read or do not belong together; the message says which. */
+  badCertificate: 'NET_BAD_CERTIFICATE',
 } as const
 
 export type NetErrorCode = (typeof NetErrorCode)[keyof typeof NetErrorCode]
 
-/** What keeps a listener from opening. */
+/** What keeps a listener from opening, or from being configured as told. */
 export class NetError extends SluiceError {
   override readonly name = 'NetError'
 

@@ -1,10 +1,18 @@
 /**
- * TCP for the services: listeners with caps, the texts that name them, and the pipe that joins two sockets
- * once their dialogue is over.
+ * TCP and TLS for the services: listeners with caps, behind balancers or not, the texts that name them, certificates,
+ * and the pipe that joins two sockets once their dialogue is over.
  */
+export { AddressRanges } from './address-ranges.ts'
+export { closeDescriptor, connectFromDescriptor, type DescriptorPeer, listenOnDescriptor } from './bound-socket.ts'
+export { CertificateFiles, type CertificateFilesOptions } from './certificate-files.ts'
+export type { Certificate } from './certificate.ts'
 export { ConnectionCap, type ConnectionCapOptions } from './connection-cap.ts'
+export { type ConnectionInfo, plainAddress } from './connection-info.ts'
 export { type Dial, dialTcp } from './dial.ts'
 export { formatListenAddress, type ListenAddress, parseListenText } from './endpoint-text.ts'
 export { listenTcp } from './listen-tcp.ts'
+export { peekBytes, type PeekOptions } from './peek-bytes.ts'
 export { type PipeEnd, type PipeTransform, type Sink, SocketPipe } from './pipe.ts'
-export { TcpListener } from './tcp-listener.ts'
+export { httpAlpn, type SharedPortProtocol, sharedPortProtocol, turnAlpn } from './shared-port.ts'
+export { type ListenerCounts, TcpListener, type TcpListenerOptions } from './tcp-listener.ts'
+export type { TlsOptions } from './tls-handshakes.ts'

@@ -59,6 +59,16 @@ export class StunMessage {
     return typeof marks === 'string' ? marks : new StunMessage(bytes, marks)
   }
 
+  /** The same message over a copy of its bytes, for whoever keeps it. */
+  copy(): StunMessage {
+    return new StunMessage(Uint8Array.from(this.bytes), {
+      integrity: this.integrityOffset,
+      integritySha256: this.integritySha256Offset,
+      fingerprint: this.fingerprintOffset,
+      visibleEnd: this.#visibleEnd,
+    })
+  }
+
   get method(): number {
     return methodOf(this.type)
   }

@@ -33,6 +33,8 @@ export class StreamFramer {
    */
   *push(chunk: Uint8Array): Generator<Uint8Array> {
     this.#rest = chunk
+    // Also when the limit was raised since.
+    if (this.isBroken) return
     if (this.#filled > 0) {
       const frame = this.#complete()
       if (frame === undefined) return
@@ -53,13 +55,16 @@ export class StreamFramer {
   }
 
   /**
-   * Ends the framing: gives the bytes behind the frame that was yielded last. After a ConnectionBind they are no messages
-   * any more (RFC 6062 §5.4).
+   * Ends the framing: gives the bytes behind the frame that was yielded last, also those that `push` has kept as the
+   * begin of another. After a ConnectionBind they are no messages any more (RFC 6062 §5.4).
    */
   stop(): Uint8Array {
     this.#isStopped = true
-    const rest = this.#rest
+    const rest =
+      this.#filled === 0 ? this.#rest : Buffer.concat([this.#held.subarray(0, this.#filled), this.#rest])
     this.#rest = empty
+    this.#held = empty
+    this.#filled = 0
     return rest
   }
 

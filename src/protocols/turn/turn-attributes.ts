@@ -1,4 +1,10 @@
-import { decodeXorAddress, StunAttribute, type StunMessage, type TransportAddress } from '../stun/index.ts'
+import {
+  decodeErrorCode,
+  decodeXorAddress,
+  StunAttribute,
+  type StunMessage,
+  type TransportAddress,
+} from '../stun/index.ts'
 
 /** The numbers of REQUESTED-TRANSPORT: those of IP (RFC 8656 §18.7, RFC 6062 §6.1). */
 export const RelayTransport = { udp: 17, tcp: 6 } as const
@@ -56,10 +62,14 @@ export function encodeAddressErrorCode({ family, code }: AddressErrorCode): Uint
   return Uint8Array.of(family, 0, Math.floor(code / 100), code % 100)
 }
 
+/** Undefined when it is too short, or its family or number is none. */
 export function decodeAddressErrorCode(value: Uint8Array): AddressErrorCode | undefined {
-  if (value.length < 4 || (value[0] !== AddressFamily.ipv4 && value[0] !== AddressFamily.ipv6))
+  const [family] = value
+  // Behind the family it is an ERROR-CODE.
+  const error = decodeErrorCode(value)
+  if (error === undefined || (family !== AddressFamily.ipv4 && family !== AddressFamily.ipv6))
     return undefined
-  return { family: value[0], code: ((value[2] as number) & 7) * 100 + (value[3] as number) }
+  return { family, code: error.code }
 }
 
 /** An ICMP error as a client is told of it (RFC 8656 §18.13). */

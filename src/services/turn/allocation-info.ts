@@ -24,6 +24,12 @@ export interface AllocationInfo {
   readonly sent: { readonly packets: number; readonly bytes: number }
   /** Payload that went from peers to the client. */
   readonly received: { readonly packets: number; readonly bytes: number }
+  /** The same of each peer that it talks with at present. */
+  readonly peerTraffic: readonly {
+    readonly peer: string
+    readonly sent: { readonly packets: number; readonly bytes: number }
+    readonly received: { readonly packets: number; readonly bytes: number }
+  }[]
   /** Dropped for a limit, both ways. */
   readonly dropped: number
 }

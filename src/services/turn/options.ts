@@ -1,7 +1,7 @@
-import type { TLSSocketOptions } from 'node:tls'
+import type { Socket } from 'node:net'
 import type { Clock } from '../../foundation/clock.ts'
 import type { Datapath } from '../../mechanisms/datapath/index.ts'
-import type { ListenAddress } from '../../mechanisms/net/index.ts'
+import type { Certificate, ListenAddress } from '../../mechanisms/net/index.ts'
 import type { Logger, Registry } from '../../mechanisms/telemetry/index.ts'
 import type { CredentialSource } from './credentials/contract.ts'
 import type { TurnEvents } from './events.ts'
@@ -34,13 +34,13 @@ export interface TurnListenerOptions {
   /** Which relay transports a client may ask for. @defaultValue both */
   readonly relayTransports?: readonly ('udp' | 'tcp')[]
   /** Certificate and key of `tls` and `dtls`, in PEM. New ones hold for new connections. */
-  readonly certificate?: Pick<TLSSocketOptions, 'cert' | 'key'>
+  readonly certificate?: Certificate
   /** Ranges of balancers whose PROXY protocol header names the client; only `tcp` and `tls`. @defaultValue none */
   readonly proxyProtocolFrom?: readonly string[]
   /** Refuses channel numbers over 0x4FFF (RFC 8656 §12), for ports that carry other protocols too. @defaultValue false */
   readonly strictChannels?: boolean
   /** Where HTTP goes that comes on this TCP or TLS port. @defaultValue it is cut */
-  readonly onHttp?: (socket: import('node:net').Socket) => void
+  readonly onHttp?: (socket: Socket) => void
 }
 
 /** Bounds and times. */
@@ -94,6 +94,12 @@ export interface TurnLimits {
   readonly totalStrangerRepliesPerSecond: number
 }
 
+/** Says where a client should go instead; undefined: it may stay. */
+export type Redirect = (client: {
+  readonly address: string
+  readonly userId: string
+}) => { readonly address: string; readonly port: number; readonly domain?: string } | undefined
+
 /** What a TURN server is made of. */
 export interface TurnServerOptions {
   readonly listeners: readonly TurnListenerOptions[]
@@ -118,6 +124,8 @@ export interface TurnServerOptions {
     readonly userId: string
   }) => { readonly address: string; readonly port: number; readonly domain?: string } | undefined
   readonly events?: TurnEvents
+  /** Ports of this machine that are never peers, besides the server's own listeners. @defaultValue none */
+  readonly ownPorts?: () => readonly { readonly protocol: 'udp' | 'tcp'; readonly port: number }[]
   /** @defaultValue one of its own, that it starts and closes, with the engine and threads below */
   readonly datapath?: Datapath
   readonly engine?: 'auto' | 'native' | 'node'

@@ -24,12 +24,9 @@ export interface Credential {
   readonly userId: string
   /** The integrity key; undefined when only the other algorithm's is known (a user with a pre-hashed key). */
   key(algorithm: KeyAlgorithm): Uint8Array | undefined
-  /** When it ends, in milliseconds since the Unix epoch: no allocation is made or refreshed afterwards. */
+  /** When it ends, in milliseconds since the Unix epoch: no allocation is made afterwards. */
   readonly expiresAtMs?: number
-  /**
-   * Whether an allocation ends with it. Otherwise one may outlive it by the lifetime it was granted.
-   * @defaultValue false
-   */
+  /** Whether allocations end with it. Otherwise those that exist may be refreshed on. @defaultValue false */
   readonly isStrict?: boolean
 }
 

@@ -1,0 +1,15 @@
+/**
+ * The PROXY protocol, versions 1 and 2 (the specification is HAProxy's): what a balancer sends ahead of a TCP
+ * connection, so that the server learns who the client is. Listeners read it, tunnels and relays write it.
+ *
+ * @module
+ */
+export {
+  decodeProxyHeader,
+  maxProxyHeaderBytes,
+  type ProxyAddresses,
+  type ProxyEndpoint,
+  type ProxyHeader,
+  type ProxyHeaderResult,
+} from './decode.ts'
+export { encodeProxyHeader } from './encode.ts'

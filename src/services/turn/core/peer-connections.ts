@@ -1,0 +1,230 @@
+import type { Socket } from 'node:net'
+import type { Timer } from '../../../foundation/clock.ts'
+import type { Clock } from '../../../foundation/clock.ts'
+import {
+  StunAttribute,
+  StunClass,
+  StunMethod,
+  StunWriter,
+  type TransportAddress,
+} from '../../../protocols/stun/index.ts'
+import { peerAddress } from '../../../protocols/turn/index.ts'
+import type { Allocation } from './allocation.ts'
+import { plainAddress } from '../../../mechanisms/net/index.ts'
+import { type JoinedSockets, joinSockets } from './join-sockets.ts'
+import { relayTo } from './peer-paths.ts'
+import type { Traffic } from './peer-path.ts'
+import type { AllocationRequest, Outcome, TurnRequest } from './request.ts'
+import type { TcpRelay } from './tcp-relays.ts'
+import type { TurnState } from './turn-state.ts'
+
+/** One TCP connection between a TCP allocation and a peer (RFC 6062). */
+export interface PeerConnection {
+  readonly id: number
+  readonly peer: TransportAddress
+  readonly socket: Socket
+  readonly sent: Traffic
+  readonly received: Traffic
+}
+
+interface Waiting {
+  readonly connections: PeerConnections
+  readonly entry: Entry
+}
+
+/** A connection from the moment that it is dialled or accepted. */
+interface Entry {
+  readonly id: number
+  readonly peer: TransportAddress
+  readonly socket: Socket
+  /** Waits for the dial first, then for the client's ConnectionBind. */
+  deadline: Timer
+  joined: JoinedSockets | undefined
+}
+
+/** Connections that wait for their ConnectionBind, of all allocations, by id. */
+export type WaitingConnections = Map<number, Waiting>
+
+/** The TCP connections of one allocation. */
+export class PeerConnections {
+  readonly allocation: Allocation
+  readonly #relay: TcpRelay
+  readonly #state: TurnState
+  readonly #entries = new Map<string, Entry>()
+
+  constructor(allocation: Allocation, relay: TcpRelay, state: TurnState) {
+    this.allocation = allocation
+    this.#relay = relay
+    this.#state = state
+    relay.onConnection((socket) => this.#accept(socket))
+  }
+
+  list(): readonly PeerConnection[] {
+    return [...this.#entries.values()].map(({ id, peer, socket, joined }) => ({
+      id,
+      peer,
+      socket,
+      sent: { packets: 0, bytes: joined?.bytesToPeer ?? 0 },
+      received: { packets: 0, bytes: joined?.bytesFromPeer ?? 0 },
+    }))
+  }
+
+  /** Dials a peer from the relayed address; `onSettled` gets the answer, at once or later. */
+  connect(peer: TransportAddress, onSettled: (outcome: Outcome) => void): void {
+    const key = keyOf(peer)
+    if (this.#entries.has(key)) return onSettled(446)
+    if (this.#entries.size >= this.#state.settings.limits.maxPeerConnections) return onSettled(508)
+    let isSettled = false
+    const settle = (outcome: Outcome): void => {
+      if (!isSettled) onSettled(outcome)
+      isSettled = true
+    }
+    let socket: Socket
+    try {
+      socket = this.#relay.dial(peer)
+    } catch {
+      return settle(447)
+    }
+    const entry = this.#add(peer, socket, () => settle(447))
+    socket.once('connect', () => {
+      this.#await(entry)
+      settle((writer) => writer.u32(StunAttribute.connectionId, entry.id))
+    })
+    // An error, the deadline and the end of the allocation all show as this.
+    socket.once('close', () => settle(447))
+  }
+
+  /** Joins a client's own connection with a peer's. */
+  join(entry: Entry, client: Socket): void {
+    entry.deadline.cancel()
+    this.#state.waitingConnections.delete(entry.id)
+    const { limits } = this.#state.settings
+    const isLimited = limits.bytesPerSecond + limits.userBytesPerSecond + limits.totalBytesPerSecond > 0
+    const { ids } = this.allocation.meters
+    entry.joined = joinSockets(client, entry.socket, {
+      clock: this.#state.clock,
+      ...(isLimited && { charge: (bytes) => ids.every((id) => this.#state.datapath.charge(id, bytes)) }),
+    })
+    client.on('close', () => entry.socket.destroy())
+  }
+
+  /** Ends connections with peers that may no longer be reached. */
+  recheck(admits: (peer: TransportAddress) => boolean): void {
+    for (const { peer, socket } of [...this.#entries.values()]) if (!admits(peer)) socket.destroy()
+  }
+
+  /** Ends them all; the relay itself is closed by whoever opened it. */
+  close(): void {
+    for (const { socket } of [...this.#entries.values()]) socket.destroy()
+  }
+
+  /** A peer has called: only with a permission, and the client is told of it (RFC 6062 §5.3). */
+  #accept(socket: Socket): void {
+    const { allocation } = this
+    const { clock, gate, settings } = this.#state
+    const peer = { address: plainAddress(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 }
+    const permission = allocation.permissions.get(peer.address)
+    const isAdmitted =
+      permission !== undefined &&
+      permission.expiresAtMs > clock.nowMs() &&
+      gate.admitsAddress(allocation.client.listener, peer.address, 'tcp') &&
+      !this.#entries.has(keyOf(peer)) &&
+      this.#entries.size < settings.limits.maxPeerConnections
+    if (!isAdmitted) {
+      socket.destroy()
+      return
+    }
+    const entry = this.#add(peer, socket, () => undefined)
+    this.#await(entry)
+    const transactionId = Uint8Array.from(this.#state.random(12))
+    allocation.client.send(
+      new StunWriter(StunMethod.connectionAttempt, StunClass.indication, transactionId)
+        .xorAddress(StunAttribute.xorPeerAddress, peer)
+        .u32(StunAttribute.connectionId, entry.id)
+        .finish(),
+    )
+  }
+
+  #add(peer: TransportAddress, socket: Socket, onLate: () => void): Entry {
+    const { clock, waitingConnections, random } = this.#state
+    let id: number
+    do {
+      id = Buffer.from(random(4)).readUInt32BE()
+    } while (waitingConnections.has(id))
+    const entry: Entry = {
+      id,
+      peer,
+      socket,
+      deadline: deadline(clock, () => {
+        onLate()
+        socket.destroy()
+      }),
+      joined: undefined,
+    }
+    const key = keyOf(peer)
+    this.#entries.set(key, entry)
+    socket.on('error', ignore)
+    socket.once('close', () => {
+      entry.deadline.cancel()
+      waitingConnections.delete(id)
+      if (this.#entries.get(key) === entry) this.#entries.delete(key)
+      this.allocation.sent.bytes += entry.joined?.bytesToPeer ?? 0
+      this.allocation.received.bytes += entry.joined?.bytesFromPeer ?? 0
+    })
+    return entry
+  }
+
+  /** What the peer sends meanwhile waits in the system: nothing is read before somebody takes it. */
+  #await(entry: Entry): void {
+    entry.socket.pause()
+    entry.deadline.cancel()
+    entry.deadline = deadline(this.#state.clock, () => entry.socket.destroy())
+    this.#state.waitingConnections.set(entry.id, { connections: this, entry })
+  }
+}
+
+/** Connect (RFC 6062 §5.2). */
+export function connect(
+  { message, allocation, client }: AllocationRequest,
+  state: TurnState,
+  onSettled: (outcome: Outcome) => void,
+): void {
+  if (allocation.connections === undefined) return onSettled(437)
+  const peer = peerAddress(message)
+  if (peer === undefined) return onSettled(400)
+  if (relayTo(allocation, peer.address) === undefined) return onSettled(443)
+  if (!state.gate.admits(client.listener, peer, 'tcp')) return onSettled(403)
+  allocation.connections.connect(peer, onSettled)
+}
+
+/** ConnectionBind (RFC 6062 §5.4): after its success the client's connection carries the peer's bytes and nothing else. */
+export function connectionBind(
+  { message, client, identity }: TurnRequest,
+  state: TurnState,
+  onSettled: (outcome: Outcome) => void,
+): void {
+  const id = message.u32(StunAttribute.connectionId)
+  const waiting = id === undefined ? undefined : state.waitingConnections.get(id)
+  const isOwner =
+    waiting?.connections.allocation.identity.credential.username === identity.credential.username &&
+    state.allocations.ofClient(client.key) === undefined
+  if (waiting === undefined || !isOwner || client.takeOver === undefined) return onSettled(400)
+  onSettled((writer) => void writer)
+  const socket = client.takeOver()
+  if (socket === undefined) waiting.entry.socket.destroy()
+  else waiting.connections.join(waiting.entry, socket)
+}
+
+/** RFC 6062 §5.2 and §5.4: 30 s to connect, and as long for the client to come for it. */
+const patienceMs = 30_000
+
+function deadline(clock: Clock, callback: () => void): Timer {
+  return clock.after(patienceMs, callback)
+}
+
+function keyOf({ address, port }: TransportAddress): string {
+  return `${address} ${port}`
+}
+
+/** Its `close` follows. */
+function ignore(): void {}

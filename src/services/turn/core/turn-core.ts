@@ -1,0 +1,571 @@
+import { createHmac } from 'node:crypto'
+import { errorCode } from '../../../foundation/errors.ts'
+import type { Arrival } from '../../../mechanisms/datapath/index.ts'
+import {
+  StunAttribute,
+  StunClass,
+  StunMessage,
+  StunMethod,
+  verifyFingerprint,
+} from '../../../protocols/stun/index.ts'
+import { isChannelData } from '../../../protocols/turn/index.ts'
+import type { AllocationInfo } from '../allocation-info.ts'
+import type { AllocationEnd } from '../events.ts'
+import { type Allotted, allot, encodeFailed } from './allocate.ts'
+import type { Allocation } from './allocation.ts'
+import { allocationInfo } from './allocation-view.ts'
+import { Authenticator, type RefusalCode, type Verdict } from './authenticator.ts'
+import { Challenge } from './challenge.ts'
+import type { Client } from './client.ts'
+import { type DataPlane } from './data-plane.ts'
+import { ExpiryWheel } from './expiry-wheel.ts'
+import { grantLifetime } from './lifetime.ts'
+import { channelBind, createPermission, refreshedFamilies } from './methods.ts'
+import { Nonces } from './nonces.ts'
+import { connect, connectionBind, PeerConnections } from './peer-connections.ts'
+import {
+  type AllocationRequest,
+  beginError,
+  beginSuccess,
+  finish,
+  type Outcome,
+  type Refusal,
+  sign,
+  type TurnRequest,
+  unknownAttributes,
+} from './request.ts'
+import { StrangerBudget } from './stranger-budget.ts'
+import { nextDeadline, sweep } from './sweep.ts'
+import { type TurnMethod, TurnStats } from './turn-stats.ts'
+import type { TurnSettings, TurnState } from './turn-state.ts'
+
+/**
+ * The TURN server without its sockets: what clients and peers send comes in, answers and data go out through `Client` and
+ * the datapath, and time is the clock's. Keeps nothing of whom it has not authenticated.
+ */
+export class TurnCore {
+  readonly stats: TurnStats = new TurnStats()
+  readonly #state: TurnState
+  readonly #data: DataPlane
+  readonly #secret: Uint8Array
+  readonly #wheel: ExpiryWheel<Allocation>
+  #authenticator!: Authenticator
+  #challenge!: Challenge
+  #budget!: StrangerBudget
+  /** Requests whose credentials somebody else is asked about. */
+  #judging = 0
+
+  /** @param secret 32 bytes, from which all keys come */
+  constructor(state: TurnState, data: DataPlane, secret: Uint8Array) {
+    this.#state = state
+    this.#data = data
+    this.#secret = secret
+    this.#wheel = new ExpiryWheel(state.clock, (allocation, nowMs) => this.#sweep(allocation, nowMs))
+    this.configure(state.settings)
+  }
+
+  /** Puts other settings in force. Allocations keep what they were made with. */
+  configure(settings: TurnSettings): void {
+    const { realm, credentials, security, limits } = settings
+    this.#state.settings = settings
+    const nonces = new Nonces(deriveKey(this.#secret, 'nonce', 16), limits.nonceSeconds, security)
+    const { thirdPartyServer } = credentials
+    this.#challenge = new Challenge({
+      realm,
+      security,
+      nonces,
+      ...(thirdPartyServer !== undefined && { thirdPartyServer }),
+    })
+    this.#authenticator = new Authenticator({ credentials, realm, security, nonces })
+    this.#budget = new StrangerBudget({
+      perPrefix: limits.strangerRepliesPerSecond,
+      total: limits.totalStrangerRepliesPerSecond,
+      key: Uint8Array.from(this.#state.random(16)),
+    })
+  }
+
+  /** The allocation of a client's five-tuple. */
+  allocationOf(key: string): Allocation | undefined {
+    return this.#state.allocations.ofClient(key)
+  }
+
+  /** Requests of strangers that were not answered, for want of budget. */
+  get unanswered(): number {
+    return this.#budget.refused
+  }
+
+  /** One whole message of a client: a datagram, or a frame of a stream. The bytes are valid during the call only. */
+  receive(bytes: Uint8Array, client: Client, allocation: Allocation | undefined): void {
+    const { traffic } = client.listener
+    traffic.rxPackets++
+    traffic.rxBytes += bytes.length
+    if (allocation !== undefined && allocation.movingTo === client && isData(bytes)) this.#move(allocation)
+    if (isChannelData(bytes[0])) {
+      if (allocation === undefined) this.#data.dropped['no-allocation']++
+      else this.#data.onChannelData(allocation, bytes)
+      return
+    }
+    const message = StunMessage.decode(bytes)
+    if (typeof message === 'string') {
+      this.stats.malformed++
+      return
+    }
+    if (message.class === StunClass.indication) {
+      if (message.method !== StunMethod.send) return
+      if (allocation === undefined) this.#data.dropped['no-allocation']++
+      else this.#data.onSend(allocation, bytes)
+      return
+    }
+    if (message.class !== StunClass.request) return
+    if (message.fingerprintOffset !== undefined && !verifyFingerprint(message)) {
+      this.stats.malformed++
+      return
+    }
+    if (message.method === StunMethod.binding) this.#bind(message, client, allocation)
+    else if (methods.has(message.method)) this.#judge(message, client, allocation)
+  }
+
+  /** What came to a relayed address. */
+  receiveFromPeer(arrival: Arrival): void {
+    this.#data.onArrival(arrival)
+  }
+
+  /** The connection of a client is gone; its allocation goes with it (RFC 8656 §3.1). */
+  disconnected(client: Client): void {
+    const allocation = this.#state.allocations.ofClient(client.key)
+    if (allocation === undefined) return
+    if (allocation.movingTo === client) {
+      this.#state.allocations.removeClient(client)
+      allocation.movingTo = undefined
+    } else if (this.#isMobile(allocation)) {
+      // A client that moves has lost its connection first; it comes back with its ticket or expires (RFC 8016).
+      return
+    } else this.end(allocation, 'disconnected')
+  }
+
+  /** Ends an allocation: its relays are closed and its quota is given back. */
+  end(allocation: Allocation, reason: AllocationEnd): void {
+    if (allocation.isGone) return
+    allocation.isGone = true
+    const state = this.#state
+    this.#wheel.cancel(allocation)
+    for (const permission of [...allocation.permissions.values()]) {
+      state.paths.endPermission(allocation, permission)
+    }
+    state.paths.detachClient(allocation)
+    allocation.connections?.close()
+    for (const relay of allocation.relays) this.#closeRelay(relay)
+    if (allocation.reservation !== undefined) state.reservations.end(allocation.reservation)
+    allocation.meters.close()
+    state.allocations.remove(allocation)
+    state.settings.quota.give(allocation.quota)
+    this.stats.ended[reason]++
+    this.stats.addEnded(allocation)
+    this.#tell('allocationDeleted', () =>
+      state.settings.events.allocationDeleted?.(this.view(allocation), reason),
+    )
+  }
+
+  /** As operators see it. */
+  view(allocation: Allocation): AllocationInfo {
+    return allocationInfo(allocation, this.#state.paths, this.#state.clock)
+  }
+
+  /** Rules have changed: what they no longer admit stops at once. */
+  recheckPeers(): void {
+    const { allocations, gate, paths } = this.#state
+    for (const allocation of allocations.all()) {
+      const { client, relayTransport, permissions } = allocation
+      for (const permission of [...permissions.values()]) {
+        if (!gate.admitsAddress(client.listener, permission.address, relayTransport)) {
+          paths.endPermission(allocation, permission)
+          continue
+        }
+        for (const path of [...permission.paths.values()]) {
+          if (!gate.admits(client.listener, path.peer, 'udp')) paths.end(path)
+        }
+      }
+      allocation.connections?.recheck((peer) => gate.admits(client.listener, peer, 'tcp'))
+    }
+  }
+
+  #bind(message: StunMessage, client: Client, allocation: Allocation | undefined): void {
+    if (!this.#mayAnswer(message, client, allocation)) return
+    this.stats.count('binding', 'success')
+    const unknown = unknownAttributes(message)
+    if (unknown === undefined) {
+      const writer = beginSuccess({ message }).xorAddress(StunAttribute.xorMappedAddress, client)
+      client.send(finish(writer, message))
+    } else this.#refuse(message, client, undefined, unknown)
+  }
+
+  #judge(message: StunMessage, client: Client, allocation: Allocation | undefined): void {
+    const { clock } = this.#state
+    const owner = allocation ?? this.#ofTicket(message)
+    const verdict = this.#authenticator.judge(message, client, owner?.identity, clock.wallMs())
+    if (!(verdict instanceof Promise)) {
+      this.#proceed(message, client, verdict)
+      return
+    }
+    if (this.#judging >= maxJudging) {
+      this.stats.count(methodOf(message), 500)
+      return
+    }
+    this.#judging++
+    const kept = message.copy()
+    void verdict
+      .then((settled) => this.#proceed(kept, client, settled))
+      .finally(() => {
+        this.#judging--
+      })
+  }
+
+  /** Goes on with a request whose sender is now known, or known not to be who it says. */
+  #proceed(message: StunMessage, client: Client, verdict: Verdict): void {
+    const { allocations, clock } = this.#state
+    const allocation = allocations.ofClient(client.key)
+    if (typeof verdict === 'number') {
+      this.#turnAway(message, client, allocation, verdict)
+      return
+    }
+    const request = { message, client, identity: verdict, nowMs: clock.nowMs(), wallMs: clock.wallMs() }
+    const unknown = unknownAttributes(message)
+    if (unknown !== undefined) this.#answer(request, unknown)
+    else if (message.method === StunMethod.allocate) this.#allocate(request, allocation)
+    else if (message.method === StunMethod.connectionBind)
+      connectionBind(request, this.#state, this.#answering(request))
+    else if (message.method === StunMethod.refresh && allocation === undefined) this.#refreshMoved(request)
+    else if (allocation === undefined) this.#answer(request, 437)
+    else if (allocation.identity.credential.username !== verdict.credential.username)
+      this.#answer(request, 441)
+    else {
+      allocation.identity = verdict
+      this.#onAllocation({ ...request, allocation })
+    }
+  }
+
+  #onAllocation(request: AllocationRequest): void {
+    const { message, allocation } = request
+    const state = this.#state
+    switch (message.method) {
+      case StunMethod.refresh:
+        return this.#refresh(request)
+      case StunMethod.createPermission:
+        this.#answer(request, createPermission(request, state))
+        break
+      case StunMethod.channelBind:
+        this.#answer(request, channelBind(request, state))
+        break
+      default:
+        return connect(request, state, this.#answering(request))
+    }
+    this.#schedule(allocation)
+  }
+
+  #allocate(request: TurnRequest, existing: Allocation | undefined): void {
+    const { message, client } = request
+    const transaction = transactionText(message)
+    if (existing !== undefined) {
+      if (!this.#replay(request, existing, transaction)) this.#answer(request, 437)
+      return
+    }
+    const { allocating } = this.#state
+    const pending = allocating.get(client.key)
+    // A retransmission gets the answer of the first; anything else must wait for it too.
+    if (pending !== undefined) return pending === transaction ? undefined : this.#answer(request, 437)
+    if (allocating.size >= maxAllocating) return this.#answer(request, 508)
+    allocating.set(client.key, transaction)
+    const kept = { ...request, message: message.copy() }
+    void allot(kept, this.#state)
+      .catch((error: unknown) => {
+        this.#state.log.warn({ code: errorCode(error), err: error }, 'allocation could not be made')
+        return 500
+      })
+      .then((allotted) => {
+        allocating.delete(client.key)
+        this.#allotted(kept, allotted, transaction)
+      })
+  }
+
+  #allotted(request: TurnRequest, allotted: Allotted, transaction: string): void {
+    if (typeof allotted === 'number' || 'code' in allotted) return this.#answer(request, allotted)
+    const { client, identity, message } = request
+    const { wanted, quota, relays, next, failed } = allotted
+    const state = this.#state
+    const { clock, settings } = state
+    if (client.isGone?.() === true || state.isDraining) {
+      settings.quota.give(quota)
+      for (const relay of next === undefined ? relays : [...relays, next]) this.#closeRelay(relay)
+      if (client.isGone?.() !== true) this.#answer(request, 508)
+      return
+    }
+    const nowMs = clock.nowMs()
+    const allocation: Allocation = {
+      id: Buffer.from(state.random(8)).toString('hex'),
+      client,
+      movingTo: undefined,
+      identity,
+      quota,
+      relayTransport: wanted.relayTransport,
+      relays,
+      reservation: undefined,
+      meters: state.meters.open(quota.userId),
+      createdWallMs: clock.wallMs(),
+      expiresAtMs: nowMs + wanted.lifetimeSeconds * 1000,
+      permissions: new Map(),
+      channels: undefined,
+      clientFlow: undefined,
+      connections: undefined,
+      newPeers: undefined,
+      replay: undefined,
+      ticket: wanted.isMobile ? 1 : 0,
+      sent: { packets: 0, bytes: 0 },
+      received: { packets: 0, bytes: 0 },
+      dropped: 0,
+      isGone: false,
+    }
+    for (const relay of relays) {
+      relay.allocation = allocation
+      if (relay.tcp !== undefined) allocation.connections = new PeerConnections(allocation, relay.tcp, state)
+    }
+    state.allocations.add(allocation)
+    state.paths.attachClient(allocation)
+    client.listener.traffic.clients++
+    this.stats.created++
+    if (next !== undefined) allocation.reservation = state.reservations.keep(next, quota.userId)
+    const writer = beginSuccess(request)
+    for (const { relayed } of relays) writer.xorAddress(StunAttribute.xorRelayedAddress, relayed)
+    if (failed !== undefined) writer.attribute(StunAttribute.addressErrorCode, encodeFailed(failed))
+    writer.u32(StunAttribute.lifetime, wanted.lifetimeSeconds)
+    if (allocation.reservation !== undefined) {
+      writer.attribute(StunAttribute.reservationToken, Buffer.from(allocation.reservation, 'hex'))
+    }
+    writer.xorAddress(StunAttribute.xorMappedAddress, client)
+    if (wanted.isMobile) this.#writeTicket(writer, allocation)
+    const bytes = sign(writer, request)
+    allocation.replay = { transactionId: transaction, bytes, untilMs: nowMs + replayMs }
+    this.stats.count(methodOf(message), 'success')
+    client.send(bytes)
+    this.#schedule(allocation)
+    this.#tell('allocationCreated', () => settings.events.allocationCreated?.(this.view(allocation)))
+  }
+
+  #refresh(request: AllocationRequest): void {
+    const { message, allocation, client, identity, nowMs, wallMs } = request
+    const { settings } = this.#state
+    const transaction = transactionText(message)
+    const ticket = message.attribute(StunAttribute.mobilityTicket)
+    if (ticket !== undefined && this.#replay(request, allocation, transaction)) return
+    const families = refreshedFamilies(message.attribute(StunAttribute.requestedAddressFamily), allocation)
+    if (typeof families === 'number') return this.#answer(request, families)
+    const asked = message.u32(StunAttribute.lifetime)
+    const granted = grantLifetime(message, identity.credential, settings.limits, wallMs)
+    if (granted === undefined) return this.#answer(request, 400)
+    if (ticket !== undefined && !this.#isMobile(allocation))
+      return this.#answer(request, settings.mobility ? 400 : 405)
+    if (asked === 0) {
+      this.#answer(request, (writer) => writer.u32(StunAttribute.lifetime, 0))
+      const rest = allocation.relays.filter(({ family }) => !families.includes(family))
+      if (rest.length === 0) this.end(allocation, 'released')
+      else this.#dropFamilies(allocation, rest)
+      return
+    }
+    allocation.expiresAtMs = nowMs + granted * 1000
+    const writer = beginSuccess(request).u32(StunAttribute.lifetime, granted)
+    if (ticket !== undefined) {
+      allocation.ticket++
+      this.#writeTicket(writer, allocation)
+    }
+    const bytes = sign(writer, request)
+    // Another ticket each time: what is sent again must get the one that it was given.
+    if (ticket !== undefined)
+      allocation.replay = { transactionId: transaction, bytes, untilMs: nowMs + replayMs }
+    this.stats.count('refresh', 'success')
+    client.send(bytes)
+    this.#schedule(allocation)
+    this.#tell('allocationRefreshed', () => settings.events.allocationRefreshed?.(this.view(allocation)))
+  }
+
+  /** A Refresh from a five-tuple that has no allocation: from a client that has moved, with its ticket (RFC 8016 §3.2.1). */
+  #refreshMoved(request: TurnRequest): void {
+    const { message, client, identity } = request
+    const allocation = this.#ofTicket(message)
+    if (allocation === undefined) return this.#answer(request, 437)
+    if (allocation.identity.credential.username !== identity.credential.username)
+      return this.#answer(request, 441)
+    // Its relayed addresses are those of this listener, and so are the rules about peers.
+    if (
+      client.listener !== allocation.client.listener &&
+      client.listener.options.peers !== allocation.client.listener.options.peers
+    ) {
+      return this.#answer(request, 437)
+    }
+    if (allocation.movingTo !== undefined) this.#state.allocations.removeClient(allocation.movingTo)
+    allocation.movingTo = client
+    this.#state.allocations.addClient(client, allocation)
+    this.#refresh({ ...request, allocation })
+  }
+
+  /** From the first data on that comes from where the client has moved to, it is served there. */
+  #move(allocation: Allocation): void {
+    const { movingTo, client: before } = allocation
+    if (movingTo === undefined) return
+    this.#state.paths.moveClient(allocation, () => {
+      allocation.client = movingTo
+      allocation.movingTo = undefined
+      this.#state.allocations.moved(before, movingTo)
+    })
+    before.disconnect?.()
+  }
+
+  #dropFamilies(allocation: Allocation, rest: Allocation['relays']): void {
+    for (const relay of allocation.relays) {
+      if (rest.includes(relay)) continue
+      for (const permission of [...allocation.permissions.values()]) {
+        if (permission.address.includes(':') === (relay.family === 6)) {
+          this.#state.paths.endPermission(allocation, permission)
+        }
+      }
+      this.#closeRelay(relay)
+    }
+    allocation.relays = rest
+  }
+
+  #closeRelay(relay: Allocation['relays'][number]): void {
+    this.#state.relays.close(relay)
+    // Allocations of this server that talk with it would go on sending to whoever gets the port next.
+    for (const path of relay.incoming ?? []) this.#state.paths.end(path)
+    relay.incoming = undefined
+  }
+
+  /** The allocation that a mobility ticket opens, if it is the one given last. */
+  #ofTicket(message: StunMessage): Allocation | undefined {
+    if (message.method !== StunMethod.refresh) return undefined
+    const value = message.attribute(StunAttribute.mobilityTicket)
+    if (value === undefined || value.length === 0) return undefined
+    const ticket = this.#state.tickets.open(value)
+    const allocation = ticket === undefined ? undefined : this.#state.allocations.ofId(ticket.allocation)
+    return allocation?.ticket === ticket?.number ? allocation : undefined
+  }
+
+  #isMobile({ ticket }: Allocation): boolean {
+    return ticket > 0
+  }
+
+  #writeTicket(writer: ReturnType<typeof beginSuccess>, { id, ticket }: Allocation): void {
+    writer.attribute(
+      StunAttribute.mobilityTicket,
+      this.#state.tickets.seal({ allocation: id, number: ticket }),
+    )
+  }
+
+  #replay({ client, nowMs }: TurnRequest, { replay }: Allocation, transaction: string): boolean {
+    if (replay === undefined || replay.transactionId !== transaction || replay.untilMs <= nowMs) return false
+    client.send(replay.bytes)
+    return true
+  }
+
+  #answering(request: TurnRequest): (outcome: Outcome) => void {
+    return (outcome) => this.#answer(request, outcome)
+  }
+
+  #answer(request: TurnRequest, outcome: Outcome): void {
+    const { message, client } = request
+    if (typeof outcome !== 'function') {
+      this.#refuse(message, client, request, typeof outcome === 'number' ? { code: outcome } : outcome)
+      return
+    }
+    const writer = beginSuccess(request)
+    outcome(writer)
+    this.stats.count(methodOf(message), 'success')
+    client.send(sign(writer, request))
+  }
+
+  #refuse(
+    message: StunMessage,
+    client: Client,
+    known: TurnRequest | undefined,
+    { code, add }: Refusal,
+  ): void {
+    const method = methodOf(message)
+    this.stats.count(method, code)
+    const writer = beginError(message, code, known !== undefined)
+    add?.(writer)
+    client.send(known === undefined ? finish(writer, message) : sign(writer, known))
+    if (known === undefined) return
+    const { userId } = known.identity.credential
+    this.#tell('requestRefused', () =>
+      this.#state.settings.events.requestRefused?.({ method, code, userId, clientAddress: client.address }),
+    )
+  }
+
+  #turnAway(
+    message: StunMessage,
+    client: Client,
+    allocation: Allocation | undefined,
+    code: RefusalCode,
+  ): void {
+    if (!this.#mayAnswer(message, client, allocation)) return
+    if (code !== 401 && code !== 438) return this.#refuse(message, client, undefined, { code })
+    this.stats.count(methodOf(message), code)
+    client.send(this.#challenge.write(code, message, client, this.#state.clock.wallMs()))
+  }
+
+  #mayAnswer(message: StunMessage, client: Client, allocation: Allocation | undefined): boolean {
+    return (
+      allocation !== undefined ||
+      this.#budget.admits(client.address, message.bytes.length, this.#state.clock.nowMs())
+    )
+  }
+
+  #sweep(allocation: Allocation, nowMs: number): void {
+    if (allocation.expiresAtMs <= nowMs) this.end(allocation, 'expired')
+    else this.#wheel.schedule(allocation, sweep(allocation, this.#state.paths, nowMs))
+  }
+
+  /** After anything that may have brought a deadline forward. */
+  #schedule(allocation: Allocation): void {
+    if (!allocation.isGone) this.#wheel.schedule(allocation, nextDeadline(allocation))
+  }
+
+  #tell(event: string, call: () => void): void {
+    try {
+      call()
+    } catch (error) {
+      this.#state.log.error({ event, code: errorCode(error), err: error }, 'an event callback has thrown')
+    }
+  }
+}
+
+/** Methods that are served to who proves who they are; the others are passed over (RFC 8489 §6.3). */
+const methods: ReadonlyMap<number, TurnMethod> = new Map<number, TurnMethod>([
+  [StunMethod.allocate, 'allocate'],
+  [StunMethod.refresh, 'refresh'],
+  [StunMethod.createPermission, 'create-permission'],
+  [StunMethod.channelBind, 'channel-bind'],
+  [StunMethod.connect, 'connect'],
+  [StunMethod.connectionBind, 'connection-bind'],
+])
+
+/** A client gives up after 39.5 s (RFC 8489 §6.2.1). */
+const replayMs = 40_000
+const maxAllocating = 4096
+const maxJudging = 1024
+
+/** Whether a message carries data: ChannelData, or a Send indication. */
+function isData(bytes: Uint8Array): boolean {
+  return isChannelData(bytes[0]) || (bytes[0] === 0x00 && bytes[1] === 0x16)
+}
+
+function methodOf(message: StunMessage): TurnMethod {
+  return methods.get(message.method) ?? 'binding'
+}
+
+function transactionText(message: StunMessage): string {
+  return Buffer.from(message.transactionId).toString('latin1')
+}
+
+/** A key for one purpose. */
+export function deriveKey(secret: Uint8Array, purpose: string, bytes: number): Uint8Array {
+  return createHmac('sha256', secret).update(purpose).digest().subarray(0, bytes)
+}

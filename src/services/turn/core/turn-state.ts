@@ -1,0 +1,51 @@
+import type { Clock } from '../../../foundation/clock.ts'
+import type { Datapath } from '../../../mechanisms/datapath/index.ts'
+import type { Logger } from '../../../mechanisms/telemetry/index.ts'
+import type { CredentialSource } from '../credentials/contract.ts'
+import type { Redirect, TurnLimits, TurnServerOptions } from '../options.ts'
+import type { AllocationQuota } from '../quota.ts'
+import type { Allocations } from './allocations.ts'
+import type { Meters } from './meters.ts'
+import type { ResolvedRelay } from './listener-state.ts'
+import type { WaitingConnections } from './peer-connections.ts'
+import type { PeerGate } from './peer-gate.ts'
+import type { PeerPaths } from './peer-paths.ts'
+import type { RelayPool } from './relay-pool.ts'
+import type { Relay } from './relay.ts'
+import type { Reservations } from './reservations.ts'
+import type { Tickets } from './ticket.ts'
+
+/** Settings in force; a reconfiguration replaces them. */
+export interface TurnSettings {
+  readonly realm: string
+  readonly credentials: CredentialSource
+  readonly quota: AllocationQuota
+  readonly limits: TurnLimits
+  readonly mobility: boolean
+  readonly security: NonNullable<TurnServerOptions['security']>
+  readonly redirect: Redirect | undefined
+  readonly events: NonNullable<TurnServerOptions['events']>
+}
+
+/** What the methods of a TURN server share. */
+export interface TurnState {
+  settings: TurnSettings
+  readonly datapath: Datapath
+  readonly clock: Clock
+  readonly log: Logger
+  readonly random: (bytes: number) => Uint8Array
+  readonly allocations: Allocations
+  /** Clients whose allocation is being made, and the transaction that asked for it. */
+  readonly allocating: Map<string, string>
+  readonly relays: RelayPool
+  readonly reservations: Reservations
+  readonly gate: PeerGate
+  readonly paths: PeerPaths
+  readonly tickets: Tickets
+  meters: Meters
+  readonly waitingConnections: WaitingConnections
+  /** New allocations are refused. */
+  isDraining: boolean
+  /** Opens a relay for TCP peers (RFC 6062). */
+  openTcpRelay(where: ResolvedRelay): Promise<readonly Relay[]>
+}

@@ -1,0 +1,107 @@
+import { Counter, Gauge, type Registry } from '../../mechanisms/telemetry/index.ts'
+import type { DataDropReason } from './core/data-plane.ts'
+import type { TurnStats } from './core/turn-stats.ts'
+import type { ListenerStats } from './turn-server.ts'
+
+/** What the server knows when metrics are read. */
+export interface TurnCounts {
+  readonly allocations: number
+  readonly stats: TurnStats
+  readonly dataDropped: Readonly<Record<DataDropReason, number>>
+  /** Requests of strangers that were not answered. */
+  readonly unanswered: number
+  readonly listeners: readonly ListenerStats[]
+}
+
+/** Declares the metrics of the TURN server. */
+export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts): void {
+  const registers = [registry]
+  void new Gauge({
+    name: 'sluice_turn_allocations',
+    help: 'Live allocations, by listener.',
+    labelNames: ['listener'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { name, connections } of counts().listeners) this.set({ listener: name }, connections)
+    },
+  })
+  void new Counter({
+    name: 'sluice_turn_allocations_created_total',
+    help: 'Allocations that were made.',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(counts().stats.created)
+    },
+  })
+  void new Counter({
+    name: 'sluice_turn_allocations_ended_total',
+    help: 'Allocations that have ended, by reason.',
+    labelNames: ['reason'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [reason, count] of Object.entries(counts().stats.ended)) this.inc({ reason }, count)
+    },
+  })
+  void new Counter({
+    name: 'sluice_turn_answers_total',
+    help: 'Answers to requests, by method and result: success, or the code of the error.',
+    labelNames: ['method', 'result'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [key, count] of counts().stats.answers) {
+        const [method = '', result = ''] = key.split(' ')
+        this.inc({ method, result }, count)
+      }
+    },
+  })
+  void new Counter({
+    name: 'sluice_turn_unanswered_requests_total',
+    help: 'Requests of strangers that got no answer because too many came from their network, or in all.',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(counts().unanswered)
+    },
+  })
+  void new Counter({
+    name: 'sluice_turn_malformed_messages_total',
+    help: 'Messages of clients that are neither STUN nor ChannelData, or broken.',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(counts().stats.malformed)
+    },
+  })
+  void new Counter({
+    name: 'sluice_turn_dropped_messages_total',
+    help: 'Data that was not relayed, of what no flow carries, by reason.',
+    labelNames: ['reason'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [reason, count] of Object.entries(counts().dataDropped)) this.inc({ reason }, count)
+    },
+  })
+  for (const [unit, what] of [
+    ['packets', 'Messages'],
+    ['bytes', 'Bytes of messages'],
+  ] as const) {
+    void new Counter({
+      name: `sluice_turn_listener_${unit}_total`,
+      help: `${what} between clients and a listener; rx came from clients.`,
+      labelNames: ['listener', 'direction'],
+      registers,
+      collect() {
+        this.reset()
+        for (const { name, rx, tx } of counts().listeners) {
+          this.inc({ listener: name, direction: 'rx' }, rx[unit])
+          this.inc({ listener: name, direction: 'tx' }, tx[unit])
+        }
+      },
+    })
+  }
+}

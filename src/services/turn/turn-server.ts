@@ -1,0 +1,484 @@
+import { randomBytes } from 'node:crypto'
+import { networkInterfaces } from 'node:os'
+import { type Clock, systemClock } from '../../foundation/clock.ts'
+import { errorCode } from '../../foundation/errors.ts'
+import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
+import { createDatapath, type Datapath } from '../../mechanisms/datapath/index.ts'
+import { ConnectionCap } from '../../mechanisms/net/index.ts'
+import { type Logger, silentLogger } from '../../mechanisms/telemetry/index.ts'
+import type { AllocationInfo } from './allocation-info.ts'
+import { checkLimits, checkListeners } from './check-options.ts'
+import { Allocations } from './core/allocations.ts'
+import { DataPlane } from './core/data-plane.ts'
+import type { ListenerState } from './core/listener-state.ts'
+import { Meters } from './core/meters.ts'
+import { PeerGate } from './core/peer-gate.ts'
+import { PeerPaths } from './core/peer-paths.ts'
+import { RelayPool } from './core/relay-pool.ts'
+import { Reservations } from './core/reservations.ts'
+import { openTcpRelay } from './core/tcp-relays.ts'
+import { Tickets } from './core/ticket.ts'
+import { deriveKey, TurnCore } from './core/turn-core.ts'
+import type { TurnSettings, TurnState } from './core/turn-state.ts'
+import { TurnError } from './errors.ts'
+import type { AllocationEnd } from './events.ts'
+import type { BoundListener } from './listeners/listener.ts'
+import { StreamListener } from './listeners/stream-listener.ts'
+import { UdpListener } from './listeners/udp-listener.ts'
+import { registerTurnMetrics } from './metrics.ts'
+import type { TurnListenerOptions, TurnServerOptions } from './options.ts'
+import { MemoryQuota } from './quota.ts'
+import { resolveRelays } from './resolve-relays.ts'
+
+/** What can be changed while the server runs; what is absent stays. */
+export type TurnServerChanges = Partial<
+  Pick<
+    TurnServerOptions,
+    'listeners' | 'credentials' | 'realm' | 'quota' | 'limits' | 'mobility' | 'security' | 'redirect'
+  >
+>
+
+/** What a listener has done, in numbers. */
+export interface ListenerStats {
+  readonly name: string
+  /** Live allocations. */
+  readonly connections: number
+  /** Allocations since it was opened. */
+  readonly connectionsTotal: number
+  /** Messages and bytes from clients. */
+  readonly rx: { readonly packets: number; readonly bytes: number }
+  /** Messages and bytes to clients. */
+  readonly tx: { readonly packets: number; readonly bytes: number }
+}
+
+/** A listener that is open. */
+interface OpenListener {
+  readonly state: ListenerState
+  readonly bound: BoundListener
+  endRulesWatch: () => void
+}
+
+/**
+ * A TURN server (RFC 8656): listeners for clients, relayed addresses for their peers, one set of users and limits.
+ *
+ * @example
+ *   const server = new TurnServer({ listeners: [...], credentials: new StaticUsers([...]) })
+ *   await server.start()
+ */
+export class TurnServer implements Lifecycle {
+  readonly #log: Logger
+  readonly #clock: Clock
+  readonly #datapath: Datapath
+  readonly #ownsDatapath: boolean
+  readonly #options: TurnServerOptions
+  readonly #state: TurnState
+  readonly #data: DataPlane
+  readonly #core: TurnCore
+  readonly #cap: ConnectionCap
+  readonly #listeners = new Map<string, OpenListener>()
+  #listenerOptions: readonly TurnListenerOptions[]
+  #isRunning = false
+  /** Told when the last allocation has gone. */
+  #onEmpty: (() => void) | undefined
+
+  /** @throws TURN_BAD_OPTION, TURN_UNSUPPORTED */
+  constructor(options: TurnServerOptions) {
+    checkListeners(options.listeners)
+    const {
+      logger = silentLogger(),
+      clock = systemClock,
+      random = randomBytes,
+      secret = random(32),
+    } = options
+    if (secret.length !== 32)
+      throw new TurnError('TURN_BAD_OPTION', `secret has ${secret.length} bytes: must be 32`)
+    this.#options = options
+    this.#listenerOptions = options.listeners
+    this.#log = logger.child({ component: 'turn' })
+    this.#clock = clock
+    this.#ownsDatapath = options.datapath === undefined
+    const { engine, threads } = options
+    this.#datapath =
+      options.datapath ??
+      createDatapath({
+        clock,
+        ...(engine !== undefined && { engine }),
+        ...(threads !== undefined && { threads }),
+        onFallback: (reason) =>
+          this.#log.warn({ reason }, 'no native engine, datagrams go through engine-node'),
+      })
+    this.#state = this.#createState(random, deriveKey(secret, 'ticket', 32))
+    this.#data = new DataPlane({ ...this.#state })
+    this.#core = new TurnCore(this.#state, this.#data, secret)
+    const { maxConnections, maxConnectionsPerAddress } = this.#state.settings.limits
+    this.#cap = new ConnectionCap({ maxConnections, maxConnectionsPerAddress })
+    if (options.registry !== undefined) {
+      registerTurnMetrics(options.registry, () => ({
+        allocations: this.allocationCount,
+        stats: this.#core.stats,
+        dataDropped: this.#data.dropped,
+        unanswered: this.#core.unanswered,
+        listeners: this.listenerStats(),
+      }))
+    }
+  }
+
+  /** Where listeners are bound, by name; port 0 while they are not. */
+  get ports(): ReadonlyMap<string, number> {
+    return new Map([...this.#listeners].map(([name, { bound }]) => [name, bound.port]))
+  }
+
+  get allocationCount(): number {
+    return this.#state.allocations.size
+  }
+
+  /** Opens all listeners, or none. @throws what binding throws: NET_*, DATAPATH_*, TURN_NO_RELAY_ADDRESS */
+  async start({ signal }: StartOptions = {}): Promise<void> {
+    if (this.#isRunning) return
+    signal?.throwIfAborted()
+    this.#isRunning = true
+    this.#state.isDraining = false
+    try {
+      if (this.#ownsDatapath) await this.#datapath.start()
+      for (const listener of this.#listenerOptions) await this.#open(listener)
+      this.#learnOwnAddresses()
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+    this.#log.info(
+      { listeners: Object.fromEntries(this.ports), engine: this.#datapath.engine },
+      'TURN server ready',
+    )
+  }
+
+  /** Refuses new allocations and waits for those that are to end, `graceMs` at most; then everything is closed. */
+  async close({ graceMs = 0 }: CloseOptions = {}): Promise<void> {
+    if (!this.#isRunning) return
+    this.#state.isDraining = true
+    if (graceMs > 0 && this.allocationCount > 0) await this.#untilEmpty(graceMs)
+    this.#isRunning = false
+    this.#endAll(() => true, 'closed')
+    this.#state.reservations.endAll()
+    for (const name of [...this.#listeners.keys()]) await this.#close(name)
+    if (this.#ownsDatapath) await this.#datapath.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /**
+   * Puts other options in force without disturbing what they do not touch. Listeners go by their names: one whose transport
+   * or address changes is opened anew, which ends its allocations; certificates, relays and rules about peers change in
+   * place. Gives the names of those opened anew.
+   *
+   * @throws what `start` throws; then everything is as before, save that a listener which had to be opened anew has lost
+   * its allocations
+   */
+  async update(changes: TurnServerChanges): Promise<{ readonly restarted: readonly string[] }> {
+    const { listeners, ...settings } = changes
+    if (listeners !== undefined) checkListeners(listeners)
+    const merged = this.#settingsOf({ ...this.#options, ...this.#currentOptions(), ...settings })
+    const restarted = listeners === undefined ? [] : await this.#updateListeners(listeners)
+    if (merged.limits !== this.#state.settings.limits)
+      this.#state.meters = new Meters(this.#datapath, merged.limits)
+    this.#core.configure(merged)
+    this.#learnOwnAddresses()
+    this.#core.recheckPeers()
+    return { restarted }
+  }
+
+  /** All live allocations. */
+  listAllocations(): readonly AllocationInfo[] {
+    return [...this.#state.allocations.all()].map((allocation) => this.#core.view(allocation))
+  }
+
+  /** Ends an allocation. False when there is none of this id. */
+  killAllocation(id: string): boolean {
+    const allocation = this.#state.allocations.ofId(id)
+    if (allocation === undefined) return false
+    const { client } = allocation
+    this.#core.end(allocation, 'killed')
+    client.disconnect?.()
+    return true
+  }
+
+  /** Ends all allocations of a user; gives how many. */
+  killUser(userId: string): number {
+    const ids = [...this.#state.allocations.all()]
+      .filter(({ quota }) => quota.userId === userId)
+      .map(({ id }) => id)
+    for (const id of ids) this.killAllocation(id)
+    return ids.length
+  }
+
+  /** What listeners have done. Reads the engine's counters of every channel. */
+  listenerStats(): readonly ListenerStats[] {
+    const live = new Map<ListenerState, { connections: number; rx: Sum; tx: Sum }>()
+    for (const allocation of this.#state.allocations.all()) {
+      const { listener } = allocation.client
+      let sums = live.get(listener)
+      if (sums === undefined) {
+        sums = { connections: 0, rx: { packets: 0, bytes: 0 }, tx: { packets: 0, bytes: 0 } }
+        live.set(listener, sums)
+      }
+      sums.connections++
+      this.#state.paths.addFlowTraffic(allocation, sums.rx, sums.tx)
+    }
+    return [...this.#listeners].map(([name, { state }]) => {
+      const { traffic } = state
+      const sums = live.get(state)
+      return {
+        name,
+        connections: sums?.connections ?? 0,
+        connectionsTotal: traffic.clients,
+        rx: {
+          packets: traffic.rxPackets + (sums?.rx.packets ?? 0),
+          bytes: traffic.rxBytes + (sums?.rx.bytes ?? 0),
+        },
+        tx: {
+          packets: traffic.txPackets + (sums?.tx.packets ?? 0),
+          bytes: traffic.txBytes + (sums?.tx.bytes ?? 0),
+        },
+      }
+    })
+  }
+
+  #createState(random: (bytes: number) => Uint8Array, ticketKey: Uint8Array): TurnState {
+    const datapath = this.#datapath
+    const clock = this.#clock
+    const allocations = new Allocations()
+    const relays = new RelayPool({
+      datapath,
+      clock,
+      receiver: (arrival) => this.#core.receiveFromPeer(arrival),
+    })
+    const gate = new PeerGate({ relays, localAddresses: () => localAddresses(clock) })
+    const settings = this.#settingsOf(this.#options)
+    return {
+      settings,
+      datapath,
+      clock,
+      log: this.#log,
+      random,
+      allocations,
+      allocating: new Map(),
+      relays,
+      reservations: new Reservations(relays, clock, random),
+      gate,
+      paths: new PeerPaths({ datapath, allocations, relays, gate }),
+      tickets: new Tickets(ticketKey, random),
+      meters: new Meters(datapath, settings.limits),
+      waitingConnections: new Map(),
+      isDraining: false,
+      openTcpRelay: (where) => openTcpRelay(where, relays, datapath, clock),
+    }
+  }
+
+  #settingsOf(options: Omit<TurnServerOptions, 'listeners'>): TurnSettings {
+    const limits = checkLimits(options.limits)
+    const {
+      realm = 'sluice',
+      credentials,
+      mobility = true,
+      security = 'none',
+      redirect,
+      events = {},
+    } = options
+    if (realm === '' || Buffer.byteLength(realm) > 763) {
+      throw new TurnError('TURN_BAD_OPTION', `realm "${realm}": must have 1 to 763 bytes`)
+    }
+    return {
+      realm,
+      credentials,
+      quota: options.quota ?? new MemoryQuota(limits.maxPerUser),
+      limits,
+      mobility,
+      security,
+      redirect,
+      events: {
+        ...events,
+        allocationDeleted: (allocation, end) => {
+          if (this.allocationCount === 0) this.#onEmpty?.()
+          events.allocationDeleted?.(allocation, end)
+        },
+      },
+    }
+  }
+
+  /** The settings in force, as the options that make them. */
+  #currentOptions(): Omit<TurnServerOptions, 'listeners' | 'redirect' | 'events'> {
+    const { realm, credentials, quota, limits, mobility, security } = this.#state.settings
+    return { realm, credentials, quota, limits, mobility, security }
+  }
+
+  async #open(options: TurnListenerOptions): Promise<void> {
+    const state: ListenerState = {
+      options,
+      relays: await resolveRelays(options.relays),
+      traffic: { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0, clients: 0 },
+    }
+    const bound = this.#create(state)
+    await bound.start()
+    this.#listeners.set(options.name, { state, bound, endRulesWatch: this.#watchRules(options) })
+  }
+
+  #create(state: ListenerState): BoundListener {
+    const { transport } = state.options
+    if (transport === 'udp')
+      return new UdpListener(state, this.#core, this.#state.allocations, this.#datapath)
+    return new StreamListener({
+      state,
+      core: this.#core,
+      limits: () => this.#state.settings.limits,
+      cap: this.#cap,
+      clock: this.#clock,
+    })
+  }
+
+  async #close(name: string): Promise<void> {
+    const listener = this.#listeners.get(name)
+    if (listener === undefined) return
+    this.#listeners.delete(name)
+    listener.endRulesWatch()
+    this.#endAll(({ client }) => client.listener === listener.state, 'closed')
+    await listener.bound.close()
+  }
+
+  async #updateListeners(wanted: readonly TurnListenerOptions[]): Promise<readonly string[]> {
+    const before = this.#listenerOptions
+    const byName = new Map(wanted.map((listener) => [listener.name, listener]))
+    const resolved = new Map(
+      await Promise.all(wanted.map(async ({ name, relays }) => [name, await resolveRelays(relays)] as const)),
+    )
+    // First what can fail and leaves no trace.
+    this.#setCertificates(wanted)
+    const restarted: string[] = []
+    try {
+      for (const [name, { state }] of [...this.#listeners]) {
+        const options = byName.get(name)
+        if (options === undefined) await this.#close(name)
+        else if (needsRestart(state.options, options)) {
+          restarted.push(name)
+          await this.#close(name)
+        }
+      }
+      for (const options of wanted) if (!this.#listeners.has(options.name)) await this.#open(options)
+    } catch (error) {
+      await this.#restore(before)
+      throw error
+    }
+    for (const options of wanted) {
+      const listener = this.#listeners.get(options.name)
+      if (listener === undefined) continue
+      listener.state.options = options
+      listener.state.relays = resolved.get(options.name) ?? listener.state.relays
+      listener.endRulesWatch()
+      listener.endRulesWatch = this.#watchRules(options)
+    }
+    this.#listenerOptions = wanted
+    return restarted
+  }
+
+  /** Puts the certificates of all listeners that stay in force, or none. */
+  #setCertificates(wanted: readonly TurnListenerOptions[]): void {
+    const changed: OpenListener[] = []
+    try {
+      for (const { name, certificate } of wanted) {
+        const listener = this.#listeners.get(name)
+        if (listener === undefined || certificate === undefined) continue
+        listener.bound.setCertificate?.(certificate)
+        changed.push(listener)
+      }
+    } catch (error) {
+      for (const { bound, state } of changed) {
+        if (state.options.certificate !== undefined) bound.setCertificate?.(state.options.certificate)
+      }
+      throw error
+    }
+  }
+
+  async #restore(before: readonly TurnListenerOptions[]): Promise<void> {
+    const names = new Set(before.map(({ name }) => name))
+    for (const name of [...this.#listeners.keys()]) if (!names.has(name)) await this.#close(name)
+    this.#setCertificates(before)
+    for (const options of before) {
+      if (this.#listeners.has(options.name)) continue
+      try {
+        await this.#open(options)
+      } catch (error) {
+        this.#log.error(
+          { listener: options.name, code: errorCode(error), err: error },
+          'listener lost: cannot be opened again',
+        )
+      }
+    }
+  }
+
+  #watchRules({ peers }: TurnListenerOptions): () => void {
+    return peers.onChange(() => this.#core.recheckPeers())
+  }
+
+  /** Our listeners are no peers, and our relayed addresses always are. */
+  #learnOwnAddresses(): void {
+    const open = [...this.#listeners.values()]
+    this.#state.relays.setAddresses(open.flatMap(({ state }) => state.relays))
+    this.#state.gate.setOwnPorts([
+      ...open.map(({ state, bound }) => ({
+        protocol:
+          state.options.transport === 'udp' || state.options.transport === 'dtls'
+            ? ('udp' as const)
+            : ('tcp' as const),
+        port: bound.port,
+      })),
+      ...(this.#options.ownPorts?.() ?? []),
+    ])
+  }
+
+  #endAll(which: (allocation: Parameters<TurnCore['end']>[0]) => boolean, reason: AllocationEnd): void {
+    for (const allocation of [...this.#state.allocations.all()]) {
+      if (which(allocation)) this.#core.end(allocation, reason)
+    }
+  }
+
+  #untilEmpty(graceMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(graceMs, () => this.#onEmpty?.())
+      this.#onEmpty = () => {
+        this.#onEmpty = undefined
+        timer.cancel()
+        resolve()
+      }
+    })
+  }
+}
+
+interface Sum {
+  packets: number
+  bytes: number
+}
+
+/** Whether the same port cannot go on with these options. */
+function needsRestart(before: TurnListenerOptions, after: TurnListenerOptions): boolean {
+  return (
+    before.transport !== after.transport ||
+    before.listen.host !== after.listen.host ||
+    before.listen.port !== after.listen.port ||
+    String(before.proxyProtocolFrom ?? []) !== String(after.proxyProtocolFrom ?? [])
+  )
+}
+
+let known: { readonly addresses: ReadonlySet<string>; readonly untilMs: number } | undefined
+
+/** The addresses of this machine, read again after some seconds. */
+function localAddresses(clock: Clock): ReadonlySet<string> {
+  const nowMs = clock.nowMs()
+  if (known === undefined || known.untilMs <= nowMs) {
+    const addresses = Object.values(networkInterfaces()).flatMap(
+      (list) => list?.map(({ address }) => address) ?? [],
+    )
+    known = { addresses: new Set(addresses), untilMs: nowMs + 5000 }
+  }
+  return known.addresses
+}
