@@ -1,13 +1,13 @@
 //! Transport addresses: as flows compare them, and as the system takes them.
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
 pub enum Family {
     V4,
     V6,
 }
 
 /// An IP address and a port, with the interface number of a link-local one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Address {
     pub family: Family,
     pub port: u16,

@@ -78,6 +78,8 @@ impl Shared {
 pub struct EndpointOptions {
     pub id: u64,
     pub is_deliver: bool,
+    /// Whether a flow takes only what arrives on its own local address.
+    pub separates_locals: bool,
     pub remote: Option<Address>,
     /// Most sockets for one local address.
     pub threads: u32,
@@ -171,6 +173,7 @@ impl Engine {
         self.shared.table_mut().add_endpoint(Endpoint {
             id: options.id,
             is_deliver: options.is_deliver,
+            separates_locals: options.separates_locals,
             remote: options.remote,
             threads: options.threads.max(1),
             locals: Vec::new(),
@@ -270,6 +273,17 @@ impl Engine {
         if let Some(meter) = self.shared.table_mut().meters.remove(&id) {
             meter.close();
         }
+    }
+
+    /// Whether the meter had so many bytes of one packet, which it then has no more. One that is not there refuses nothing.
+    pub fn charge(&self, id: u64, bytes: usize) -> bool {
+        let Some(meter) = self.meter(id) else { return true };
+        let mut budgets = meter.budgets();
+        let is_there = budgets.has(bytes, self.now_ms());
+        if is_there {
+            budgets.spend(bytes);
+        }
+        is_there
     }
 
     pub fn meter(&self, id: u64) -> Option<Arc<Meter>> {
@@ -412,6 +426,9 @@ impl Control {
     /// Closes sockets that are no longer in the table, which nobody may hold meanwhile. The ports are free when it returns, and no
     /// thread takes a descriptor for another's.
     fn retire(&mut self, unused: Vec<Bound>) {
+        if unused.is_empty() {
+            return;
+        }
         for bound in &unused {
             self.loads[bound.thread] -= 1;
             // Else the system may still look at it for the thread, and keep it for so long.

@@ -2,7 +2,7 @@
 
 use crate::address::{Address, Family, PACKED_BYTES};
 use crate::engine::{EndpointOptions, Engine, EngineOptions, OwnDatagram, Rate};
-use crate::flow::{Action, Counters, Flow, Selector, Target, MAX_METERS};
+use crate::flow::{Action, Counters, Flow, Selector, Source, Target, MAX_METERS};
 use crate::punt::MAX_RECORD_BYTES;
 use crate::socket::SocketOptions;
 use std::io;
@@ -64,7 +64,8 @@ impl Rig {
     ) -> (u64, SocketAddr) {
         self.last_endpoint += 1;
         let id = self.last_endpoint;
-        let mut options = EndpointOptions { id, is_deliver: false, remote: None, threads: 1 };
+        let mut options =
+            EndpointOptions { id, is_deliver: false, separates_locals: false, remote: None, threads: 1 };
         let mut socket = SocketOptions { receive_buffer_bytes: 8 << 20, ..crate::socket::tests::options(ip) };
         change(&mut options, &mut socket);
         assert!(self.engine.add_endpoint(&options));
@@ -72,13 +73,16 @@ impl Rig {
         (id, SocketAddr::new(bound.address.ip(), bound.address.port))
     }
 
-    /// Adds a flow; what it does is told its target.
+    /// Adds a flow from any local address.
     fn add(&mut self, from: (u64, SocketAddr), selector: Selector, action: Action) -> u64 {
+        self.add_at(Source::EVERY_LOCAL, from, selector, action)
+    }
+
+    fn add_at(&mut self, local: u32, from: (u64, SocketAddr), selector: Selector, action: Action) -> u64 {
         self.last_flow += 1;
         let flow = Flow {
             id: self.last_flow,
-            from: self.engine.endpoint_slot(from.0).unwrap(),
-            remote: address(from.1),
+            source: self.source(from, local),
             selector,
             action,
             is_paused: false,
@@ -93,6 +97,10 @@ impl Rig {
     fn forward(&mut self, from: (u64, SocketAddr), to: (u64, SocketAddr)) -> u64 {
         let action = Action::Forward { to: self.target(to), copies_stun: false };
         self.add(from, Selector::Any, action)
+    }
+
+    fn source(&self, (endpoint, remote): (u64, SocketAddr), local: u32) -> Source {
+        Source { endpoint: self.engine.endpoint_slot(endpoint).unwrap(), local, remote: address(remote) }
     }
 
     fn target(&self, to: (u64, SocketAddr)) -> Target {
@@ -322,6 +330,53 @@ fn puts_and_takes_channel_headers_of_each_datagram_of_a_train() {
 }
 
 #[test]
+fn separates_flows_of_one_client_by_the_address_that_it_asks() {
+    const ADDRESSES: [&str; 2] = ["127.0.0.1", "127.0.0.2"];
+    let mut rig = Rig::new(2);
+    let (client, from) = peer("127.0.0.1");
+    let edge = rig.open_with(ADDRESSES[0], |endpoint, _| {
+        endpoint.separates_locals = true;
+        endpoint.threads = 2;
+    });
+    let second = SocketOptions {
+        address: Address::new(ADDRESSES[1].parse().unwrap(), edge.1.port()),
+        ..crate::socket::tests::options(ADDRESSES[1])
+    };
+    rig.engine.bind(edge.0, 1, second).unwrap();
+    let peers: Vec<_> = (0..2).map(|_| peer("127.0.0.1")).collect();
+    // A train of plain forwards takes a way of its own through the path.
+    let mut flows = Vec::new();
+    for (local, (_, to)) in (0..2).zip(&peers) {
+        let strip = Action::StripChannel { to: rig.target((edge.0, *to)) };
+        flows.push(rig.add_at(local, (edge.0, from), Selector::Channel(0x4000), strip));
+        let forward = Action::Forward { to: rig.target((edge.0, *to)), copies_stun: false };
+        flows.push(rig.add_at(local, (edge.0, from), Selector::Any, forward));
+    }
+    let mut framed = Vec::new();
+    for payload in train(10, 100, 100).chunks(100) {
+        framed.extend([0x40, 0, 0, 100]);
+        framed.extend(payload);
+    }
+    let plain = vec![0x80; 500];
+    for (ip, (socket, _)) in ADDRESSES.iter().zip(&peers) {
+        let to = SocketAddr::new(ip.parse().unwrap(), edge.1.port());
+        send_train(&client, to, &framed, 104);
+        framed.chunks(104).for_each(|datagram| assert!(receive(socket) == datagram[4..]));
+        send_train(&client, to, &plain, 100);
+        plain.chunks(100).for_each(|datagram| assert!(receive(socket) == datagram));
+    }
+    assert!(flows.iter().step_by(2).all(|flow| rig.counters(*flow) == [10, 1000, 0]));
+    assert!(flows.iter().skip(1).step_by(2).all(|flow| rig.counters(*flow) == [5, 500, 0]));
+    // Without those of one address the same client is a stranger there, and only there.
+    flows[..2].iter().for_each(|flow| rig.engine.remove_flow(*flow));
+    for ip in ADDRESSES {
+        client.send_to(b"late", SocketAddr::new(ip.parse().unwrap(), edge.1.port())).unwrap();
+    }
+    assert_eq!(rig.records(1)[0].flow, 0);
+    assert_eq!(receive(&peers[1].0), b"late");
+}
+
+#[test]
 fn hands_over_each_datagram_of_a_train() {
     let mut rig = Rig::new(1);
     let ((client, from), (stranger, unknown)) = (peer("127.0.0.1"), peer("127.0.0.1"));
@@ -537,8 +592,7 @@ fn a_meter_that_threads_share_passes_just_its_burst() {
             meters[0] = rig.engine.meter(9);
             assert!(rig.engine.add_flow(Flow {
                 id: rig.last_flow,
-                from: rig.engine.endpoint_slot(edge.0).unwrap(),
-                remote: address(*from),
+                source: rig.source((edge.0, *from), Source::EVERY_LOCAL),
                 selector: Selector::Any,
                 action,
                 is_paused: false,

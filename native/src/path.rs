@@ -57,7 +57,7 @@ impl Path {
         let Some(bound) = table.sockets.get(socket) else { return };
         let Some(endpoint) = table.endpoints.get(bound.endpoint) else { return };
         let arrived = Arrived { table, bound, endpoint, from: message.from, now_ms };
-        let flows = table.remote(bound.endpoint, &message.from);
+        let flows = table.flows_at(bound, endpoint, message.from);
         if let Some((slot, flow)) = flows.filter(|flows| flows.selecting.is_none()).and_then(|flows| {
             let slot = flows.any?;
             Some((slot, table.flows.get(slot)?)).filter(|(_, flow)| flow.is_plain_forward())
@@ -190,7 +190,7 @@ impl Path {
             self.totals.dropped(Drop::Error, 1);
             return;
         };
-        let slot = table.remote(bound.endpoint, &remote).and_then(|flows| flows.any);
+        let slot = table.flows_at(bound, endpoint, remote).and_then(|flows| flows.any);
         let flow = slot.and_then(|slot| table.flows.get(slot)).map_or(0, |flow| flow.id);
         let origin = Origin { endpoint: endpoint.id, flow, local: bound.local, remote };
         self.deliver(endpoint, &origin, Content::Icmp(error), now_ms);

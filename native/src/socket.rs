@@ -1,4 +1,4 @@
-//! UDP sockets as endpoints want them.
+//! UDP sockets as endpoints want them, and TCP sockets that share a port.
 
 use crate::address::{Address, Family, RawAddress};
 use std::io;
@@ -56,23 +56,10 @@ impl Socket {
         options: SocketOptions,
         before_bind: impl FnOnce(&Socket) -> io::Result<()>,
     ) -> io::Result<Socket> {
-        let is_v6 = options.address.family == Family::V6;
-        let domain = if is_v6 { libc::AF_INET6 } else { libc::AF_INET };
-        let flags = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: no pointers; a result that is not negative is a descriptor that nobody else owns.
-        let fd = unsafe {
-            let fd = libc::socket(domain, flags, 0);
-            if fd < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            OwnedFd::from_raw_fd(fd)
-        };
-        let socket = Socket { fd, options };
-        socket.prepare(is_v6)?;
+        let socket = Socket { fd: new_descriptor(options.address.family, libc::SOCK_DGRAM)?, options };
+        socket.prepare()?;
         before_bind(&socket)?;
-        let raw = RawAddress::from(&options.address);
-        // SAFETY: the address is valid for its length.
-        check(unsafe { libc::bind(socket.fd(), raw.as_ptr().cast(), raw.len()) })?;
+        bind(socket.fd(), &options.address)?;
         if let Some(remote) = &options.remote {
             // What came before connecting may be another's; it waits in the kernel and is checked on arrival.
             let raw = RawAddress::from(remote);
@@ -82,13 +69,11 @@ impl Socket {
         Ok(socket)
     }
 
-    fn prepare(&self, is_v6: bool) -> io::Result<()> {
+    fn prepare(&self) -> io::Result<()> {
         let options = &self.options;
-        let (level, tos, icmp) = if is_v6 {
-            self.set(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
-            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::IPV6_RECVERR)
-        } else {
-            (libc::IPPROTO_IP, libc::IP_TOS, libc::IP_RECVERR)
+        let (level, tos, icmp) = match options.address.family {
+            Family::V4 => (libc::IPPROTO_IP, libc::IP_TOS, libc::IP_RECVERR),
+            Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::IPV6_RECVERR),
         };
         if options.receive_buffer_bytes > 0 {
             self.set_buffer(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, options.receive_buffer_bytes)?;
@@ -139,6 +124,38 @@ impl Socket {
     fn set(&self, level: i32, name: i32, value: libc::c_int) -> io::Result<()> {
         set_option(self.fd(), level, name, value)
     }
+}
+
+/// Binds a TCP socket that neither listens nor is connected yet. Others that are bound so may share its port, each to
+/// listen or to connect to a peer of its own.
+pub fn bind_tcp(address: &Address) -> io::Result<OwnedFd> {
+    let fd = new_descriptor(address.family, libc::SOCK_STREAM)?;
+    for option in [libc::SO_REUSEADDR, libc::SO_REUSEPORT] {
+        set_option(fd.as_raw_fd(), libc::SOL_SOCKET, option, 1)?;
+    }
+    bind(fd.as_raw_fd(), address)?;
+    Ok(fd)
+}
+
+/// A socket that blocks nobody and is not inherited; of IPv6, for nothing but IPv6.
+fn new_descriptor(family: Family, kind: libc::c_int) -> io::Result<OwnedFd> {
+    let domain = if family == Family::V6 { libc::AF_INET6 } else { libc::AF_INET };
+    // SAFETY: no pointers; a result that is not negative is a descriptor that nobody else owns.
+    let fd = unsafe {
+        let fd = libc::socket(domain, kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0);
+        check(fd)?;
+        OwnedFd::from_raw_fd(fd)
+    };
+    if family == Family::V6 {
+        set_option(fd.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
+    }
+    Ok(fd)
+}
+
+fn bind(fd: RawFd, address: &Address) -> io::Result<()> {
+    let raw = RawAddress::from(address);
+    // SAFETY: the address is valid for its length.
+    check(unsafe { libc::bind(fd, raw.as_ptr().cast(), raw.len()) })
 }
 
 /// Whether what is too long for the path is refused rather than cut into fragments, until it is set again.
@@ -242,6 +259,41 @@ pub(crate) mod tests {
         let beside = Socket::open_beside(&first).unwrap();
         assert_eq!(beside.local_address().unwrap(), address);
         let refused = Socket::open(SocketOptions { address, ..options("127.0.0.1") }).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EADDRINUSE));
+    }
+
+    #[test]
+    fn tcp_sockets_share_a_port_to_listen_and_to_connect() {
+        for ip in ["127.0.0.1", "::1"] {
+            let any = options(ip).address;
+            let listening = bind_tcp(&any).unwrap();
+            // SAFETY: no pointers.
+            check(unsafe { libc::listen(listening.as_raw_fd(), 1) }).unwrap();
+            let listener = std::net::TcpListener::from(listening);
+            let here = listener.local_addr().unwrap();
+            let connecting = bind_tcp(&Address { port: here.port(), ..any }).unwrap();
+            for fd in [listener.as_raw_fd(), connecting.as_raw_fd()] {
+                // SAFETY: no pointers.
+                let flags = unsafe { (libc::fcntl(fd, libc::F_GETFD), libc::fcntl(fd, libc::F_GETFL)) };
+                assert_eq!(flags.0 & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+                assert_eq!(flags.1 & libc::O_NONBLOCK, libc::O_NONBLOCK);
+            }
+            let far = std::net::TcpListener::bind(std::net::SocketAddr::new(here.ip(), 0)).unwrap();
+            let far_port = far.local_addr().unwrap().port();
+            let raw = RawAddress::from(&Address { port: far_port, ..any });
+            // SAFETY: the address is valid for its length.
+            unsafe { libc::connect(connecting.as_raw_fd(), raw.as_ptr().cast(), raw.len()) };
+            assert_eq!(far.accept().unwrap().1, here);
+            let peer = std::net::TcpStream::connect(here).unwrap();
+            assert_eq!(peer.peer_addr().unwrap(), here);
+        }
+    }
+
+    #[test]
+    fn tcp_refuses_a_port_on_which_somebody_else_listens() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let refused = bind_tcp(&Address { port, ..options("127.0.0.1").address }).unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(libc::EADDRINUSE));
     }
 

@@ -1,7 +1,7 @@
 //! What TypeScript has asked for: endpoints with their sockets, flows, meters. Control writes it, threads read it.
 
 use crate::address::{Address, Family};
-use crate::flow::{Flow, RemoteFlows};
+use crate::flow::{Flow, RemoteFlows, Source};
 use crate::meter::{Meter, TokenBucket};
 use crate::slab::Slab;
 use crate::socket::Socket;
@@ -15,6 +15,8 @@ pub struct Endpoint {
     pub id: u64,
     /// Whether all that arrives counts as known.
     pub is_deliver: bool,
+    /// Whether a flow takes only what arrives on its own local address.
+    pub separates_locals: bool,
     /// The only peer that is heard.
     pub remote: Option<Address>,
     /// Most sockets for one local address.
@@ -32,6 +34,15 @@ impl Endpoint {
         self.locals
             .iter()
             .find(|local| local.family == family && number.is_none_or(|number| local.number == number))
+    }
+
+    /// The local address by which flows are found of what arrives on this one.
+    pub fn source_local(&self, number: u32) -> u32 {
+        if self.separates_locals {
+            number
+        } else {
+            Source::EVERY_LOCAL
+        }
     }
 }
 
@@ -98,8 +109,7 @@ pub struct Table {
     pub meters: HashMap<u64, Arc<Meter>>,
     endpoint_slots: HashMap<u64, u32>,
     flow_slots: HashMap<u64, u32>,
-    /// By slot of the endpoint and by remote.
-    remotes: HashMap<(u32, Address), RemoteFlows>,
+    remotes: HashMap<Source, RemoteFlows>,
 }
 
 impl Table {
@@ -127,9 +137,10 @@ impl Table {
         self.flows.get_mut(*self.flow_slots.get(&id)?)
     }
 
-    /// The flows of a remote at an endpoint.
-    pub fn remote(&self, endpoint: u32, remote: &Address) -> Option<&RemoteFlows> {
-        self.remotes.get(&(endpoint, *remote))
+    /// The flows of a remote whose datagrams arrive on this socket.
+    pub fn flows_at(&self, bound: &Bound, endpoint: &Endpoint, remote: Address) -> Option<&RemoteFlows> {
+        let local = endpoint.source_local(bound.local);
+        self.remotes.get(&Source { endpoint: bound.endpoint, local, remote })
     }
 
     /// False when there is one of this name.
@@ -149,7 +160,8 @@ impl Table {
         let Some(slot) = self.endpoint_slots.remove(&id) else { return Vec::new() };
         if self.endpoints.get(slot).is_some_and(|endpoint| endpoint.flow_ends > 0) {
             let touches = |flow: &Flow| {
-                flow.from == slot || flow.action.target().is_some_and(|target| target.endpoint == slot)
+                flow.source.endpoint == slot
+                    || flow.action.target().is_some_and(|target| target.endpoint == slot)
             };
             let ids: Vec<u64> =
                 self.flows.iter().filter(|(_, flow)| touches(flow)).map(|(_, flow)| flow.id).collect();
@@ -175,10 +187,10 @@ impl Table {
         if self.flow_slots.contains_key(&flow.id) {
             return false;
         }
-        let (id, key, selector) = (flow.id, (flow.from, flow.remote), flow.selector);
-        let ends = [Some(flow.from), flow.action.target().map(|target| target.endpoint)];
+        let (id, source, selector) = (flow.id, flow.source, flow.selector);
+        let ends = [Some(source.endpoint), flow.action.target().map(|target| target.endpoint)];
         let slot = self.flows.insert(flow);
-        let flows = self.remotes.entry(key).or_default();
+        let flows = self.remotes.entry(source).or_default();
         if !flows.add(selector, slot) {
             self.flows.remove(slot);
             return false;
@@ -192,14 +204,13 @@ impl Table {
 
     pub fn remove_flow(&mut self, id: u64) {
         let Some(flow) = self.flow_slots.remove(&id).and_then(|slot| self.flows.remove(slot)) else { return };
-        let key = (flow.from, flow.remote);
-        if let Some(flows) = self.remotes.get_mut(&key) {
+        if let Some(flows) = self.remotes.get_mut(&flow.source) {
             flows.remove(flow.selector);
             if flows.is_empty() {
-                self.remotes.remove(&key);
+                self.remotes.remove(&flow.source);
             }
         }
-        self.count_end(flow.from, -1);
+        self.count_end(flow.source.endpoint, -1);
         if let Some(target) = flow.action.target() {
             self.count_end(target.endpoint, -1);
         }
@@ -222,6 +233,7 @@ mod tests {
         Endpoint {
             id,
             is_deliver: false,
+            separates_locals: false,
             remote: None,
             threads: 1,
             locals: Vec::new(),
@@ -235,8 +247,7 @@ mod tests {
         let remote = Address::new("127.0.0.1".parse().unwrap(), port);
         Flow {
             id,
-            from,
-            remote,
+            source: Source { endpoint: from, local: Source::EVERY_LOCAL, remote },
             selector: Selector::Any,
             action: Action::Forward { to: Target::new(to, None, remote), copies_stun: false },
             is_paused: false,

@@ -83,14 +83,15 @@ pub fn engine_options(numbers: &[f64]) -> Read<EngineOptions> {
     })
 }
 
-/// An endpoint: id f64, threads u32, whether it delivers u8, whether it has a remote u8, two zeros, the remote.
+/// An endpoint: id f64, threads u32, whether it delivers u8, whether it has a remote u8, whether it
+/// separates its local addresses u8, a zero, the remote.
 pub fn endpoint(bytes: &[u8]) -> Read<EndpointOptions> {
     let mut reader = Reader::new(bytes);
     let (id, threads) = (reader.id()?, reader.u32()?);
-    let (is_deliver, has_remote) = (reader.flag()?, reader.flag()?);
-    reader.u16()?;
+    let (is_deliver, has_remote, separates_locals) = (reader.flag()?, reader.flag()?, reader.flag()?);
+    reader.u8()?;
     let remote = if has_remote { Some(reader.address()?) } else { None };
-    Ok(EndpointOptions { id, is_deliver, remote, threads })
+    Ok(EndpointOptions { id, is_deliver, separates_locals, remote, threads })
 }
 
 /// A local address: endpoint f64, its number u32, bytes of the receive buffer u32 (0: the system's), DSCP u8 (255: the
@@ -110,11 +111,18 @@ pub fn local_address(bytes: &[u8]) -> Read<(u64, u32, SocketOptions)> {
     ))
 }
 
+/// An address by itself.
+pub fn address(bytes: &[u8]) -> Read<Address> {
+    Reader::new(bytes).address()
+}
+
 /// What a flow is to be; endpoints and meters by TypeScript's names.
 #[derive(Debug)]
 pub struct FlowCommand {
     pub id: u64,
     pub from: u64,
+    /// Of an endpoint that separates them.
+    pub from_local: Option<u32>,
     pub remote: Address,
     pub selector: Selector,
     pub kind: FlowKind,
@@ -140,13 +148,15 @@ pub enum FlowKind {
 
 /// A flow: id f64, endpoint f64, remote, kind u8 (0 deliver, 1 forward, 2 forward and copy STUN requests, 3 add a channel
 /// header, 4 strip it), how many meters u8, channel u16, whether it matches u8, a zero, offset of the match u16, value u32,
-/// local of the target u32; three meters f64; then, unless it delivers, the target's endpoint f64 and remote.
+/// local of the source u32, local of the target u32, four zeros; three meters f64; then, unless it delivers, the target's
+/// endpoint f64 and remote.
 pub fn flow(bytes: &[u8]) -> Read<FlowCommand> {
     let mut reader = Reader::new(bytes);
     let (id, from, remote) = (reader.id()?, reader.id()?, reader.address()?);
     let (kind, meter_count, channel) = (reader.u8()?, reader.u8()?, reader.u16()?);
     let (is_matching, _, offset, value) = (reader.flag()?, reader.u8()?, reader.u16()?, reader.u32()?);
-    let local = reader.local()?;
+    let (from_local, local) = (reader.local()?, reader.local()?);
+    reader.u32()?;
     let mut meters = [None; MAX_METERS];
     for (at, meter) in meters.iter_mut().enumerate() {
         let named = reader.id()?;
@@ -172,7 +182,7 @@ pub fn flow(bytes: &[u8]) -> Read<FlowCommand> {
         FlowKind::Deliver => None,
         _ => Some(FlowTo { endpoint: reader.id()?, local, remote: reader.address()? }),
     };
-    Ok(FlowCommand { id, from, remote, selector, kind, to, meters })
+    Ok(FlowCommand { id, from, from_local, remote, selector, kind, to, meters })
 }
 
 /// A flow's new target: local u32, four zeros, remote.
@@ -216,7 +226,7 @@ mod tests {
             let bytes: Vec<u8> = (0..length)
                 .map(|_| (random(&mut state) & random(&mut state) & random(&mut state) & 7) as u8)
                 .collect();
-            let _ = (endpoint(&bytes), local_address(&bytes), flow(&bytes), aim(&bytes));
+            let _ = (endpoint(&bytes), local_address(&bytes), address(&bytes), flow(&bytes), aim(&bytes));
             let mut reader = Reader::new(&bytes);
             while !reader.is_at_end() && own_datagram(&mut reader).is_ok() {}
         }

@@ -3,12 +3,14 @@
 use super::command::{self, FlowKind, Reader};
 use super::napi::{exact, export, Answer, Bell, Call, Env, Function, Result, Value};
 use crate::engine::Engine;
-use crate::flow::{Action, Counters, Flow, Target};
+use crate::flow::{Action, Counters, Flow, Source, Target};
 use crate::punt::MAX_RECORD_BYTES;
+use crate::socket;
 use crate::totals::NUMBERS;
 use std::collections::HashMap;
 use std::ffi::{c_void, CStr};
 use std::io;
+use std::os::fd::IntoRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Called once for each JavaScript environment that loads the addon.
@@ -32,12 +34,14 @@ static FUNCTIONS: &[(&CStr, Function)] = &[
     (c"removeEndpoint", remove_endpoint),
     (c"bind", bind),
     (c"unbind", unbind),
+    (c"bindTcp", bind_tcp),
     (c"addFlow", add_flow),
     (c"aimFlow", aim_flow),
     (c"pauseFlow", pause_flow),
     (c"removeFlow", remove_flow),
     (c"addMeter", add_meter),
     (c"removeMeter", remove_meter),
+    (c"charge", charge),
     (c"send", send),
     (c"take", take),
     (c"failure", failure),
@@ -141,6 +145,15 @@ fn unbind(call: &Call) -> Result {
     Ok(Answer::Nothing)
 }
 
+/// (address) → a descriptor that is the caller's to close, or an errno below 0
+fn bind_tcp(call: &Call) -> Result {
+    let address = command::address(call.bytes(0)?)?;
+    Ok(match socket::bind_tcp(&address) {
+        Ok(fd) => Answer::Number(fd.into_raw_fd().into()),
+        error => status(error),
+    })
+}
+
 /// (engine, flow) → whether it was added: no other has its source
 fn add_flow(call: &Call) -> Result {
     let engine = engine(call)?;
@@ -166,8 +179,11 @@ fn add_flow(call: &Call) -> Result {
     }
     let is_added = engine.add_flow(Flow {
         id: flow.id,
-        from: slot(flow.from)?,
-        remote: flow.remote,
+        source: Source {
+            endpoint: slot(flow.from)?,
+            local: flow.from_local.unwrap_or(Source::EVERY_LOCAL),
+            remote: flow.remote,
+        },
         selector: flow.selector,
         action,
         is_paused: false,
@@ -208,6 +224,11 @@ fn add_meter(call: &Call) -> Result {
 fn remove_meter(call: &Call) -> Result {
     engine(call)?.remove_meter(call.id(1)?);
     Ok(Answer::Nothing)
+}
+
+/// (engine, meter's id, bytes of a packet) → whether the meter passes it
+fn charge(call: &Call) -> Result {
+    Ok(boolean(engine(call)?.charge(call.id(1)?, call.id(2)? as usize)))
 }
 
 /// (engine, datagrams, how many bytes of them)

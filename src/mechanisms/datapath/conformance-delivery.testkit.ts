@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { at, DatapathFixture, type Subject } from './conformance-setup.testkit.ts'
-import type { FlowId } from './contract.ts'
+import type { FlowId, Remote } from './contract.ts'
 import { until } from './udp-peer.testkit.ts'
 
 /** What reaches TypeScript, what it sends, and that strangers cost the known nothing. */
@@ -49,6 +49,49 @@ export function describeDelivery(subject: Subject): void {
       await until(() => engine.totals().dropped.meter === 1, 'the meter')
       expect(await fixture.nextArrival()).toMatchObject({ text: 'one' })
       expect(fixture.arrivals).toEqual([])
+    })
+
+    it.each([
+      ['127.0.0.1', 65_507],
+      ['::1', 65_527],
+    ])('hands over, passes on and sends the longest datagram of %s, %i bytes', async (address, length) => {
+      const { engine } = fixture
+      const [client, origin] = [await fixture.peer(address), await fixture.peer(address)]
+      const [edge, stranger] = [await fixture.open({ addresses: [address] }), await fixture.peer(address)]
+      const known = engine.addFlow({ kind: 'deliver', from: { endpoint: edge.id, remote: client } })
+      const here = { endpoint: edge.id, remote: origin }
+      engine.addFlow({ kind: 'forward', from: here, to: { endpoint: edge.id, remote: client } })
+      const bytes = Buffer.alloc(length, 'abcdefg')
+      for (const [peer, flow] of [
+        [client, known],
+        [stranger, 0],
+      ] as const) {
+        await peer.send(bytes, at(edge, address))
+        const arrival = await fixture.nextArrival()
+        expect(arrival.flow).toBe(flow)
+        expect(bytes.equals(arrival.bytes)).toBe(true)
+      }
+      await origin.send(bytes, at(edge, address))
+      expect((await client.next()).bytes.equals(bytes)).toBe(true)
+      expect(engine.send(edge.id, client, bytes)).toBe(true)
+      expect((await client.next()).bytes.equals(bytes)).toBe(true)
+    })
+
+    it('charges bytes of what is delivered to a meter that others share', async () => {
+      const { engine } = fixture
+      const [edge, client, other] = [await fixture.open(), await fixture.peer(), await fixture.peer()]
+      const meters = [engine.openMeter({ bytesPerSecond: 0.001, burstSeconds: 1_000_000 })]
+      const deliver = (remote: Remote): FlowId =>
+        engine.addFlow({ kind: 'deliver', from: { endpoint: edge.id, remote }, meters })
+      const [one, two] = [deliver(client), deliver(other)]
+      for (let sent = 0; sent < 3; sent++) await client.send(Buffer.alloc(400), at(edge))
+      await until(() => fixture.counters(one).drops === 1, 'the drop')
+      for (const length of [201, 200, 1]) await other.send(Buffer.alloc(length), at(edge))
+      await until(() => fixture.counters(two).drops === 2, 'the drops')
+      await until(() => fixture.arrivals.length === 3, 'the others')
+      expect(fixture.counters(one)).toMatchObject({ packets: 2, bytes: 800 })
+      expect(fixture.counters(two)).toMatchObject({ packets: 1, bytes: 200 })
+      expect(engine.totals()).toMatchObject({ delivered: { packets: 3, bytes: 1000 }, dropped: { meter: 3 } })
     })
 
     it('gives each arrival to the receiver of its own endpoint', async () => {

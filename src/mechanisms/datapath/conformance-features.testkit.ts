@@ -1,6 +1,9 @@
+import { type AddressInfo, createServer } from 'node:net'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { at, DatapathFixture, type Subject } from './conformance-setup.testkit.ts'
 import type { Arrival, DatapathFeature } from './contract.ts'
+import { closeDescriptor, listenOnDescriptor } from '../net/bound-socket.ts'
+import { listenTcp } from '../net/listen-tcp.ts'
 import { until } from './udp-peer.testkit.ts'
 
 /** What an engine says that it can do, it does; what it cannot, it refuses. */
@@ -153,6 +156,49 @@ export function describeFeatures(subject: Subject): void {
       await until(() => icmp.length > 0, 'an error')
       expect(icmp.every(({ icmp }) => icmp?.type === 3)).toBe(true)
       expect(engine.totals().dropped).toMatchObject({ error: 0, queue: 0 })
+    })
+
+    only('tcp-reuse', false)('refuses bindTcp without the feature', () => {
+      expect(() => fixture.engine.bindTcp('127.0.0.1', 0)).toThrow(
+        expect.objectContaining({ code: 'DATAPATH_UNSUPPORTED' }),
+      )
+    })
+
+    only('tcp-reuse', true).each(['127.0.0.1', '::1', '0.0.0.0', '::'])(
+      'binds TCP sockets of %s that share a port',
+      async (address) => {
+        const server = createServer()
+        await listenOnDescriptor(server, fixture.engine.bindTcp(address, 0))
+        const { port } = server.address() as AddressInfo
+        const beside = fixture.engine.bindTcp(address, port)
+        expect(beside).toBeGreaterThan(2)
+        closeDescriptor(beside)
+        // IPv6 leaves the port of IPv4 to others, and the other way round.
+        const other = createServer()
+        await listenTcp(other, { host: address.includes(':') ? '127.0.0.1' : '::1', port })
+        for (const one of [server, other]) await new Promise((resolve) => one.close(resolve))
+      },
+    )
+
+    only('tcp-reuse', true)('says why a TCP socket cannot be bound', async () => {
+      const { engine } = fixture
+      const taken = createServer()
+      await listenTcp(taken, { host: '127.0.0.1', port: 0 })
+      const bad: readonly [string, string, number][] = [
+        ['DATAPATH_PORT_TAKEN', '127.0.0.1', (taken.address() as AddressInfo).port],
+        ['DATAPATH_ADDRESS_UNAVAILABLE', '203.0.113.9', 0],
+        ['DATAPATH_INVALID', 'localhost', 0],
+        ['DATAPATH_INVALID', '127.0.0.1', -1],
+        ['DATAPATH_INVALID', '127.0.0.1', 65_536],
+      ]
+      for (const [code, address, port] of bad) {
+        expect(() => engine.bindTcp(address, port)).toThrow(expect.objectContaining({ code }))
+      }
+      await new Promise((resolve) => taken.close(resolve))
+      await engine.close()
+      expect(() => engine.bindTcp('127.0.0.1', 0)).toThrow(
+        expect.objectContaining({ code: 'DATAPATH_NOT_RUNNING' }),
+      )
     })
 
     it('says how many threads it has, and of what sizes its batches are when it makes some', async () => {

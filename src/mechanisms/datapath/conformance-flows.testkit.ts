@@ -361,6 +361,32 @@ export function describeFlows(subject: Subject): void {
       await until(() => fixture.counters(metered).drops === 5, 'the wide meter to be empty')
     })
 
+    it('can be charged with what TypeScript passes on, and then refuses flows too', async () => {
+      const { engine } = fixture
+      const { client, origin, edge, inner, flow } = await fixture.forward()
+      engine.removeFlow(flow)
+      const meter = engine.openMeter({ bytesPerSecond: 0.001, burstSeconds: 1_000_000 })
+      const from = { endpoint: edge.id, remote: client }
+      engine.addFlow({ kind: 'forward', from, to: { endpoint: inner.id, remote: origin }, meters: [meter] })
+      expect([600, 401, 300, 0].map((bytes) => engine.charge(meter, bytes))).toEqual([
+        true,
+        false,
+        true,
+        true,
+      ])
+      for (const length of [101, 100]) await client.send(Buffer.alloc(length), at(edge))
+      expect((await origin.next()).bytes.length).toBe(100)
+      await until(() => engine.totals().dropped.meter === 1, 'the drop')
+      expect(engine.charge(meter, 1)).toBe(false)
+      const narrow = engine.openMeter({ packetsPerSecond: 0.001, burstSeconds: 2000 })
+      expect([1, 1, 1].map((bytes) => engine.charge(narrow, bytes))).toEqual([true, true, false])
+      expect(() => engine.charge(meter, -1)).toThrow(expect.objectContaining({ code: 'DATAPATH_INVALID' }))
+      engine.closeMeter(meter)
+      expect(() => engine.charge(meter, 1)).toThrow(
+        expect.objectContaining({ code: 'DATAPATH_UNKNOWN_METER' }),
+      )
+    })
+
     it('takes three of them, not four', async () => {
       const { engine } = fixture
       const { client, origin, edge, inner } = await fixture.forward()

@@ -104,6 +104,36 @@ export function describeInterfaces(subject: Subject): void {
       expect(await origin.next()).toMatchObject({ text: 'through', from: { address: '127.0.0.5' } })
     })
 
+    it('keep the flows of an address that goes and comes back', async () => {
+      addresses = ['127.0.0.1', '127.0.0.5']
+      const { engine } = fixture
+      const endpoint = await fixture.open({ addresses: ['0.0.0.0'], separateLocals: true })
+      const client = await fixture.peer()
+      const remote = { endpoint: endpoint.id, remote: client }
+      const second = endpoint.locals.find(({ address }) => address === '127.0.0.5')?.local as number
+      const flow = engine.addFlow({ kind: 'deliver', from: { ...remote, local: second } })
+      addresses = ['127.0.0.1']
+      clock.advance(1000)
+      await until(() => endpoint.locals.length === 1, 'the address to go')
+      // One may be named while it is away.
+      const match = { offset: 0, value: 0x61626364 }
+      const matching = engine.addFlow({ kind: 'deliver', from: { ...remote, local: second, match } })
+      await client.send('abcd', { address: '127.0.0.1', port: endpoint.port })
+      expect(await fixture.nextArrival()).toMatchObject({ flow: 0 })
+      addresses = ['127.0.0.7', '127.0.0.5']
+      clock.advance(1000)
+      await until(() => endpoint.locals.length === 2, 'the address to come back')
+      for (const [text, id] of [
+        ['abcd', matching],
+        ['other', flow],
+      ] as const) {
+        await client.send(text, { address: '127.0.0.5', port: endpoint.port })
+        expect(await fixture.nextArrival()).toMatchObject({ flow: id, local: second })
+      }
+      await client.send('other', { address: '127.0.0.7', port: endpoint.port })
+      expect(await fixture.nextArrival()).toMatchObject({ flow: 0 })
+    })
+
     it('try a port again that another has on a new address', async () => {
       addresses = ['127.0.0.1']
       const endpoint = await wildcard()

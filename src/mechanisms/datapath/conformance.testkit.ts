@@ -4,6 +4,7 @@ import { describeEndpoints } from './conformance-endpoints.testkit.ts'
 import { describeFeatures } from './conformance-features.testkit.ts'
 import { describeFlows } from './conformance-flows.testkit.ts'
 import { describeInterfaces } from './conformance-interfaces.testkit.ts'
+import { describeLocals } from './conformance-locals.testkit.ts'
 import type { Subject } from './conformance-setup.testkit.ts'
 import { describeTraffic } from './conformance-traffic.testkit.ts'
 
@@ -11,6 +12,7 @@ const parts = {
   endpoints: describeEndpoints,
   interfaces: describeInterfaces,
   flows: describeFlows,
+  locals: describeLocals,
   traffic: describeTraffic,
   delivery: describeDelivery,
   features: describeFeatures,

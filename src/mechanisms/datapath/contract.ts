@@ -55,10 +55,16 @@ export interface EndpointOptions {
    */
   readonly remote?: Remote
   /**
-   * Everything that arrives counts as known: it has the budget of the known, not that of strangers.
-   * @defaultValue false
+   * Everything that arrives counts as known: it has the budget of the known, not that of strangers; of an endpoint with a
+   * `remote`, what comes from it. @defaultValue false
    */
   readonly deliver?: boolean
+  /**
+   * Each flow takes only what arrives on the local address that its source names, as where a 5-tuple includes the address
+   * that was asked (TURN): one remote may then have flows of its own at each. @defaultValue false: a flow takes what
+   * arrives on any
+   */
+  readonly separateLocals?: boolean
   /** Kernel receive buffer asked for, in bytes; `Endpoint.receiveBufferBytes` says what was got. @defaultValue 16 MiB, of a connected endpoint 1 MiB */
   readonly receiveBufferBytes?: number
   /**
@@ -69,7 +75,8 @@ export interface EndpointOptions {
   /** Differentiated services code point of all that leaves, 0 to 63. Needs the feature `dscp`. @defaultValue the system's, 0 */
   readonly dscp?: number
   /**
-   * ICMP errors for what was sent to anybody arrive as records, with their type. Needs the feature `icmp-errors`.
+   * ICMP errors for what was sent to anybody arrive as records, with their type and the remote that it was sent to, within
+   * the budget of the known. Needs the feature `icmp-errors`.
    * @defaultValue false: only of `remote`, without a type
    */
   readonly icmpErrors?: boolean
@@ -78,8 +85,8 @@ export interface EndpointOptions {
 /** For `EndpointOptions.threads`: one socket for each thread of the engine. */
 export const ALL_THREADS = 1024
 
-/** What an engine may be unable to do. An option that needs what the engine lacks is refused with DATAPATH_UNSUPPORTED. */
-export const DATAPATH_FEATURES = ['dont-fragment', 'dscp', 'icmp-errors'] as const
+/** What an engine may be unable to do. What needs that which the engine lacks is refused with DATAPATH_UNSUPPORTED. */
+export const DATAPATH_FEATURES = ['dont-fragment', 'dscp', 'icmp-errors', 'tcp-reuse'] as const
 export type DatapathFeature = (typeof DATAPATH_FEATURES)[number]
 
 /** What an ICMP error said (RFC 792, RFC 4443). */
@@ -112,6 +119,7 @@ export interface Arrival extends Remote {
   readonly kind: 'data' | 'icmp'
   /** What the error said; only of an endpoint with `icmpErrors`. */
   readonly icmp: IcmpError | undefined
+  /** All of the datagram, up to the 65,507 bytes that IPv4 carries and the 65,527 of IPv6. */
   readonly bytes: Uint8Array
 }
 
@@ -130,6 +138,11 @@ export interface Endpoint {
 export interface FlowSource {
   readonly endpoint: EndpointId
   readonly remote: Remote
+  /**
+   * The local address on which they arrive: needed where the endpoint has `separateLocals`, and not to be given elsewhere
+   * (DATAPATH_INVALID). One whose interface went may be named; it may come back.
+   */
+  readonly local?: number
   /** Takes only datagrams that have this big-endian u32 at this byte offset (an SRT socket id). */
   readonly match?: { readonly offset: number; readonly value: number }
 }
@@ -144,7 +157,10 @@ export interface FlowTarget {
 
 interface FlowCommon {
   readonly from: FlowSource
-  /** Shared budgets, up to three; a datagram that any of them refuses is dropped and counted. */
+  /**
+   * Shared budgets, up to three; a datagram that any of them refuses is dropped and counted. They are charged with the
+   * bytes that arrived, a channel header among them, of every kind of flow.
+   */
   readonly meters?: readonly MeterId[]
 }
 
@@ -171,7 +187,7 @@ export interface TurnChannelFlow extends FlowCommon {
   readonly header: 'add' | 'strip'
 }
 
-/** Datagrams of a known remote are handed to the endpoint's receiver, apart from strangers'. */
+/** Datagrams of a known remote are handed to the endpoint's receiver, apart from strangers', within the budget of the known. */
 export interface DeliverFlow extends FlowCommon {
   readonly kind: 'deliver'
 }
@@ -245,6 +261,17 @@ export interface Datapath extends Lifecycle {
   /** Closes the sockets and removes the flows that come from it or go out of it. */
   closeEndpoint(endpoint: EndpointId): void
 
+  /**
+   * Binds a TCP socket that shares its port with others bound so (`SO_REUSEADDR` and `SO_REUSEPORT`, which Node cannot
+   * set), so that one may listen on the port from which others connect (RFC 6062). It does not block and is not inherited.
+   * Needs the feature `tcp-reuse`.
+   *
+   * @param port 0 for any free one
+   * @returns its descriptor, which is the caller's to close; see `net/bound-socket.ts`
+   * @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE, DATAPATH_UNSUPPORTED
+   */
+  bindTcp(address: string, port: number): number
+
   addFlow(flow: Flow): FlowId
   /** Sends what the flow takes to another remote (a client that moved) from now on. */
   aim(flow: FlowId, remote: Remote, local?: number): void
@@ -255,6 +282,13 @@ export interface Datapath extends Lifecycle {
   openMeter(options: MeterOptions): MeterId
   /** Removes it from the flows that name it. */
   closeMeter(meter: MeterId): void
+  /**
+   * Charges a meter with a datagram, or a piece of a stream, that TypeScript passes on itself. False when that is over its
+   * budget; nothing is charged then.
+   *
+   * @throws DATAPATH_UNKNOWN_METER for one that was closed, too
+   */
+  charge(meter: MeterId, bytes: number): boolean
 
   /**
    * Sends one datagram; the bytes are copied or sent before it returns. Engines may send at the end of the

@@ -31,6 +31,7 @@ export type Step =
       readonly isDeliver: boolean
       readonly isPair: boolean
       readonly isShared: boolean
+      readonly isSeparate: boolean
       /** Takes the port of an endpoint that was closed. */
       readonly isReopened: boolean
       readonly remote: number | undefined
@@ -41,6 +42,8 @@ export type Step =
       readonly kind: 'forward' | 'copy' | 'add' | 'strip' | 'deliver'
       readonly from: number
       readonly remote: number
+      /** Chooses among the local addresses of an endpoint that separates them, unless it is not to fit. */
+      readonly fromLocal: number
       /** Of a family that the endpoint has; of a connected one, its peer. Else any, to be refused. */
       readonly isFitting: boolean
       readonly match: { readonly offset: number; readonly value: number } | undefined
@@ -61,6 +64,7 @@ export type Step =
   | { readonly do: 'pause'; readonly flow: number; readonly paused: boolean }
   | { readonly do: 'meter'; readonly bytes: number | undefined; readonly packets: number | undefined }
   | { readonly do: 'close-meter'; readonly meter: number }
+  | { readonly do: 'charge'; readonly meter: number; readonly bytes: number }
   | { readonly do: 'interfaces'; readonly addresses: readonly string[] }
   | {
       readonly do: 'send'
@@ -77,6 +81,8 @@ export type Step =
       readonly peer: number
       readonly endpoint: number
       readonly local: number
+      /** To the local address that the flow names, if it does. */
+      readonly isFitting: boolean
       readonly datagrams: readonly Datagram[]
     }
 
@@ -169,7 +175,11 @@ function isAgreed(observations: readonly Observation[]): boolean {
 }
 
 /** With the place that it has among those that were ever opened. */
-type OpenEndpoint = Endpoint & { readonly place: number; readonly remote?: Remote }
+type OpenEndpoint = Endpoint & {
+  readonly place: number
+  readonly isSeparate: boolean
+  readonly remote?: Remote
+}
 
 /** One engine with peers of its own. */
 class World {
@@ -185,6 +195,8 @@ class World {
     readonly from: Endpoint
     readonly to?: EndpointId
     readonly peer: number
+    /** Of a source that names one. */
+    readonly local: number | undefined
   }[] = []
   readonly #allFlows: FlowId[] = []
   readonly #meters: MeterId[] = []
@@ -339,6 +351,10 @@ class World {
         if (meter !== undefined) engine.closeMeter(meter)
         return undefined
       }
+      case 'charge': {
+        const meter = pick(this.#meters, step.meter)
+        return meter === undefined ? undefined : engine.charge(meter, step.bytes)
+      }
       case 'interfaces':
         this.#interfaces = step.addresses
         this.#clock.advance(1000)
@@ -371,6 +387,7 @@ class World {
         deliver: step.isDeliver,
         evenPair: step.isPair && again === undefined,
         threads: step.isShared ? ALL_THREADS : 1,
+        separateLocals: step.isSeparate,
         // Room for a burst also where the default is the system's.
         receiveBufferBytes: 4 << 20,
         ...(remote !== undefined && { remote }),
@@ -387,7 +404,10 @@ class World {
       if (endpoint === undefined) continue
       const at = endpoint === opened ? place : place + pairPlaces
       this.#places.set(endpoint.id, at)
-      this.#endpoints.push(Object.assign(endpoint, { place: at, ...(remote !== undefined && { remote }) }))
+      const { isSeparate } = step
+      this.#endpoints.push(
+        Object.assign(endpoint, { place: at, isSeparate, ...(remote !== undefined && { remote }) }),
+      )
     }
     this.#learnSources()
     return opened.locals.map(({ address, local }) => [address, local])
@@ -397,9 +417,11 @@ class World {
     const [from, to] = [pick(this.#endpoints, step.from), pick(this.#endpoints, step.to)]
     if (from === undefined || to === undefined) return
     const peer = this.#fitting(step, step.remote, from)
+    const local = this.#sourceLocal(step, from, peer)
     const source = {
       endpoint: from.id,
       remote: this.#peer(peer),
+      ...(local !== undefined && { local }),
       ...(step.match !== undefined && { match: step.match }),
     }
     const target = {
@@ -409,7 +431,7 @@ class World {
     }
     const meters = step.meters.flatMap((meter) => pick(this.#meters, meter) ?? [])
     const id = this.#engine.addFlow(flowOf(step, { from: source, meters }, target))
-    this.#flows.push({ id, from, peer, ...(step.kind !== 'deliver' && { to: to.id }) })
+    this.#flows.push({ id, from, peer, local, ...(step.kind !== 'deliver' && { to: to.id }) })
     this.#allFlows.push(id)
   }
 
@@ -421,13 +443,28 @@ class World {
     const peer = this.#peer(flow?.peer ?? step.peer)
     const isIPv6 = peer.address.includes(':')
     const locals = endpoint.locals.filter(({ address }) => address.includes(':') === isIPv6)
-    const local = pick(locals, step.local)
+    // Mostly where the flow takes it.
+    const ofFlow = step.isFitting ? locals.find(({ local }) => local === flow?.local) : undefined
+    const local = ofFlow ?? pick(locals, step.local)
     if (local === undefined) return 0
     await peer.burst(step.datagrams.map(bytesOf), local)
     const { remote } = endpoint
     // A connected socket does not get what others send.
     const isHeard = remote === undefined || (remote.address === peer.address && remote.port === peer.port)
     return isHeard ? step.datagrams.length : 0
+  }
+
+  /** The local address that a source names: mostly if, and only if, the endpoint wants one. */
+  #sourceLocal(
+    { fromLocal, isFitting }: Extract<Step, { readonly do: 'flow' }>,
+    endpoint: OpenEndpoint,
+    peer: number,
+  ): number | undefined {
+    if (!isFitting) return fromLocal === 0 ? undefined : fromLocal
+    if (!endpoint.isSeparate) return undefined
+    const isIPv6 = this.#peer(peer).address.includes(':')
+    const locals = endpoint.locals.filter(({ address }) => address.includes(':') === isIPv6)
+    return pick(locals, fromLocal)?.local
   }
 
   #fitting({ isFitting }: { readonly isFitting: boolean }, peer: number, endpoint?: OpenEndpoint): number {
@@ -516,6 +553,7 @@ const open: fc.Arbitrary<Step> = fc.record({
   isDeliver: fc.nat({ max: 4 }).map((number) => number === 4),
   isPair: fc.boolean(),
   isShared: fc.boolean(),
+  isSeparate: fc.nat({ max: 2 }).map((number) => number === 0),
   isReopened: fc.boolean(),
   remote: sometimes(peerNumber),
 })
@@ -525,6 +563,7 @@ const flow: fc.Arbitrary<Step> = fc.record({
   kind: fc.constantFrom('forward', 'copy', 'add', 'strip', 'deliver'),
   from: few,
   remote: peerNumber,
+  fromLocal: few,
   isFitting: mostly,
   match: sometimes(match),
   channel,
@@ -556,6 +595,14 @@ const steps: readonly fc.WeightedArbitrary<Step>[] = [
   {
     weight: 1,
     arbitrary: fc.record({
+      do: fc.constant('charge'),
+      meter: few,
+      bytes: fc.constantFrom(0, 1, 1000, 69_000, 1e6),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
       do: fc.constant('interfaces'),
       addresses: fc.subarray(['127.0.0.1', '127.0.0.2', '127.0.0.3', '::1']),
     }),
@@ -579,6 +626,7 @@ const steps: readonly fc.WeightedArbitrary<Step>[] = [
       peer: peerNumber,
       endpoint: few,
       local: few,
+      isFitting: mostly,
       datagrams: fc.array(datagram, { minLength: 1, maxLength: 24 }),
     }),
   },

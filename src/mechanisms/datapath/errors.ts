@@ -6,7 +6,7 @@ export type DatapathErrorCode =
   | 'DATAPATH_NOT_RUNNING'
   /** The native engine was asked for and cannot be had: the message says why. `auto` and `node` do without. */
   | 'DATAPATH_ENGINE_UNAVAILABLE'
-  /** The engine lacks what an option needs: look at its `features`, or use `native`. */
+  /** The engine lacks what was asked for: look at its `features`, or use `native`. */
   | 'DATAPATH_UNSUPPORTED'
   /** A thread of the native engine ended by a bug of ours: the process has to be restarted. */
   | 'DATAPATH_ENGINE_DIED'

@@ -3,7 +3,12 @@
  * and the pipe that joins two sockets once their dialogue is over.
  */
 export { AddressRanges } from './address-ranges.ts'
-export { closeDescriptor, connectFromDescriptor, type DescriptorPeer, listenOnDescriptor } from './bound-socket.ts'
+export {
+  closeDescriptor,
+  connectFromDescriptor,
+  type DescriptorPeer,
+  listenOnDescriptor,
+} from './bound-socket.ts'
 export { CertificateFiles, type CertificateFilesOptions } from './certificate-files.ts'
 export type { Certificate } from './certificate.ts'
 export { ConnectionCap, type ConnectionCapOptions } from './connection-cap.ts'

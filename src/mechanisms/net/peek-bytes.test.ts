@@ -23,7 +23,14 @@ describe('peekBytes', () => {
     await using connection = await openConnection()
     const { accepted, dialled } = connection
     const peeked = peekBytes(accepted, 4, { timeoutMs })
-    for (const part of ['a', 'bc', 'de']) await new Promise((resolve) => dialled.write(part, resolve))
+    for (const [part, held] of [
+      ['a', 1],
+      ['bc', 3],
+    ] as const) {
+      dialled.write(part)
+      await expect.poll(() => accepted.readableLength, { interval: 2 }).toBe(held)
+    }
+    dialled.write('de')
     expect(Buffer.from((await peeked) ?? []).toString()).toBe('abcd')
   })
 

@@ -3,16 +3,17 @@ import type { Remote } from '../contract.ts'
 import { DatapathError } from '../errors.ts'
 import { familyOf } from './ip-address.ts'
 
-/** What it means for an endpoint that the system did not bind, or connect, a socket. */
+/** What it means that the system did not bind, or connect, a socket. */
 export function bindError(
   { address, port }: Remote,
   remote: Remote | undefined,
   cause: unknown,
+  protocol: 'UDP' | 'TCP' = 'UDP',
 ): DatapathError {
   const where = familyOf(address) === 4 ? address : `[${address}]`
   switch (errorCode(cause)) {
     case 'EADDRINUSE':
-      return new DatapathError('DATAPATH_PORT_TAKEN', `UDP port ${where}:${port} is taken`, cause)
+      return new DatapathError('DATAPATH_PORT_TAKEN', `${protocol} port ${where}:${port} is taken`, cause)
     case 'EADDRNOTAVAIL':
     case 'EAFNOSUPPORT':
     case 'EINVAL':
@@ -25,6 +26,6 @@ export function bindError(
         cause,
       )
     default:
-      return new DatapathError('DATAPATH_SYSTEM', `UDP port ${where}:${port} cannot be bound`, cause)
+      return new DatapathError('DATAPATH_SYSTEM', `${protocol} port ${where}:${port} cannot be bound`, cause)
   }
 }

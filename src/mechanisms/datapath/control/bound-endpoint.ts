@@ -43,6 +43,8 @@ export abstract class BoundEndpoint<S extends LocalSocket> implements Endpoint {
   readonly receiver: Receiver
   /** The only peer, its address canonical. */
   readonly remote: Remote | undefined
+  /** Whether a flow takes only what arrives on its own local address. */
+  readonly separatesLocals: boolean
   /** The flows that come from here or go out of here. */
   readonly related: Set<FlowId> = new Set()
   isOpen = false
@@ -62,6 +64,7 @@ export abstract class BoundEndpoint<S extends LocalSocket> implements Endpoint {
       address: canonicalAddress(options.remote.address),
       port: options.remote.port,
     }
+    this.separatesLocals = options.separateLocals ?? false
     this.#addresses = options.addresses.map(canonicalAddress)
     this.#receiveBufferBytes =
       options.receiveBufferBytes ??

@@ -80,6 +80,8 @@ export abstract class DatapathControl<E extends BoundEndpoint<LocalSocket>, F ex
   protected abstract startEngine(): void
   /** After all endpoints were closed. */
   protected abstract closeEngine(): void
+  /** Binds the socket of `bindTcp`, to an address that is canonical. @throws DATAPATH_UNSUPPORTED without `tcp-reuse` */
+  protected abstract bindSharedTcp(where: Remote): number
   protected abstract createEndpoint(id: EndpointId, options: EndpointOptions, receiver: Receiver): E
   /** Undefined when another flow has the same source. */
   protected abstract createFlow(request: FlowRequest<E, M>): F | undefined
@@ -88,6 +90,8 @@ export abstract class DatapathControl<E extends BoundEndpoint<LocalSocket>, F ex
   protected abstract deleteFlow(id: FlowId, flow: F): void
   protected abstract createMeter(id: MeterId, options: MeterOptions): M
   protected abstract deleteMeter(id: MeterId, meter: M): void
+  /** False when the meter refuses so many bytes. */
+  protected abstract chargeMeter(meter: M, bytes: number): boolean
   /** False when the datagram was dropped. The remote's address may not be canonical. */
   protected abstract sendDatagram(
     endpoint: E,
@@ -142,10 +146,19 @@ export abstract class DatapathControl<E extends BoundEndpoint<LocalSocket>, F ex
     this.#pending.add(closing)
   }
 
+  bindTcp(address: string, port: number): number {
+    this.#requireRunning()
+    if (port !== 0) checkRemotePort(port)
+    return this.bindSharedTcp({ address: canonicalAddress(address), port })
+  }
+
   addFlow(flow: Flow): FlowId {
     const from = this.#endpoint(flow.from.endpoint)
     const address = canonicalAddress(flow.from.remote.address)
-    checkFlow(flow, from.remote)
+    checkFlow(flow, from)
+    const { local } = flow.from
+    if (local !== undefined && !from.knowsLocal(familyOf(address), local))
+      throw unknownLocal(from, local, address)
     // One that is named twice is charged once.
     const meters = [...new Set(flow.meters)].map((id) => this.#meter(id))
     const target = flow.kind === 'deliver' ? undefined : this.#target(flow.to)
@@ -199,6 +212,14 @@ export abstract class DatapathControl<E extends BoundEndpoint<LocalSocket>, F ex
     if (meter === undefined) return
     this.#meters.delete(id)
     this.deleteMeter(id, meter)
+  }
+
+  charge(id: MeterId, bytes: number): boolean {
+    const meter = this.#meter(id)
+    if (!Number.isSafeInteger(bytes) || bytes < 0) {
+      throw new DatapathError('DATAPATH_INVALID', `bytes ${bytes}: must be 0 or more`)
+    }
+    return this.chargeMeter(meter, bytes)
   }
 
   send(id: EndpointId, remote: Remote, bytes: Uint8Array, options: SendOptions = {}): boolean {
@@ -288,10 +309,7 @@ export abstract class DatapathControl<E extends BoundEndpoint<LocalSocket>, F ex
     // An address that went with its interface may come back; one that never was is misuse.
     const isThere = endpoint.socketFor(family, to.local) !== undefined
     if (!isThere && !(to.local !== undefined && endpoint.knowsLocal(family, to.local))) {
-      throw new DatapathError(
-        'DATAPATH_UNKNOWN_LOCAL',
-        `endpoint ${endpoint.id} has no local address ${to.local ?? ''} of the family of ${address}`,
-      )
+      throw unknownLocal(endpoint, to.local, address)
     }
     return { endpoint, address, port: to.remote.port, family, local: to.local }
   }
@@ -331,6 +349,13 @@ export abstract class DatapathControl<E extends BoundEndpoint<LocalSocket>, F ex
   #nextId(): number {
     return ++this.#lastId
   }
+}
+
+function unknownLocal(endpoint: Endpoint, local: number | undefined, address: string): DatapathError {
+  return new DatapathError(
+    'DATAPATH_UNKNOWN_LOCAL',
+    `endpoint ${endpoint.id} has no local address ${local ?? ''} of the family of ${address}`,
+  )
 }
 
 function notRunning(): DatapathError {

@@ -1,15 +1,27 @@
-import type { Flow, Remote } from '../contract.ts'
+import type { EndpointId, Flow, Remote } from '../contract.ts'
 import { DatapathError } from '../errors.ts'
 import { canonicalAddress } from './ip-address.ts'
 
+/** What a flow's source has to fit. */
+export interface FlowOrigin {
+  readonly id: EndpointId
+  /** The only peer, its address canonical. */
+  readonly remote: Remote | undefined
+  readonly separatesLocals: boolean
+}
+
 /**
- * Refuses a flow that makes no sense. `remote` is the only peer of the endpoint that it comes from, if it has one.
+ * Refuses a flow that makes no sense, or not at the endpoint that it comes from.
  *
  * @throws DATAPATH_INVALID, DATAPATH_TOO_MANY_METERS
  */
-export function checkFlow(flow: Flow, remote: Remote | undefined): void {
+export function checkFlow(flow: Flow, { id, remote, separatesLocals }: FlowOrigin): void {
   if (remote !== undefined && !isSameRemote(flow.from.remote, remote)) {
-    throw new DatapathError('DATAPATH_INVALID', `endpoint ${flow.from.endpoint} hears its own remote only`)
+    throw new DatapathError('DATAPATH_INVALID', `endpoint ${id} hears its own remote only`)
+  }
+  if (separatesLocals !== (flow.from.local !== undefined)) {
+    const what = separatesLocals ? 'separates its local addresses: name one' : 'does not separate them'
+    throw new DatapathError('DATAPATH_INVALID', `local: endpoint ${id} ${what}`)
   }
   if ((flow.meters?.length ?? 0) > maxMeters) {
     throw new DatapathError('DATAPATH_TOO_MANY_METERS', `${flow.meters?.length} meters: at most ${maxMeters}`)

@@ -75,12 +75,12 @@ function* anyPort(): Iterable<number> {
 
 /** All ports of the range once, in an order that outsiders cannot guess (RFC 6056). */
 function* portsInRandomOrder(from: number, to: number, step: 1 | 2): Iterable<number> {
-  const ports: number[] = []
-  for (let port = from; port <= to; port += step) ports.push(port)
-  for (let left = ports.length; left > 0; left--) {
+  // A shuffled list of which only what was moved is kept: ranges are long, and the first port is free as a rule.
+  const moved = new Map<number, number>()
+  for (let left = Math.floor((to - from) / step) + 1; left > 0; left--) {
     const at = randomInt(left)
-    yield ports[at] as number
-    ports[at] = ports[left - 1] as number
+    yield from + step * (moved.get(at) ?? at)
+    moved.set(at, moved.get(left - 1) ?? left - 1)
   }
 }
 

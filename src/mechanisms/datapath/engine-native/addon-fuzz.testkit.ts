@@ -2,9 +2,16 @@
  * Calls every function of the addon with values of all kinds, sound commands and changed ones, as a process of its own, since
  * what it looks for are crashes. Arguments: a seed, and for how many calls. Prints how the calls ended, by function.
  */
+import { closeSync } from 'node:fs'
 import { type Addon, loadAddon } from './addon.ts'
 import { Outbox } from './outbox.ts'
-import { aimCommand, endpointCommand, flowCommand, localAddressCommand } from './addon-records.ts'
+import {
+  addressCommand,
+  aimCommand,
+  endpointCommand,
+  flowCommand,
+  localAddressCommand,
+} from './addon-records.ts'
 import type { EndpointId, FlowId, MeterId } from '../contract.ts'
 
 const [seed = 1, calls = 10_000] = process.argv.slice(2).map(Number)
@@ -42,6 +49,7 @@ const records: Readonly<Record<string, () => Uint8Array>> = {
     endpointCommand(id() as EndpointId, {
       threads: one(1, 2, 1000),
       isDeliver: random(2) === 0,
+      separatesLocals: random(3) === 0,
       remote: random(3) === 0 ? { ...loopback(), port: 40_000 + random(20) } : undefined,
     }),
   local: () =>
@@ -50,12 +58,14 @@ const records: Readonly<Record<string, () => Uint8Array>> = {
       dscp: one(undefined, 0, 46, 63),
       icmpErrors: random(2) === 0,
     }),
+  address: () => addressCommand(loopback()),
   flow: () => {
     const [from, to] = [{ id: id() as EndpointId }, { id: id() as EndpointId }]
     const remote = { ...loopback(), port: 40_000 + random(20) }
     const source = {
       endpoint: from.id,
       remote,
+      ...(random(3) === 0 && { local: random(3) }),
       ...(random(3) === 0 && { match: { offset: random(20), value: random(10) } }),
     }
     const target = {
@@ -124,7 +134,8 @@ function bytesOf(kind: string): Uint8Array {
 }
 
 function isInAddress(kind: string, at: number): boolean {
-  const starts = { endpoint: [16], local: [24], flow: [16, 88], aim: [8], datagrams: [24] }[kind] ?? []
+  const starts =
+    { endpoint: [16], local: [24], address: [0], flow: [16, 96], aim: [8], datagrams: [24] }[kind] ?? []
   return kind === 'datagrams' ? at >= 24 : starts.some((start) => at > start && at < start + 24)
 }
 
@@ -195,6 +206,7 @@ const sound: Readonly<Record<keyof Addon, () => unknown[]>> = {
   removeEndpoint: () => [handle(), id()],
   bind: () => [handle(), bytesOf('local'), new Uint8Array(24)],
   unbind: () => [handle(), id(), random(3)],
+  bindTcp: () => [bytesOf('address')],
   addFlow: () => [handle(), bytesOf('flow')],
   aimFlow: () => [handle(), id(), bytesOf('aim')],
   pauseFlow: () => [handle(), id(), random(2)],
@@ -207,6 +219,7 @@ const sound: Readonly<Record<keyof Addon, () => unknown[]>> = {
     one(0, 1, 1e300),
   ],
   removeMeter: () => [handle(), 1 + random(3)],
+  charge: () => [handle(), 1 + random(3), one(0, 1, 1200, 2 ** 53 - 1)],
   send: () => {
     const datagrams = bytesOf('datagrams')
     return [handle(), datagrams, one(datagrams.length, datagrams.length, random(1 + datagrams.length), 1e9)]
@@ -253,6 +266,7 @@ function call(name: keyof Addon): void {
     values.splice(random(values.length + 1), random(3), ...others)
   }
   const result = attempt(name, values)
+  if (name === 'bindTcp' && typeof result === 'number' && result >= 0) closeSync(result)
   if (name === 'close') {
     const at = engines.indexOf(values[0] as number)
     if (at >= 0) engines.splice(at, 1)

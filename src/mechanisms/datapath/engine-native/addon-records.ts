@@ -6,20 +6,26 @@ import { packAddress } from './packed-address.ts'
  * Commands to the addon as bytes, numbers little-endian; `native/src/binding/command.rs` says what is where, and reads
  * them. They are written into one buffer, valid until the next call.
  */
-const bytes = new Uint8Array(112)
+const bytes = new Uint8Array(120)
 const view = new DataView(bytes.buffer)
 /** Stands for no local address. */
 export const noLocal = 0xffff_ffff
 
 export function endpointCommand(
   id: EndpointId,
-  options: { readonly threads: number; readonly isDeliver: boolean; readonly remote: Remote | undefined },
+  options: {
+    readonly threads: number
+    readonly isDeliver: boolean
+    readonly separatesLocals: boolean
+    readonly remote: Remote | undefined
+  },
 ): Uint8Array {
   view.setFloat64(0, id, true)
   view.setUint32(8, options.threads, true)
   view.setUint8(12, options.isDeliver ? 1 : 0)
   view.setUint8(13, options.remote === undefined ? 0 : 1)
-  view.setUint16(14, 0)
+  view.setUint8(14, options.separatesLocals ? 1 : 0)
+  view.setUint8(15, 0)
   if (options.remote !== undefined) packAddress(view, 16, options.remote)
   return bytes
 }
@@ -51,7 +57,7 @@ export function flowCommand<E extends { readonly id: EndpointId }>({
   target,
   meters,
 }: FlowRequest<E, MeterId>): Uint8Array {
-  const { match } = flow.from
+  const { match, local } = flow.from
   view.setFloat64(0, id, true)
   view.setFloat64(8, from.id, true)
   packAddress(view, 16, remote)
@@ -61,12 +67,19 @@ export function flowCommand<E extends { readonly id: EndpointId }>({
   view.setUint8(44, match === undefined ? 0 : 1)
   view.setUint16(46, match?.offset ?? 0, true)
   view.setUint32(48, match?.value ?? 0, true)
-  view.setUint32(52, target?.local ?? noLocal, true)
-  for (let at = 0; at < 3; at++) view.setFloat64(56 + 8 * at, meters[at] ?? 0, true)
+  view.setUint32(52, local ?? noLocal, true)
+  view.setUint32(56, target?.local ?? noLocal, true)
+  view.setUint32(60, 0)
+  for (let at = 0; at < 3; at++) view.setFloat64(64 + 8 * at, meters[at] ?? 0, true)
   if (target !== undefined) {
-    view.setFloat64(80, target.endpoint.id, true)
-    packAddress(view, 88, target)
+    view.setFloat64(88, target.endpoint.id, true)
+    packAddress(view, 96, target)
   }
+  return bytes
+}
+
+export function addressCommand(address: Remote): Uint8Array {
+  packAddress(view, 0, address)
   return bytes
 }
 

@@ -22,6 +22,8 @@ export interface Addon {
   /** Bytes of the receive buffer, or a negative errno. `bound` gets the packed address. */
   bind(engine: EngineHandle, localAddress: Uint8Array, bound: Uint8Array): number
   unbind(engine: EngineHandle, endpoint: number, local: number): void
+  /** A descriptor, which is the caller's to close, or a negative errno. */
+  bindTcp(address: Uint8Array): number
   /** 1, or 0 when another flow has the same source. */
   addFlow(engine: EngineHandle, flow: Uint8Array): number
   aimFlow(engine: EngineHandle, flow: number, target: Uint8Array): number
@@ -30,6 +32,8 @@ export interface Addon {
   /** A negative rate does not limit. */
   addMeter(engine: EngineHandle, meter: number, bytes: number, packets: number, burstSeconds: number): void
   removeMeter(engine: EngineHandle, meter: number): void
+  /** 1, or 0 when the meter refuses so many bytes, and charges none. */
+  charge(engine: EngineHandle, meter: number, bytes: number): number
   send(engine: EngineHandle, datagrams: Uint8Array, length: number): void
   /** How many bytes of records were put into `room`; negative when more wait. */
   take(engine: EngineHandle, room: Uint8Array): number

@@ -23,14 +23,16 @@ import {
   type FlowRequest,
   type Target,
 } from '../control/datapath-control.ts'
+import { bindError } from '../control/bind-error.ts'
 import { type EngineOptions, engineDefaults, type PacketBudget } from '../control/engine-options.ts'
 import { defaultBurstSeconds } from '../control/meter-checks.ts'
 import { DatapathError } from '../errors.ts'
 import type { Addon, EngineHandle } from './addon.ts'
-import { aimCommand, flowCommand } from './addon-records.ts'
+import { addressCommand, aimCommand, flowCommand } from './addon-records.ts'
 import { NativeArrival } from './native-arrival.ts'
 import { NativeEndpoint } from './native-endpoint.ts'
 import { Outbox } from './outbox.ts'
+import { systemError } from './system-error.ts'
 import { ThreadGrowth } from './thread-growth.ts'
 
 export interface NativeEngineOptions extends EngineOptions {
@@ -128,6 +130,12 @@ export class NativeDatapath extends DatapathControl<NativeEndpoint, NativeFlow, 
     this.#addon.close(engine)
   }
 
+  protected override bindSharedTcp(where: Remote): number {
+    const result = this.#addon.bindTcp(addressCommand(where))
+    if (result < 0) throw bindError(where, undefined, systemError(result), 'TCP')
+    return result
+  }
+
   protected override createEndpoint(
     id: EndpointId,
     options: EndpointOptions,
@@ -161,6 +169,10 @@ export class NativeDatapath extends DatapathControl<NativeEndpoint, NativeFlow, 
 
   protected override deleteMeter(id: MeterId): void {
     this.#addon.removeMeter(this.#handle(), id)
+  }
+
+  protected override chargeMeter(meter: MeterId, bytes: number): boolean {
+    return this.#addon.charge(this.#handle(), meter, bytes) === 1
   }
 
   protected override sendDatagram(

@@ -1,4 +1,3 @@
-import { getSystemErrorName } from 'node:util'
 import type { EndpointId, EndpointOptions, Receiver, Remote } from '../contract.ts'
 import { bindError } from '../control/bind-error.ts'
 import { BoundEndpoint, type LocalSocket, type SocketOptions } from '../control/bound-endpoint.ts'
@@ -7,6 +6,7 @@ import type { InterfaceLister } from '../control/local-addresses.ts'
 import type { Addon, EngineHandle } from './addon.ts'
 import { endpointCommand, localAddressCommand } from './addon-records.ts'
 import { packedAddressBytes, unpackAddress, unpackPort } from './packed-address.ts'
+import { systemError } from './system-error.ts'
 
 /** An endpoint of the native engine: its sockets are the addon's. */
 export class NativeEndpoint extends BoundEndpoint<NativeSocket> {
@@ -29,7 +29,8 @@ export class NativeEndpoint extends BoundEndpoint<NativeSocket> {
 
   override async bind(port: number, listInterfaces: InterfaceLister): Promise<void> {
     const { threads = 1, deliver = false } = this.#options
-    const command = endpointCommand(this.id, { threads, isDeliver: deliver, remote: this.remote })
+    const { separatesLocals, remote } = this
+    const command = endpointCommand(this.id, { threads, isDeliver: deliver, separatesLocals, remote })
     this.#addon.addEndpoint(this.#engine, command)
     try {
       await super.bind(port, listInterfaces)
@@ -57,11 +58,7 @@ export class NativeEndpoint extends BoundEndpoint<NativeSocket> {
     const bound = new Uint8Array(packedAddressBytes)
     const command = localAddressCommand(this.id, local, where, options)
     const result = this.#addon.bind(this.#engine, command, bound)
-    if (result < 0) {
-      const code = getSystemErrorName(result)
-      const cause = Object.assign(new Error(`the system says ${code}`), { code })
-      return Promise.reject(bindError(where, this.remote, cause))
-    }
+    if (result < 0) return Promise.reject(bindError(where, this.remote, systemError(result)))
     const view = new DataView(bound.buffer)
     const socket = { address: unpackAddress(view, 0), port: unpackPort(view, 0) }
     return Promise.resolve(

@@ -15,7 +15,7 @@ export interface SourceKey {
 }
 
 /**
- * The flows of one endpoint by their remote. Looked up by port number first, as a port seldom has more
+ * The flows of one endpoint, or of one of its local addresses, by their remote. Looked up by port number first, as a port seldom has more
  * than one address, and only then by address text.
  */
 export class FlowTable<F extends TableFlow> {

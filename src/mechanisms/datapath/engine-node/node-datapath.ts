@@ -13,6 +13,7 @@ import {
 } from '../contract.ts'
 import { DatapathControl, type FlowRequest, type Target } from '../control/datapath-control.ts'
 import { type EngineOptions, engineDefaults } from '../control/engine-options.ts'
+import { DatapathError } from '../errors.ts'
 import { Meter } from './meter.ts'
 import { NodeEndpoint } from './node-endpoint.ts'
 import { NodeFlow } from './node-flow.ts'
@@ -37,6 +38,10 @@ export class NodeDatapath extends DatapathControl<NodeEndpoint<NodeFlow>, NodeFl
 
   protected override closeEngine(): void {}
 
+  protected override bindSharedTcp(): number {
+    throw new DatapathError('DATAPATH_UNSUPPORTED', 'engine-node has no tcp-reuse')
+  }
+
   protected override createEndpoint(
     id: EndpointId,
     options: EndpointOptions,
@@ -53,7 +58,7 @@ export class NodeDatapath extends DatapathControl<NodeEndpoint<NodeFlow>, NodeFl
 
   protected override createFlow(request: FlowRequest<NodeEndpoint<NodeFlow>, Meter>): NodeFlow | undefined {
     const flow = new NodeFlow(request, this.#packets.onForwarded)
-    return request.from.flows.add(flow) ? flow : undefined
+    return flow.table.add(flow) ? flow : undefined
   }
 
   protected override aimFlow(_id: FlowId, flow: NodeFlow, target: Target<NodeEndpoint<NodeFlow>>): void {
@@ -65,7 +70,7 @@ export class NodeDatapath extends DatapathControl<NodeEndpoint<NodeFlow>, NodeFl
   }
 
   protected override deleteFlow(_id: FlowId, flow: NodeFlow): void {
-    flow.from.flows.remove(flow)
+    flow.table.remove(flow)
   }
 
   protected override createMeter(_id: MeterId, options: MeterOptions): Meter {
@@ -74,6 +79,12 @@ export class NodeDatapath extends DatapathControl<NodeEndpoint<NodeFlow>, NodeFl
 
   protected override deleteMeter(_id: MeterId, meter: Meter): void {
     meter.close()
+  }
+
+  protected override chargeMeter(meter: Meter, bytes: number): boolean {
+    if (!meter.has(bytes, this.options.clock.nowMs())) return false
+    meter.spend(bytes)
+    return true
   }
 
   protected override sendDatagram(

@@ -20,7 +20,8 @@ export interface NodeEndpointContext<F extends TableFlow> {
 /** An endpoint of `engine-node`, and the flows at it. */
 export class NodeEndpoint<F extends TableFlow> extends BoundEndpoint<DatagramSocket> {
   readonly isDeliver: boolean
-  readonly flows: FlowTable<F> = new FlowTable()
+  /** By local address where they are separated, else one. */
+  readonly #flows: FlowTable<F>[] = []
   readonly strangers: TokenBucket
   readonly known: TokenBucket
   readonly #maxSendQueueBytes: number
@@ -37,6 +38,12 @@ export class NodeEndpoint<F extends TableFlow> extends BoundEndpoint<DatagramSoc
       onDatagram: (socket, bytes, from) => listener.onDatagram(this, socket, bytes, from),
       onSocketError: (socket, error) => listener.onSocketError(this, socket, error),
     }
+  }
+
+  /** The flows that take what arrives on a local address. */
+  flowsAt(local: number): FlowTable<F> {
+    const at = this.separatesLocals ? local : 0
+    return (this.#flows[at] ??= new FlowTable())
   }
 
   protected override openSocket(options: SocketOptions): Promise<DatagramSocket> {

@@ -1,7 +1,7 @@
 import type { FlowId } from '../contract.ts'
 import type { EngineFlow, FlowRequest, Target } from '../control/datapath-control.ts'
 import type { DatagramSocket, SendDone } from './datagram-socket.ts'
-import type { SourceKey, TableFlow } from './flow-table.ts'
+import type { FlowTable, SourceKey, TableFlow } from './flow-table.ts'
 import type { Meter } from './meter.ts'
 import type { NodeEndpoint } from './node-endpoint.ts'
 
@@ -21,6 +21,8 @@ export class NodeFlow implements TableFlow, EngineFlow<NodeEndpoint<NodeFlow>> {
   readonly channel: number
   readonly copiesStunRequests: boolean
   readonly from: NodeEndpoint<NodeFlow>
+  /** Where it is found. */
+  readonly table: FlowTable<NodeFlow>
   readonly source: SourceKey
   readonly meters: readonly Meter[]
   target: NodeTarget | undefined
@@ -40,6 +42,7 @@ export class NodeFlow implements TableFlow, EngineFlow<NodeEndpoint<NodeFlow>> {
     this.channel = flow.kind === 'turn-channel' ? flow.channel : 0
     this.copiesStunRequests = flow.kind === 'forward' && (flow.copyStunRequests ?? false)
     this.from = from
+    this.table = from.flowsAt(flow.from.local ?? 0)
     this.source = {
       ...remote,
       match: flow.from.match,

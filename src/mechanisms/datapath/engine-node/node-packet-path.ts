@@ -82,7 +82,7 @@ export class NodePacketPath implements EndpointListener<NodeFlow> {
   ): void {
     if (!socket.isOpen) return
     const nowMs = this.#clock.nowMs()
-    const flow = endpoint.flows.find(from.address, from.port, bytes)
+    const flow = endpoint.flowsAt(socket.local).find(from.address, from.port, bytes)
     if (flow === undefined) {
       this.#onUnclaimed(endpoint, socket, bytes, from, nowMs)
       return
@@ -116,7 +116,7 @@ export class NodePacketPath implements EndpointListener<NodeFlow> {
       this.#dropped.error++
       return
     }
-    const flow = endpoint.flows.plain(remote.address, remote.port)?.id ?? STRANGER
+    const flow = endpoint.flowsAt(socket.local).plain(remote.address, remote.port)?.id ?? STRANGER
     this.#deliver(endpoint, socket, flow, 'icmp', noBytes, remote, this.#clock.nowMs())
   }
 
