@@ -21,8 +21,6 @@ export type ApiErrorCode =
   | 'API_BODY_INCOMPLETE'
   /** Our fault: the log has the cause. */
   | 'API_INTERNAL'
-  /** A range of the allow list is none: the message names it. */
-  | 'API_BAD_RANGE'
 
 /** An error of a control API. The message is shown to the client. */
 export function apiError(

@@ -5,9 +5,8 @@ import findMyWay from 'find-my-way'
 import { systemClock } from '../../foundation/clock.ts'
 import { errorCode, errorMessage, SluiceError } from '../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
-import { formatListenAddress, type ListenAddress, listenTcp } from '../net/index.ts'
+import { AddressRanges, formatListenAddress, type ListenAddress, listenTcp } from '../net/index.ts'
 import type { Logger } from '../telemetry/index.ts'
-import { AddressRanges } from './address-ranges.ts'
 import { apiError } from './errors.ts'
 import { readBody } from './request-body.ts'
 
@@ -72,6 +71,8 @@ export interface ApiRequest {
   readonly remoteAddress: string
   /** The named parts of the path, decoded. */
   readonly params: Readonly<Record<string, string | undefined>>
+  /** What stands behind the `?`, decoded; empty without one. */
+  readonly query: URLSearchParams
   /** @throws API_BODY_TOO_LARGE, API_BODY_INCOMPLETE */
   readonly readBody: () => Promise<Buffer>
 }
@@ -101,7 +102,7 @@ export class HttpApi implements Lifecycle {
   })
   #server: Server | undefined
 
-  /** @throws API_BAD_RANGE */
+  /** @throws NET_BAD_RANGE */
   constructor(options: HttpApiOptions) {
     this.#options = { ...DEFAULTS, ...options }
     const { allow = [], token } = options
@@ -177,6 +178,7 @@ export class HttpApi implements Lifecycle {
       method: request.method ?? '',
       remoteAddress: request.socket.remoteAddress ?? '',
       params,
+      query: queryOf(request.url ?? ''),
       readBody: () => readBody(request, this.#options.maxBodyBytes),
     }
     try {
@@ -267,6 +269,11 @@ export class HttpApi implements Lifecycle {
     })
     response.end(request.method === 'HEAD' ? undefined : text)
   }
+}
+
+function queryOf(url: string): URLSearchParams {
+  const at = url.indexOf('?')
+  return new URLSearchParams(at < 0 ? '' : url.slice(at + 1))
 }
 
 /** Browsers say where a page is from; one of another site must not reach what only this machine is meant to reach. */

@@ -2,8 +2,6 @@ import { needMore, type ProxyHeaderResult } from './header.ts'
 import { decodeV1, signatureV1 } from './version-1.ts'
 import { decodeV2, signatureV2 } from './version-2.ts'
 
-export type { ProxyAddresses, ProxyEndpoint, ProxyHeader, ProxyHeaderResult } from './header.ts'
-
 /** The longest header that is taken unless told otherwise: room for certificates among the fields of version 2. */
 export const maxProxyHeaderBytes = 4096
 

@@ -4,12 +4,6 @@
  *
  * @module
  */
-export {
-  decodeProxyHeader,
-  maxProxyHeaderBytes,
-  type ProxyAddresses,
-  type ProxyEndpoint,
-  type ProxyHeader,
-  type ProxyHeaderResult,
-} from './decode.ts'
+export { decodeProxyHeader, maxProxyHeaderBytes } from './decode.ts'
 export { encodeProxyHeader } from './encode.ts'
+export type { ProxyAddresses, ProxyEndpoint, ProxyHeader, ProxyHeaderResult } from './header.ts'

@@ -57,6 +57,11 @@ const vectors: readonly (readonly [name: string, bytes: Buffer, header: ProxyHea
     { version: 2, command: 'local' },
   ],
   ['v2 unspecified', hex(SIGNATURE, '21 00 0000'), { version: 2, command: 'proxy' }],
+  [
+    'v2 over IPv4 without a transport',
+    hex(SIGNATURE, '21 10 000c c0000201 c6336407 dc04 01bb'),
+    { version: 2, command: 'proxy' },
+  ],
   ['v2 over a UNIX socket', hex(SIGNATURE, '21 31 00d8', '2f'.repeat(216)), { version: 2, command: 'proxy' }],
 ]
 

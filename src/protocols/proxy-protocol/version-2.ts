@@ -14,7 +14,7 @@ export const signatureV2: Uint8Array = Uint8Array.of(
 )
 
 /** Signature, version and command, family and transport, length of the rest. */
-export const fixedBytesV2 = 16
+const FIXED_BYTES = 16
 
 /** Families of version 2, the upper half of its fourteenth byte. */
 export const FamilyV2 = { unspecified: 0, ipv4: 1, ipv6: 2, unix: 3 } as const
@@ -30,11 +30,11 @@ export const FieldV2 = { alpn: 0x01, authority: 0x02 } as const
 
 /** Reads bytes that begin with `signatureV2`; a header of more than `maxBytes` is malformed. */
 export function decodeV2(bytes: Uint8Array, maxBytes: number): ProxyHeaderResult {
-  if (bytes.length < fixedBytesV2) return needMore
+  if (bytes.length < FIXED_BYTES) return needMore
   const fixed = new ByteReader(bytes, signatureV2.length)
   const versionAndCommand = fixed.u8()
   const familyAndTransport = fixed.u8()
-  const length = fixedBytesV2 + fixed.u16()
+  const length = FIXED_BYTES + fixed.u16()
   const command = commandOf(versionAndCommand)
   if (command === undefined) return malformed(`version and command are 0x${versionAndCommand.toString(16)}`)
   if (length > maxBytes) return malformed(`${length} bytes, but at most ${maxBytes} are taken`)
@@ -48,7 +48,7 @@ export function decodeV2(bytes: Uint8Array, maxBytes: number): ProxyHeaderResult
   if (blockBytes === undefined || transport > TransportV2.datagram) {
     return malformed(`family and transport are 0x${familyAndTransport.toString(16)}`)
   }
-  const reader = new ByteReader(bytes, fixedBytesV2, length)
+  const reader = new ByteReader(bytes, FIXED_BYTES, length)
   const block = reader.bytes(blockBytes)
   if (reader.failed) return malformed('shorter than its addresses')
   const fields = readFields(reader)

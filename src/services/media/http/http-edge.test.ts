@@ -1,7 +1,19 @@
+import { createHash } from 'node:crypto'
+import { request } from 'node:https'
+import type { Socket } from 'node:net'
+import { connect } from 'node:tls'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { SluiceError } from '../../../foundation/errors.ts'
+import { makeCertificate } from '../../../mechanisms/net/certificate.testkit.ts'
+import {
+  peekBytes,
+  sharedPortProtocol,
+  TcpListener,
+  type TcpListenerOptions,
+  turnAlpn,
+} from '../../../mechanisms/net/index.ts'
 import { createRegistry, silentLogger } from '../../../mechanisms/telemetry/index.ts'
 import type { HttpHandler } from './handler.ts'
 import { FakeBalancer, FakeOrigin, Gateway, get, RawClient, until } from './http.testkit.ts'
@@ -275,5 +287,126 @@ describe('HttpEdge closing', () => {
     await closing
     await viewer.closed()
     await until(() => origin.sockets.size === 0 && balancer.holds === 0)
+  })
+})
+
+/** A listener of somebody else that hands HTTP to the edge, and answers STUN by its own bytes. */
+async function sharedListener(
+  edge: HttpEdge,
+  options: Partial<TcpListenerOptions>,
+): Promise<TcpListener & AsyncDisposable> {
+  const listener = new TcpListener({
+    listen: { host: '127.0.0.1', port: 0 },
+    onConnection: (socket, { alpn }) => {
+      void peekBytes(socket, 1, { timeoutMs: 5000 }).then((first) => {
+        if (sharedPortProtocol(first?.[0], alpn) === 'http') edge.adopt(socket)
+        else socket.on('data', (bytes: Buffer) => socket.end(bytes))
+      })
+    },
+    ...options,
+  })
+  await listener.start()
+  return Object.assign(listener, { [Symbol.asyncDispose]: () => listener.close() })
+}
+
+/** What an HTTPS request is answered. */
+function ask(port: number, path: string, ca: string, body: Buffer | string = ''): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ port, host: '127.0.0.1', path, ca, method: 'POST', agent: false }, (response) => {
+      const parts: Buffer[] = []
+      response.on('data', (bytes: Buffer) => parts.push(bytes))
+      response.on('end', () => resolve(Buffer.concat(parts).toString()))
+    })
+    asked.on('error', reject)
+    asked.end(body)
+  })
+}
+
+describe('HttpEdge on connections that were accepted elsewhere', () => {
+  const tellsClient = at('/who', async ({ socket }, response) => {
+    response.end(`${socket.remoteAddress} ${'encrypted' in socket ? 'https' : 'http'}`)
+  })
+  const hashes = at('/hash', async (message, response) => {
+    const hash = createHash('sha256')
+    for await (const bytes of message) hash.update(bytes as Buffer)
+    response.end(hash.digest('hex'))
+  })
+
+  it('HTTPS and STUN over TLS share a port, by first byte or ALPN', async () => {
+    const certificate = await makeCertificate()
+    await using gateway = await start({ handlers: [tellsClient, hashes], listen: [] })
+    await using listener = await sharedListener(gateway.edge, {
+      tls: { certificate, alpn: [...turnAlpn, 'http/1.1'] },
+    })
+    const port = listener.port ?? 0
+    const body = Buffer.alloc(300_000, 'body')
+    const hash = createHash('sha256').update(body).digest('hex')
+    const stun = Buffer.from('000100002112a442000102030405060708090a0b', 'hex')
+    const askStun = (ALPNProtocols: string[]): Promise<Buffer> =>
+      new Promise((resolve, reject) => {
+        const client = connect({ port, host: '127.0.0.1', ca: certificate.cert, ALPNProtocols })
+        client.on('error', reject)
+        client.on('data', (bytes) => {
+          client.end()
+          resolve(bytes)
+        })
+        client.write(stun)
+      })
+
+    const answers = await Promise.all([
+      ask(port, '/who', certificate.cert),
+      ask(port, '/hash', certificate.cert, body),
+      askStun([]),
+      askStun(['stun.turn']),
+    ])
+    expect(answers).toEqual(['127.0.0.1 https', hash, stun, stun])
+    await until(() => gateway.edge.connectionCount === 0)
+  })
+
+  it('plain HTTP behind a balancer shows the client, and is within the bounds of the edge', async () => {
+    await using gateway = await start({ handlers: [tellsClient], maxConnectionsPerAddress: 1 })
+    await using listener = await sharedListener(gateway.edge, { proxyProtocolFrom: ['127.0.0.1'] })
+    const port = listener.port ?? 0
+    const header = 'PROXY TCP4 192.0.2.1 198.51.100.7 56324 80\r\n'
+    await using one = await RawClient.send(port, header + get('/who'))
+    await until(() => one.body === '192.0.2.1 http')
+    await using two = await RawClient.send(port, header + get('/who'))
+    await two.closed()
+    expect(two.text).toBe('')
+    expect(await gateway.metric('sluice_http_errors_total', 'HTTP_TOO_MANY_CONNECTIONS')).toBe(1)
+    await using other = await RawClient.send(port, header.replace('192.0.2.1', '192.0.2.2') + get('/who'))
+    await until(() => other.body === '192.0.2.2 http')
+  })
+
+  it('does not wait for a slow client there either', async () => {
+    await using gateway = await start({ listen: [], headTimeoutMs: 100, requestTimeoutMs: 100 })
+    await using listener = await sharedListener(gateway.edge, {})
+    await using client = await RawClient.send(listener.port ?? 0, 'GET / HTTP/1.1\r\nHost: ')
+    await client.closed()
+    expect(client.head).toContain('408 Request Timeout')
+  })
+
+  it('closing ends them, and nothing is adopted before start or after close', async () => {
+    const sockets: Socket[] = []
+    await using gateway = await start({ handlers: [], listen: [] })
+    await using listener = await sharedListener(gateway.edge, {
+      onConnection: (socket) => {
+        sockets.push(socket)
+        gateway.edge.adopt(socket)
+      },
+    })
+    await using idle = await RawClient.send(listener.port ?? 0, '')
+    await until(() => gateway.edge.connectionCount === 1)
+    await gateway.edge.close()
+    await idle.closed()
+    await using late = await RawClient.send(listener.port ?? 0, get('/'))
+    await late.closed()
+    expect(late.text).toBe('')
+    expect(sockets).toHaveLength(2)
+
+    await gateway.edge.start()
+    await using again = await RawClient.send(listener.port ?? 0, get('/', CLOSE))
+    await again.closed()
+    expect(again.head).toContain('404 Not Found')
   })
 })

@@ -79,6 +79,8 @@ export class HttpEdge implements Lifecycle {
   readonly #connections = new Map<Socket, Connection>()
   readonly #cap: ConnectionCap
   #servers: Server[] = []
+  /** Serves what was accepted elsewhere; it does not listen. */
+  #adopter: Server | undefined
   #isDraining = false
   #onEmpty: (() => void) | undefined
 
@@ -113,9 +115,12 @@ export class HttpEdge implements Lifecycle {
 
   /** @throws NET_PORT_TAKEN and what else `listenTcp` throws */
   async start(options: StartOptions = {}): Promise<void> {
-    if (this.#servers.length > 0) return
+    if (this.#adopter !== undefined) return
     this.#isDraining = false
     try {
+      this.#adopter = this.#createServer()
+      // What sets going the look for late requests, which node:http does when it begins to listen.
+      this.#adopter.emit('listening')
       for (const address of this.#options.listen) {
         options.signal?.throwIfAborted()
         this.#servers.push(await this.#listen(address))
@@ -127,9 +132,23 @@ export class HttpEdge implements Lifecycle {
     this.#log.info({ listen: this.addresses.map(formatBound) }, 'HTTP listening')
   }
 
+  /**
+   * Serves HTTP on a connection that was accepted elsewhere, plain or TLS, within the same bounds as on its own. Nobody
+   * else may read it; what was put back into it is read first. Unless started, it is closed at once.
+   */
+  adopt(socket: Socket): void {
+    if (this.#adopter === undefined) {
+      socket.destroy()
+      return
+    }
+    this.#adopter.emit('connection', socket)
+  }
+
   async close(options: CloseOptions = {}): Promise<void> {
     const servers = this.#servers
     this.#servers = []
+    this.#adopter?.close()
+    this.#adopter = undefined
     this.#isDraining = true
     const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
     for (const [socket, connection] of this.#connections) {
@@ -156,6 +175,14 @@ export class HttpEdge implements Lifecycle {
   }
 
   async #listen(address: ListenAddress): Promise<Server> {
+    const server = this.#createServer()
+    await listenTcp(server, address)
+    // Accepting can fail later, for instance when descriptors run out; the server goes on.
+    server.on('error', (error) => this.#count(errorCode(error)))
+    return server
+  }
+
+  #createServer(): Server {
     const server = createServer({
       maxHeaderSize: this.#options.maxHeadBytes,
       headersTimeout: this.#options.headTimeoutMs,
@@ -170,9 +197,6 @@ export class HttpEdge implements Lifecycle {
     server.on('connection', (socket: Socket) => this.#onConnection(socket))
     server.on('request', (request, response) => void this.#onRequest(request, response))
     server.on('clientError', (error, socket) => this.#onClientError(error, socket as Socket))
-    await listenTcp(server, address)
-    // Accepting can fail later, for instance when descriptors run out; the server goes on.
-    server.on('error', (error) => this.#count(errorCode(error)))
     return server
   }
 

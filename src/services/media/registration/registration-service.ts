@@ -41,7 +41,7 @@ export class RegistrationService implements Lifecycle {
   readonly #api: HttpApi
   readonly #pid = String(process.pid)
 
-  /** @throws API_BAD_RANGE when `allow` holds a text that is no range */
+  /** @throws NET_BAD_RANGE when `allow` holds a text that is no range */
   constructor(options: RegistrationServiceOptions) {
     const { origins, logger, registry, version, listen = DEFAULT_LISTEN, clock = systemClock } = options
     this.#origins = origins
