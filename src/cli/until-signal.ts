@@ -5,6 +5,8 @@ export interface UntilSignalOptions {
   readonly logger: Logger
   /** How long running sessions may go on after the first signal, in milliseconds. */
   readonly graceMs: number
+  /** Called at each SIGHUP. @defaultValue SIGHUP is passed over */
+  readonly onHangUp?: () => void
   /** Called when the service stands. */
   readonly onReady?: () => void
 }
@@ -18,6 +20,7 @@ export async function runUntilSignal(service: Lifecycle, options: UntilSignalOpt
   const { logger, graceMs } = options
   await service.start()
   options.onReady?.()
+  process.on('SIGHUP', () => options.onHangUp?.())
   const signal = await firstSignal((second) => {
     logger.warn({ signal: second }, 'cut by a second signal')
     process.exit(1)

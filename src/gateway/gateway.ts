@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net'
+import { isDeepStrictEqual } from 'node:util'
 import { type Clock, systemClock } from '../foundation/clock.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../foundation/lifecycle.ts'
 import {
@@ -25,6 +26,7 @@ import { RegistrationService } from '../services/media/registration/index.ts'
 import { RtmpService } from '../services/media/rtmp/index.ts'
 import { WebRtcService } from '../services/media/webrtc/index.ts'
 import { drainable } from './drainable.ts'
+import { TurnRole } from './turn-role.ts'
 import { version } from './version.ts'
 
 /** What the gateway stands on, so that tests and embedders can put others in their place. */
@@ -47,12 +49,14 @@ export interface GatewayAddresses {
   readonly http: readonly string[]
   readonly rtmp: readonly string[]
   readonly webrtc: readonly string[]
+  /** By the listener's name. */
+  readonly turn: Readonly<Record<string, number>>
   readonly registration: string
   readonly admin: string
 }
 
 /**
- * The composition root of the media role: a configuration in, running services out. Services do not know one another;
+ * The composition root: a configuration in, running services out. Services do not know one another;
  * all wiring is here.
  */
 export class Gateway implements Lifecycle {
@@ -66,7 +70,9 @@ export class Gateway implements Lifecycle {
   readonly #webrtc: WebRtcService
   readonly #flv: FlvProxy
   readonly #http: HttpEdge
+  readonly #turn: TurnRole
   readonly #admin: AdminService
+  #config: Config
   #isDraining = false
   #started: Lifecycle[] = []
 
@@ -75,6 +81,7 @@ export class Gateway implements Lifecycle {
     const registry = createRegistry(version)
     const keyRules = config.routing
     const { http, rtmp, webrtc } = config.media
+    this.#config = config
     this.#logger = logger
     this.#clock = clock
     this.store = parts.store ?? storeOf(config, clock)
@@ -171,10 +178,22 @@ export class Gateway implements Lifecycle {
       maxConnections: http.maxConnections,
       maxConnectionsPerAddress: http.maxConnectionsPerAddress,
     })
+    this.#turn = new TurnRole(config.turn, {
+      datapath: this.#datapath,
+      logger,
+      registry,
+      clock,
+      onHttp: (socket) => this.#http.adopt(socket),
+      ownPorts: () =>
+        [this.#admin.address, this.#registration.address].flatMap((address) =>
+          address === undefined ? [] : [{ protocol: 'tcp', port: address.port } as const],
+        ),
+    })
     this.#admin = new AdminService({
       balancer,
       sessions: [this.#webrtc, this.#rtmp, this.#flv],
       readiness: [() => this.#readiness()],
+      routes: this.#turn.routes,
       logger,
       registry,
       version,
@@ -190,6 +209,7 @@ export class Gateway implements Lifecycle {
       http: this.#http.addresses.map(addressText),
       rtmp: this.#rtmp.ports.map((port, index) => formatListenAddress({ ...this.#rtmpListen[index], port })),
       webrtc: this.#webrtc.mediaAddresses.map(addressText),
+      turn: Object.fromEntries(this.#turn.ports ?? []),
       registration: this.#registration.address === undefined ? '' : addressText(this.#registration.address),
       admin: this.#admin.address === undefined ? '' : addressText(this.#admin.address),
     }
@@ -207,6 +227,7 @@ export class Gateway implements Lifecycle {
         this.#webrtc,
         this.#rtmp,
         this.#http,
+        this.#turn,
       ]) {
         options.signal?.throwIfAborted()
         // Remembered before it has started: what fails half-way is closed too.
@@ -230,7 +251,7 @@ export class Gateway implements Lifecycle {
     const started = this.#started
     this.#started = []
     // HTTP listens on meanwhile: clients end their WebRTC sessions over it.
-    const first = [this.#webrtc, this.#rtmp].filter((service) => started.includes(service))
+    const first = [this.#webrtc, this.#rtmp, this.#turn].filter((service) => started.includes(service))
     await Promise.all(first.map((service) => service.close({ graceMs })))
     for (const service of started.toReversed()) {
       await service.close({ graceMs: Math.max(0, untilMs - this.#clock.nowMs()) })
@@ -241,8 +262,27 @@ export class Gateway implements Lifecycle {
     await this.close()
   }
 
+  /**
+   * Puts another configuration in force, as far as that is possible while the gateway runs: the `[turn]` section. Gives the
+   * names of sections that differ and want a restart.
+   *
+   * @throws what is wrong with the section; then nothing has changed
+   */
+  async reload(config: Config): Promise<readonly string[]> {
+    await this.#turn.reload(config.turn)
+    const before = this.#config
+    this.#config = { ...before, turn: config.turn }
+    return (Object.keys(config) as (keyof Config)[]).filter(
+      (section) => section !== 'turn' && !isDeepStrictEqual(config[section], before[section]),
+    )
+  }
+
   #readiness(): { readonly ok: boolean; readonly reason: string } {
     if (this.#isDraining) return { ok: false, reason: 'draining' }
+    // A gateway that only relays TURN needs no origin.
+    if (this.#turn.ports !== undefined && this.#config.media.http.listen.length === 0) {
+      return { ok: true, reason: 'TURN is served' }
+    }
     const { healthy, suspect, silent } = this.store.stats().origins
     if (healthy + suspect + silent === 0) return { ok: false, reason: 'no origin has registered' }
     if (healthy === 0) return { ok: false, reason: 'no origin is healthy' }

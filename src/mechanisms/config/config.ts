@@ -1,3 +1,5 @@
+import type { TurnConfig } from './turn-config.ts'
+
 /**
  * A complete configuration: every default is filled in. What each key means, its unit and its bounds are said once, in
  * `schema.ts`, from which docs/configuration.md is made.
@@ -43,6 +45,7 @@ export interface Config {
       readonly allowIceQuery: boolean
     }
   }
+  readonly turn: TurnConfig
   readonly admin: { readonly listen: string; readonly token?: string | undefined }
   readonly shutdown: { readonly graceSeconds: number }
 }

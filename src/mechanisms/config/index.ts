@@ -5,4 +5,5 @@
 export type { Config } from './config.ts'
 export type { ConfigErrorCode, ConfigProblem } from './errors.ts'
 export { loadConfig } from './load.ts'
+export type { TurnConfig, TurnListenerConfig, TurnPeersConfig } from './turn-config.ts'
 export { configJsonSchema, defaultConfig } from './schema.ts'

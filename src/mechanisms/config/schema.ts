@@ -1,32 +1,12 @@
-import { BlockList, isIP } from 'node:net'
 import { z } from 'zod'
-import { parseListenText } from '../net/index.ts'
 import type { Config } from './config.ts'
+import { address, cidr, LIST_MAX, listenText, seconds, secret } from './fields.ts'
+import { turnSchema } from './turn-schema.ts'
 
 /**
  * The one schema of `sluice.toml`. Types, defaults, the JSON Schema for editors and the reference page come
  * from it; each description says unit and what happens at the bound.
  */
-
-const listenText = z.string().refine((text) => parseListenText(text) !== undefined, {
-  error:
-    'must be a port (8080), a port on every address (:8080), or an address and a port (127.0.0.1:8080, [::1]:8080)',
-})
-
-const address = z
-  .string()
-  .refine((text) => isIP(text) !== 0, { error: 'must be a literal IPv4 or IPv6 address' })
-
-const cidr = z
-  .string()
-  .refine(isCidr, { error: 'must be an address or a range such as 10.0.0.0/8 or fd00::/8' })
-
-const secret = z.string().min(1, { error: 'must not be empty' }).max(4096).meta({ secret: true })
-
-const seconds = z.number().positive().max(31_536_000)
-
-/** At most this many entries in a list of the configuration. */
-const LIST_MAX = 256
 
 /** Of a TCP edge. */
 const connectionCaps = {
@@ -209,6 +189,8 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
     })
     .prefault({}),
 
+  turn: turnSchema,
+
   admin: z
     .strictObject({
       listen: listenText.default('127.0.0.1:9190').describe('Health, metrics and the admin API (HTTP).'),
@@ -236,18 +218,4 @@ export function defaultConfig(): Config {
 /** The JSON Schema of the configuration file, for editors. */
 export function configJsonSchema(): Record<string, unknown> {
   return z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' })
-}
-
-function isCidr(text: string): boolean {
-  const [base = '', bits, ...rest] = text.split('/')
-  const version = isIP(base)
-  if (version === 0 || rest.length > 0) return false
-  if (bits === undefined) return true
-  if (!/^\d{1,3}$/.test(bits)) return false
-  try {
-    new BlockList().addSubnet(base, Number(bits), version === 4 ? 'ipv4' : 'ipv6')
-    return true
-  } catch {
-    return false
-  }
 }

@@ -25,6 +25,8 @@ export interface AdminServiceOptions {
   /** Whoever has sessions. */
   readonly sessions: readonly SessionDirectory[]
   readonly readiness: readonly ReadinessCheck[]
+  /** Routes of other services, under the same token. @defaultValue none */
+  readonly routes?: readonly ApiRoute[]
   /** What `/metrics` shows. */
   readonly registry: Registry
   readonly logger: Logger
@@ -99,6 +101,7 @@ export class AdminService implements Lifecycle {
       { method: 'DELETE', path: '/api/v1/picks/:key', handle: (request) => this.#clearPick(request) },
       { method: 'GET', path: '/api/v1/sessions', handle: () => this.#sessions() },
       { method: 'DELETE', path: '/api/v1/sessions/:id', handle: (request) => this.#kick(request) },
+      ...(this.#options.routes ?? []),
     ]
   }
 

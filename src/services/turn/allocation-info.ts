@@ -1,4 +1,4 @@
-import type { ClientTransport } from './options.ts'
+import type { ClientTransport } from './client-transport.ts'
 
 /** One allocation as operators see it. */
 export interface AllocationInfo {

@@ -4,12 +4,12 @@
  *
  * @module
  */
+export type { ClientTransport } from './client-transport.ts'
 export type { AllocationInfo } from './allocation-info.ts'
 export type { CredentialClaim, Credential, CredentialSource, KeyAlgorithm } from './credentials/contract.ts'
 export { TurnError, type TurnErrorCode } from './errors.ts'
 export type { AllocationEnd, TurnEvents } from './events.ts'
 export {
-  type ClientTransport,
   defaultLimits,
   type Redirect,
   type RelayOptions,
@@ -23,8 +23,14 @@ export type { PeerRule } from './peers/peer-rule.ts'
 export { PeerRules, type PeerRulesOptions } from './peers/peer-rules.ts'
 export { ResolvedNames, type ResolvedNamesOptions } from './peers/resolved-names.ts'
 export { type AllocationQuota, MemoryQuota, type QuotaRequest } from './quota.ts'
-export { type ListenerStats, TurnServer, type TurnServerChanges } from './turn-server.ts'
+export type { ListenerStats } from './listener-stats.ts'
+export { TurnServer, type TurnServerChanges } from './turn-server.ts'
 export { CredentialChain } from './credentials/credential-chain.ts'
 export { NoCredentials } from './credentials/no-credentials.ts'
 export { type StaticUser, StaticUsers } from './credentials/static-users.ts'
 export { TimeLimited } from './credentials/time-limited.ts'
+export { credentialRoutes } from './credentials/credential-routes.ts'
+export { OAuth } from './credentials/oauth.ts'
+export { Webhook } from './credentials/webhook.ts'
+export { EventWebhook } from './event-webhook.ts'
+export { turnRoutes } from './admin-routes.ts'

@@ -1,7 +1,7 @@
 import { Counter, Gauge, type Registry } from '../../mechanisms/telemetry/index.ts'
 import type { DataDropReason } from './core/data-plane.ts'
 import type { TurnStats } from './core/turn-stats.ts'
-import type { ListenerStats } from './turn-server.ts'
+import type { ListenerStats } from './listener-stats.ts'
 
 /** What the server knows when metrics are read. */
 export interface TurnCounts {

@@ -3,13 +3,11 @@ import type { Clock } from '../../foundation/clock.ts'
 import type { Datapath } from '../../mechanisms/datapath/index.ts'
 import type { Certificate, ListenAddress } from '../../mechanisms/net/index.ts'
 import type { Logger, Registry } from '../../mechanisms/telemetry/index.ts'
+import type { ClientTransport } from './client-transport.ts'
 import type { CredentialSource } from './credentials/contract.ts'
 import type { TurnEvents } from './events.ts'
 import type { PeerPolicy } from './peers/contract.ts'
 import type { AllocationQuota } from './quota.ts'
-
-/** How clients reach a listener. */
-export type ClientTransport = 'udp' | 'tcp' | 'tls' | 'dtls'
 
 /** Where the relayed addresses of one family are. */
 export interface RelayOptions {
@@ -59,7 +57,7 @@ export interface TurnLimits {
   readonly maxPeerConnections: number
   /** New peers per second of an allocation, 20 seconds' worth at once; further ones get 508. 0: no limit. @defaultValue 5 */
   readonly newPeersPerSecond: number
-  /** Packets per second of an allocation, each way alike; further ones are dropped. 0: no limit. @defaultValue 10,000 */
+  /** Packets per second of an allocation, both ways together; further ones are dropped. 0: no limit. @defaultValue 20,000 */
   readonly packetsPerSecond: number
   /** Payload bytes per second of an allocation, both ways together. 0: no limit. @defaultValue 0 */
   readonly bytesPerSecond: number
@@ -148,7 +146,7 @@ export const defaultLimits: TurnLimits = {
   maxChannels: 256,
   maxPeerConnections: 32,
   newPeersPerSecond: 5,
-  packetsPerSecond: 10_000,
+  packetsPerSecond: 20_000,
   bytesPerSecond: 0,
   userBytesPerSecond: 0,
   totalBytesPerSecond: 0,

@@ -4,7 +4,7 @@ import { type Clock, systemClock } from '../../foundation/clock.ts'
 import { errorCode } from '../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
 import { createDatapath, type Datapath } from '../../mechanisms/datapath/index.ts'
-import { ConnectionCap } from '../../mechanisms/net/index.ts'
+import { type Certificate, ConnectionCap } from '../../mechanisms/net/index.ts'
 import { type Logger, silentLogger } from '../../mechanisms/telemetry/index.ts'
 import type { AllocationInfo } from './allocation-info.ts'
 import { checkLimits, checkListeners } from './check-options.ts'
@@ -22,6 +22,7 @@ import { deriveKey, TurnCore } from './core/turn-core.ts'
 import type { TurnSettings, TurnState } from './core/turn-state.ts'
 import { TurnError } from './errors.ts'
 import type { AllocationEnd } from './events.ts'
+import type { ListenerStats } from './listener-stats.ts'
 import type { BoundListener } from './listeners/listener.ts'
 import { StreamListener } from './listeners/stream-listener.ts'
 import { UdpListener } from './listeners/udp-listener.ts'
@@ -37,19 +38,6 @@ export type TurnServerChanges = Partial<
     'listeners' | 'credentials' | 'realm' | 'quota' | 'limits' | 'mobility' | 'security' | 'redirect'
   >
 >
-
-/** What a listener has done, in numbers. */
-export interface ListenerStats {
-  readonly name: string
-  /** Live allocations. */
-  readonly connections: number
-  /** Allocations since it was opened. */
-  readonly connectionsTotal: number
-  /** Messages and bytes from clients. */
-  readonly rx: { readonly packets: number; readonly bytes: number }
-  /** Messages and bytes to clients. */
-  readonly tx: { readonly packets: number; readonly bytes: number }
-}
 
 /** A listener that is open. */
 interface OpenListener {
@@ -189,6 +177,18 @@ export class TurnServer implements Lifecycle {
     return { restarted }
   }
 
+  /**
+   * Shows another certificate to new connections of a listener.
+   *
+   * @throws NET_BAD_CERTIFICATE; then the one before stays
+   */
+  setCertificate(listener: string, certificate: Certificate): void {
+    const open = this.#listeners.get(listener)
+    if (open === undefined) return
+    open.bound.setCertificate?.(certificate)
+    open.state.options = { ...open.state.options, certificate }
+  }
+
   /** All live allocations. */
   listAllocations(): readonly AllocationInfo[] {
     return [...this.#state.allocations.all()].map((allocation) => this.#core.view(allocation))
@@ -292,7 +292,7 @@ export class TurnServer implements Lifecycle {
     return {
       realm,
       credentials,
-      quota: options.quota ?? new MemoryQuota(limits.maxPerUser),
+      quota: options.quota ?? new MemoryQuota(() => this.#state.settings.limits.maxPerUser),
       limits,
       mobility,
       security,

@@ -13,11 +13,12 @@ import {
   encodeAddressErrorCode,
   RelayTransport,
 } from '../../../protocols/turn/index.ts'
-import type { QuotaRequest } from '../quota.ts'
-import type { ResolvedRelay } from './listener-state.ts'
+import type { AllocationQuota, QuotaRequest } from '../quota.ts'
+import type { Relay } from './allocation.ts'
 import { grantLifetime } from './lifetime.ts'
-import type { Relay } from './relay.ts'
-import type { Refusal, TurnRequest } from './request.ts'
+import type { ResolvedRelay } from './listener-state.ts'
+import type { Refusal } from './outcome.ts'
+import type { TurnRequest } from './request.ts'
 import type { TurnSettings, TurnState } from './turn-state.ts'
 
 /** What a client asks for, checked as far as that can be done at once. */
@@ -38,6 +39,7 @@ export type Allotted =
   | {
       readonly wanted: Wanted
       readonly quota: QuotaRequest
+      readonly countedBy: AllocationQuota
       readonly relays: readonly Relay[]
       readonly next: Relay | undefined
       readonly failed: { readonly family: 4 | 6; readonly code: number } | undefined
@@ -51,7 +53,7 @@ export async function allot(request: TurnRequest, state: TurnState): Promise<All
   const wanted = readWanted(request, state)
   if (typeof wanted === 'number' || 'code' in wanted) return wanted
   const { client, identity } = request
-  const { limits, quota: quotas } = state.settings
+  const { limits, quota: countedBy } = state.settings
   const quota: QuotaRequest = {
     userId: identity.credential.userId,
     realm: identity.realm,
@@ -60,10 +62,10 @@ export async function allot(request: TurnRequest, state: TurnState): Promise<All
   }
   const redirect = redirectOf(request, state.settings)
   // The order of RFC 8656: the quota first, then where else to go.
-  const taken = quotas.take(quota)
+  const taken = countedBy.take(quota)
   if (!(typeof taken === 'boolean' ? taken : await taken)) return 486
   const refuse = (refusal: number | Refusal): number | Refusal => {
-    quotas.give(quota)
+    countedBy.give(quota)
     return refusal
   }
   if (redirect !== undefined) return refuse(redirect)
@@ -73,13 +75,13 @@ export async function allot(request: TurnRequest, state: TurnState): Promise<All
     (limits.maxPerAddress > 0 && state.allocations.fromSource(client.address) >= limits.maxPerAddress)
   if (isFull) return refuse(508)
   if (wanted.reservationToken !== undefined) {
-    const relay = state.reservations.redeem(wanted.reservationToken, quota.userId)
+    const relay = state.reservations.redeem(wanted.reservationToken, identity)
     return relay === undefined
       ? refuse(508)
-      : { wanted, quota, relays: [relay], next: undefined, failed: undefined }
+      : { wanted, quota, countedBy, relays: [relay], next: undefined, failed: undefined }
   }
   const opened = await openRelays(wanted, client.listener.relays, state)
-  return typeof opened === 'number' ? refuse(opened) : { wanted, quota, ...opened }
+  return typeof opened === 'number' ? refuse(opened) : { wanted, quota, countedBy, ...opened }
 }
 
 function readWanted(

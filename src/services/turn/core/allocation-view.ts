@@ -1,9 +1,9 @@
 import type { Clock } from '../../../foundation/clock.ts'
+import type { TransportAddress } from '../../../protocols/stun/index.ts'
 import type { AllocationInfo } from '../allocation-info.ts'
 import type { Allocation } from './allocation.ts'
 import type { Client } from './client.ts'
 import type { PeerPaths } from './peer-paths.ts'
-import type { TransportAddress } from '../../../protocols/stun/index.ts'
 
 /** An allocation as operators see it, its counters read from the engine. */
 export function allocationInfo(allocation: Allocation, paths: PeerPaths, clock: Clock): AllocationInfo {
@@ -36,7 +36,7 @@ export function allocationInfo(allocation: Allocation, paths: PeerPaths, clock: 
   }
   return {
     id: allocation.id,
-    userId: identity.credential.userId,
+    userId: allocation.quota.userId,
     username: identity.credential.username,
     realm: identity.realm,
     listener: client.listener.options.name,

@@ -1,7 +1,6 @@
 import type { FlowId } from '../../../mechanisms/datapath/index.ts'
-import type { Allocation } from './allocation.ts'
+import type { Allocation, PeerPath } from './allocation.ts'
 import type { Client } from './client.ts'
-import type { PeerPath } from './peer-path.ts'
 import { sourceOf } from './source-of.ts'
 
 /** What a flow that is handed to us belongs to: a client's own, or a peer's. */

@@ -25,6 +25,11 @@ export type RefusalCode = 400 | 401 | 403 | 438 | 500
 /** What comes of a request's credentials. */
 export type Verdict = Identity | RefusalCode
 
+/** Whether requests of one may act on what belongs to the other (else 441). Any token refreshes what a token has made. */
+export function isOwner({ credential: owner }: Identity, { credential: other }: Identity): boolean {
+  return owner.username === other.username || (owner.isToken === true && other.isToken === true)
+}
+
 export interface AuthenticatorOptions {
   readonly credentials: CredentialSource
   readonly realm: string

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { EndpointId } from '../../../mechanisms/datapath/index.ts'
 import type { TransportAddress } from '../../../protocols/stun/index.ts'
-import type { ClientTransport } from '../options.ts'
+import type { ClientTransport } from '../client-transport.ts'
 import type { ListenerState } from './listener-state.ts'
 
 /** A client's five-tuple, and the way back to it. */

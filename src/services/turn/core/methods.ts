@@ -8,10 +8,10 @@ import {
   minChannel,
   peerAddresses,
 } from '../../../protocols/turn/index.ts'
-import type { Allocation } from './allocation.ts'
+import type { Allocation, Permission } from './allocation.ts'
+import type { Outcome } from './outcome.ts'
 import { relayTo } from './peer-paths.ts'
-import type { Permission } from './permission.ts'
-import type { AllocationRequest, Outcome } from './request.ts'
+import type { AllocationRequest } from './request.ts'
 import type { TurnState } from './turn-state.ts'
 
 /** CreatePermission (RFC 8656 §10.2): all of the addresses, or none. */

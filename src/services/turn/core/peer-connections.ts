@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Timer } from '../../../foundation/clock.ts'
 import type { Clock } from '../../../foundation/clock.ts'
+import { plainAddress } from '../../../mechanisms/net/index.ts'
 import {
   StunAttribute,
   StunClass,
@@ -9,28 +10,13 @@ import {
   type TransportAddress,
 } from '../../../protocols/stun/index.ts'
 import { peerAddress } from '../../../protocols/turn/index.ts'
-import type { Allocation } from './allocation.ts'
-import { plainAddress } from '../../../mechanisms/net/index.ts'
+import type { Allocation, PeerConnection, PeerConnectionTable, TcpRelay } from './allocation.ts'
+import { isOwner } from './authenticator.ts'
 import { type JoinedSockets, joinSockets } from './join-sockets.ts'
+import type { Outcome } from './outcome.ts'
 import { relayTo } from './peer-paths.ts'
-import type { Traffic } from './peer-path.ts'
-import type { AllocationRequest, Outcome, TurnRequest } from './request.ts'
-import type { TcpRelay } from './tcp-relays.ts'
+import type { AllocationRequest, TurnRequest } from './request.ts'
 import type { TurnState } from './turn-state.ts'
-
-/** One TCP connection between a TCP allocation and a peer (RFC 6062). */
-export interface PeerConnection {
-  readonly id: number
-  readonly peer: TransportAddress
-  readonly socket: Socket
-  readonly sent: Traffic
-  readonly received: Traffic
-}
-
-interface Waiting {
-  readonly connections: PeerConnections
-  readonly entry: Entry
-}
 
 /** A connection from the moment that it is dialled or accepted. */
 interface Entry {
@@ -42,28 +28,23 @@ interface Entry {
   joined: JoinedSockets | undefined
 }
 
-/** Connections that wait for their ConnectionBind, of all allocations, by id. */
-export type WaitingConnections = Map<number, Waiting>
-
 /** The TCP connections of one allocation. */
-export class PeerConnections {
-  readonly allocation: Allocation
+export class PeerConnections implements PeerConnectionTable {
+  readonly #allocation: Allocation
   readonly #relay: TcpRelay
   readonly #state: TurnState
   readonly #entries = new Map<string, Entry>()
 
   constructor(allocation: Allocation, relay: TcpRelay, state: TurnState) {
-    this.allocation = allocation
+    this.#allocation = allocation
     this.#relay = relay
     this.#state = state
     relay.onConnection((socket) => this.#accept(socket))
   }
 
   list(): readonly PeerConnection[] {
-    return [...this.#entries.values()].map(({ id, peer, socket, joined }) => ({
-      id,
+    return [...this.#entries.values()].map(({ peer, joined }) => ({
       peer,
-      socket,
       sent: { packets: 0, bytes: joined?.bytesToPeer ?? 0 },
       received: { packets: 0, bytes: joined?.bytesFromPeer ?? 0 },
     }))
@@ -95,12 +76,12 @@ export class PeerConnections {
   }
 
   /** Joins a client's own connection with a peer's. */
-  join(entry: Entry, client: Socket): void {
+  #join(entry: Entry, client: Socket): void {
     entry.deadline.cancel()
     this.#state.waitingConnections.delete(entry.id)
     const { limits } = this.#state.settings
     const isLimited = limits.bytesPerSecond + limits.userBytesPerSecond + limits.totalBytesPerSecond > 0
-    const { ids } = this.allocation.meters
+    const { ids } = this.#allocation.meters
     entry.joined = joinSockets(client, entry.socket, {
       clock: this.#state.clock,
       ...(isLimited && { charge: (bytes) => ids.every((id) => this.#state.datapath.charge(id, bytes)) }),
@@ -120,7 +101,7 @@ export class PeerConnections {
 
   /** A peer has called: only with a permission, and the client is told of it (RFC 6062 §5.3). */
   #accept(socket: Socket): void {
-    const { allocation } = this
+    const allocation = this.#allocation
     const { clock, gate, settings } = this.#state
     const peer = { address: plainAddress(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 }
     const permission = allocation.permissions.get(peer.address)
@@ -168,8 +149,8 @@ export class PeerConnections {
       entry.deadline.cancel()
       waitingConnections.delete(id)
       if (this.#entries.get(key) === entry) this.#entries.delete(key)
-      this.allocation.sent.bytes += entry.joined?.bytesToPeer ?? 0
-      this.allocation.received.bytes += entry.joined?.bytesFromPeer ?? 0
+      this.#allocation.sent.bytes += entry.joined?.bytesToPeer ?? 0
+      this.#allocation.received.bytes += entry.joined?.bytesFromPeer ?? 0
     })
     return entry
   }
@@ -179,7 +160,13 @@ export class PeerConnections {
     entry.socket.pause()
     entry.deadline.cancel()
     entry.deadline = deadline(this.#state.clock, () => entry.socket.destroy())
-    this.#state.waitingConnections.set(entry.id, { connections: this, entry })
+    this.#state.waitingConnections.set(entry.id, {
+      allocation: this.#allocation,
+      take: (client) => {
+        if (client === undefined) entry.socket.destroy()
+        else this.#join(entry, client)
+      },
+    })
   }
 }
 
@@ -205,14 +192,13 @@ export function connectionBind(
 ): void {
   const id = message.u32(StunAttribute.connectionId)
   const waiting = id === undefined ? undefined : state.waitingConnections.get(id)
-  const isOwner =
-    waiting?.connections.allocation.identity.credential.username === identity.credential.username &&
+  const isTheirs =
+    waiting !== undefined &&
+    isOwner(waiting.allocation.identity, identity) &&
     state.allocations.ofClient(client.key) === undefined
-  if (waiting === undefined || !isOwner || client.takeOver === undefined) return onSettled(400)
+  if (waiting === undefined || !isTheirs || client.takeOver === undefined) return onSettled(400)
   onSettled((writer) => void writer)
-  const socket = client.takeOver()
-  if (socket === undefined) waiting.entry.socket.destroy()
-  else waiting.connections.join(waiting.entry, socket)
+  waiting.take(client.takeOver())
 }
 
 /** RFC 6062 §5.2 and §5.4: 30 s to connect, and as long for the client to come for it. */

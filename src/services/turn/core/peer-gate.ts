@@ -1,5 +1,5 @@
-import type { PeerProtocol } from '../peers/contract.ts'
 import type { TransportAddress } from '../../../protocols/stun/index.ts'
+import type { PeerProtocol } from '../peers/contract.ts'
 import type { ListenerState } from './listener-state.ts'
 import type { RelayPool } from './relay-pool.ts'
 

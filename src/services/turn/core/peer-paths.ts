@@ -6,13 +6,10 @@ import {
 } from '../../../mechanisms/datapath/index.ts'
 import type { TransportAddress } from '../../../protocols/stun/index.ts'
 import { channelHeaderBytes } from '../../../protocols/turn/index.ts'
-import type { Allocation } from './allocation.ts'
+import type { Allocation, Channel, PeerPath, Permission, Relay, Traffic } from './allocation.ts'
 import type { Allocations } from './allocations.ts'
 import type { PeerGate } from './peer-gate.ts'
-import type { Channel, PeerPath, Traffic } from './peer-path.ts'
-import type { Permission } from './permission.ts'
 import type { RelayPool } from './relay-pool.ts'
-import type { Relay } from './relay.ts'
 
 export interface PeerPathsOptions {
   readonly datapath: Datapath

@@ -1,10 +1,10 @@
 import { randomInt } from 'node:crypto'
-import { errorCode } from '../../../foundation/errors.ts'
 import type { Clock } from '../../../foundation/clock.ts'
+import { errorCode } from '../../../foundation/errors.ts'
 import type { Datapath, Endpoint, EndpointId, Receiver } from '../../../mechanisms/datapath/index.ts'
 import type { TransportAddress } from '../../../protocols/stun/index.ts'
+import type { Relay } from './allocation.ts'
 import type { ResolvedRelay } from './listener-state.ts'
-import type { Relay } from './relay.ts'
 import { type PortKind, RelayPorts } from './relay-ports.ts'
 
 export interface RelayPoolOptions {

@@ -9,6 +9,7 @@ import {
 import type { Allocation } from './allocation.ts'
 import type { Identity } from './authenticator.ts'
 import type { Client } from './client.ts'
+import type { Refusal } from './outcome.ts'
 
 /** A request whose sender has proved who it is, with what its answer needs. */
 export interface TurnRequest {
@@ -23,15 +24,6 @@ export interface TurnRequest {
 export interface AllocationRequest extends TurnRequest {
   readonly allocation: Allocation
 }
-
-/** A refusal: its code, and attributes that go with it. */
-export interface Refusal {
-  readonly code: number
-  readonly add?: (writer: StunWriter) => void
-}
-
-/** What a method answers: a refusal's code, or what its success holds. */
-export type Outcome = number | Refusal | ((writer: StunWriter) => void)
 
 /** Begins a success. */
 export function beginSuccess({ message }: Pick<TurnRequest, 'message'>): StunWriter {

@@ -1,12 +1,13 @@
 import type { Clock } from '../../../foundation/clock.ts'
+import type { Relay } from './allocation.ts'
+import { type Identity, isOwner } from './authenticator.ts'
 import { ExpiryWheel } from './expiry-wheel.ts'
 import type { RelayPool } from './relay-pool.ts'
-import type { Relay } from './relay.ts'
 
 interface Reservation {
   readonly token: string
   readonly relay: Relay
-  readonly userId: string
+  readonly owner: Identity
 }
 
 /** Relayed addresses that wait for the second allocation of a pair (RFC 8656 §7.2, EVEN-PORT with R): bound, for one use. */
@@ -25,18 +26,18 @@ export class Reservations {
   }
 
   /** Keeps a relay, and gives the token that gets it. */
-  keep(relay: Relay, userId: string): string {
+  keep(relay: Relay, owner: Identity): string {
     const token = Buffer.from(this.#random(tokenBytes)).toString('hex')
-    const reservation = { token, relay, userId }
+    const reservation = { token, relay, owner }
     this.#byToken.set(token, reservation)
     this.#wheel.schedule(reservation, this.#clock.nowMs() + reservationMs)
     return token
   }
 
   /** Hands the relay over to the user that it was kept for. */
-  redeem(value: Uint8Array, userId: string): Relay | undefined {
+  redeem(value: Uint8Array, identity: Identity): Relay | undefined {
     const reservation = this.#byToken.get(Buffer.from(value).toString('hex'))
-    if (reservation?.userId !== userId) return undefined
+    if (reservation === undefined || !isOwner(reservation.owner, identity)) return undefined
     this.#forget(reservation)
     return reservation.relay
   }

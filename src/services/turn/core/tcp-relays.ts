@@ -1,21 +1,11 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { errorCode } from '../../../foundation/errors.ts'
 import type { Clock } from '../../../foundation/clock.ts'
+import { errorCode } from '../../../foundation/errors.ts'
 import type { Datapath } from '../../../mechanisms/datapath/index.ts'
 import { connectFromDescriptor, listenOnDescriptor, listenTcp } from '../../../mechanisms/net/index.ts'
-import type { TransportAddress } from '../../../protocols/stun/index.ts'
+import type { Relay, TcpRelay } from './allocation.ts'
 import type { ResolvedRelay } from './listener-state.ts'
 import type { RelayPool } from './relay-pool.ts'
-import type { Relay } from './relay.ts'
-
-/** The TCP side of a relayed address: listens for peers, and dials them. */
-export interface TcpRelay {
-  /** Takes the connections of peers; those that come before are cut. */
-  onConnection(take: (socket: Socket) => void): void
-  /** From the relayed port where the engine can; else from its address and another port. */
-  dial(peer: TransportAddress): Socket
-  close(): void
-}
 
 /**
  * Opens a relayed TCP address. Empty when no port is left.
@@ -76,7 +66,11 @@ async function listen(address: string, port: number, datapath: Datapath): Promis
     },
     dial: (peer) =>
       reuses
-        ? connectFromDescriptor(datapath.bindTcp(address, port), { host: peer.address, port: peer.port })
+        ? connectFromDescriptor(
+            datapath.bindTcp(address, port),
+            { host: peer.address, port: peer.port },
+            { allowHalfOpen: true, noDelay: true },
+          )
         : connect({
             host: peer.address,
             port: peer.port,

@@ -12,9 +12,9 @@ import { isChannelData } from '../../../protocols/turn/index.ts'
 import type { AllocationInfo } from '../allocation-info.ts'
 import type { AllocationEnd } from '../events.ts'
 import { type Allotted, allot, encodeFailed } from './allocate.ts'
-import type { Allocation } from './allocation.ts'
 import { allocationInfo } from './allocation-view.ts'
-import { Authenticator, type RefusalCode, type Verdict } from './authenticator.ts'
+import type { Allocation } from './allocation.ts'
+import { Authenticator, isOwner, type RefusalCode, type Verdict } from './authenticator.ts'
 import { Challenge } from './challenge.ts'
 import type { Client } from './client.ts'
 import { type DataPlane } from './data-plane.ts'
@@ -22,22 +22,21 @@ import { ExpiryWheel } from './expiry-wheel.ts'
 import { grantLifetime } from './lifetime.ts'
 import { channelBind, createPermission, refreshedFamilies } from './methods.ts'
 import { Nonces } from './nonces.ts'
+import type { Outcome, Refusal } from './outcome.ts'
 import { connect, connectionBind, PeerConnections } from './peer-connections.ts'
 import {
   type AllocationRequest,
   beginError,
   beginSuccess,
   finish,
-  type Outcome,
-  type Refusal,
   sign,
   type TurnRequest,
   unknownAttributes,
 } from './request.ts'
 import { StrangerBudget } from './stranger-budget.ts'
 import { nextDeadline, sweep } from './sweep.ts'
-import { type TurnMethod, TurnStats } from './turn-stats.ts'
 import type { TurnSettings, TurnState } from './turn-state.ts'
+import { type TurnMethod, TurnStats } from './turn-stats.ts'
 
 /**
  * The TURN server without its sockets: what clients and peers send comes in, answers and data go out through `Client` and
@@ -158,7 +157,7 @@ export class TurnCore {
     if (allocation.reservation !== undefined) state.reservations.end(allocation.reservation)
     allocation.meters.close()
     state.allocations.remove(allocation)
-    state.settings.quota.give(allocation.quota)
+    allocation.countedBy.give(allocation.quota)
     this.stats.ended[reason]++
     this.stats.addEnded(allocation)
     this.#tell('allocationDeleted', () =>
@@ -236,8 +235,7 @@ export class TurnCore {
       connectionBind(request, this.#state, this.#answering(request))
     else if (message.method === StunMethod.refresh && allocation === undefined) this.#refreshMoved(request)
     else if (allocation === undefined) this.#answer(request, 437)
-    else if (allocation.identity.credential.username !== verdict.credential.username)
-      this.#answer(request, 441)
+    else if (!isOwner(allocation.identity, verdict)) this.#answer(request, 441)
     else {
       allocation.identity = verdict
       this.#onAllocation({ ...request, allocation })
@@ -290,11 +288,11 @@ export class TurnCore {
   #allotted(request: TurnRequest, allotted: Allotted, transaction: string): void {
     if (typeof allotted === 'number' || 'code' in allotted) return this.#answer(request, allotted)
     const { client, identity, message } = request
-    const { wanted, quota, relays, next, failed } = allotted
+    const { wanted, quota, countedBy, relays, next, failed } = allotted
     const state = this.#state
     const { clock, settings } = state
     if (client.isGone?.() === true || state.isDraining) {
-      settings.quota.give(quota)
+      countedBy.give(quota)
       for (const relay of next === undefined ? relays : [...relays, next]) this.#closeRelay(relay)
       if (client.isGone?.() !== true) this.#answer(request, 508)
       return
@@ -306,6 +304,7 @@ export class TurnCore {
       movingTo: undefined,
       identity,
       quota,
+      countedBy,
       relayTransport: wanted.relayTransport,
       relays,
       reservation: undefined,
@@ -332,7 +331,7 @@ export class TurnCore {
     state.paths.attachClient(allocation)
     client.listener.traffic.clients++
     this.stats.created++
-    if (next !== undefined) allocation.reservation = state.reservations.keep(next, quota.userId)
+    if (next !== undefined) allocation.reservation = state.reservations.keep(next, identity)
     const writer = beginSuccess(request)
     for (const { relayed } of relays) writer.xorAddress(StunAttribute.xorRelayedAddress, relayed)
     if (failed !== undefined) writer.attribute(StunAttribute.addressErrorCode, encodeFailed(failed))
@@ -391,8 +390,7 @@ export class TurnCore {
     const { message, client, identity } = request
     const allocation = this.#ofTicket(message)
     if (allocation === undefined) return this.#answer(request, 437)
-    if (allocation.identity.credential.username !== identity.credential.username)
-      return this.#answer(request, 441)
+    if (!isOwner(allocation.identity, identity)) return this.#answer(request, 441)
     // Its relayed addresses are those of this listener, and so are the rules about peers.
     if (
       client.listener !== allocation.client.listener &&

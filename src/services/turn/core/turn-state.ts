@@ -1,17 +1,18 @@
+import type { Socket } from 'node:net'
 import type { Clock } from '../../../foundation/clock.ts'
 import type { Datapath } from '../../../mechanisms/datapath/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import type { CredentialSource } from '../credentials/contract.ts'
 import type { Redirect, TurnLimits, TurnServerOptions } from '../options.ts'
 import type { AllocationQuota } from '../quota.ts'
+import type { Allocation } from './allocation.ts'
+import type { Relay } from './allocation.ts'
 import type { Allocations } from './allocations.ts'
-import type { Meters } from './meters.ts'
 import type { ResolvedRelay } from './listener-state.ts'
-import type { WaitingConnections } from './peer-connections.ts'
+import type { Meters } from './meters.ts'
 import type { PeerGate } from './peer-gate.ts'
 import type { PeerPaths } from './peer-paths.ts'
 import type { RelayPool } from './relay-pool.ts'
-import type { Relay } from './relay.ts'
 import type { Reservations } from './reservations.ts'
 import type { Tickets } from './ticket.ts'
 
@@ -25,6 +26,13 @@ export interface TurnSettings {
   readonly security: NonNullable<TurnServerOptions['security']>
   readonly redirect: Redirect | undefined
   readonly events: NonNullable<TurnServerOptions['events']>
+}
+
+/** A connection with a peer that its client has not come for yet. */
+export interface WaitingConnection {
+  readonly allocation: Allocation
+  /** Joins it with the client's own; without one it is cut. */
+  take(client: Socket | undefined): void
 }
 
 /** What the methods of a TURN server share. */
@@ -43,7 +51,8 @@ export interface TurnState {
   readonly paths: PeerPaths
   readonly tickets: Tickets
   meters: Meters
-  readonly waitingConnections: WaitingConnections
+  /** Connections with peers that wait for their ConnectionBind, by id (RFC 6062). */
+  readonly waitingConnections: Map<number, WaitingConnection>
   /** New allocations are refused. */
   isDraining: boolean
   /** Opens a relay for TCP peers (RFC 6062). */

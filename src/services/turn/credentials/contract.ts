@@ -28,6 +28,11 @@ export interface Credential {
   readonly expiresAtMs?: number
   /** Whether allocations end with it. Otherwise those that exist may be refreshed on. @defaultValue false */
   readonly isStrict?: boolean
+  /**
+   * Whether it is an access token, whose USERNAME names a key (RFC 7635 §4): an allocation is then refreshed with any token.
+   * @defaultValue false
+   */
+  readonly isToken?: boolean
 }
 
 /** Finds what a claim may be proved with. */

@@ -31,12 +31,19 @@ describe('OAuth', () => {
   })
 
   it.each([north, union])('takes a token of each key: $kid', (key) => {
-    const [found, ...more] = foundBy(open().source, claimOf(key.kid, { accessToken: tokenOf(key) }))
-    expect(more).toEqual([])
+    const [found] = foundBy(open().source, claimOf(key.kid, { accessToken: tokenOf(key) }))
     expect(found).toMatchObject({ username: key.kid, expiresAtMs: nowMs + 600_000, isStrict: true })
     // RFC 7635: the MAC key is the integrity key as it is, whichever the hash.
     expect(found?.key('md5')).toEqual(macKey)
     expect(found?.key('sha256')).toEqual(macKey)
+  })
+
+  it('tries 16 bytes of a 20 byte key too, as coturn has it', () => {
+    const keysOf = (bytes: number) => {
+      const accessToken = tokenOf(north, { macKey: Buffer.alloc(bytes, 7) })
+      return foundBy(open().source, claimOf('north', { accessToken })).map((it) => it.key('md5')?.length)
+    }
+    expect([16, 20, 32, 64].map(keysOf)).toEqual([[16], [20, 16], [32], [64]])
   })
 
   it('keeps nothing of the received bytes', () => {
@@ -75,7 +82,7 @@ describe('OAuth', () => {
   ])('takes a token by its time: one that %s', (_, byMs, isTaken) => {
     const { source } = open()
     const accessToken = tokenOf(north, { timestampMs: nowMs + byMs })
-    expect(foundBy(source, claimOf('north', { accessToken }))).toHaveLength(isTaken ? 1 : 0)
+    expect(foundBy(source, claimOf('north', { accessToken }))).toHaveLength(isTaken ? 2 : 0)
   })
 
   it.each([
@@ -94,7 +101,7 @@ describe('OAuth', () => {
     const { clock, source } = open({
       keys: [{ ...north, notBeforeMs: nowMs + 1000, notAfterMs: nowMs + 2000 }],
     })
-    const isTaken = () => foundBy(source, claimOf('north', { accessToken: tokenOf() })).length === 1
+    const isTaken = () => foundBy(source, claimOf('north', { accessToken: tokenOf() })).length > 0
     expect(isTaken()).toBe(false)
     clock.advance(1000)
     expect(isTaken()).toBe(true)
@@ -108,7 +115,7 @@ describe('OAuth', () => {
     const { source } = open({ keys: [north] })
     source.replace([union])
     expect(foundBy(source, claimOf('north', { accessToken: tokenOf(north) }))).toEqual([])
-    expect(foundBy(source, claimOf('union', { accessToken: tokenOf(union) }))).toHaveLength(1)
+    expect(foundBy(source, claimOf('union', { accessToken: tokenOf(union) }))).not.toEqual([])
   })
 
   it('says at level debug why it refused, without the token', () => {

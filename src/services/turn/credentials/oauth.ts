@@ -33,6 +33,9 @@ export interface OAuthOptions {
  * allocation unless they refresh it with a newer one. Tokens name no user: each counts as one of its own, named after its
  * key id and a hash. A claim without a token is none of ours: the requests between Allocate and Refresh bring
  * none, and hold by the key of the allocation.
+ *
+ * RFC 7635 makes the integrity with the whole MAC key. coturn and clients made for it take only the first 16 bytes of its
+ * 20 (coturn issue 189), so that is the second candidate.
  */
 export class OAuth implements CredentialSource {
   readonly thirdPartyServer: string
@@ -57,12 +60,12 @@ export class OAuth implements CredentialSource {
   find({ username, accessToken }: CredentialClaim): readonly Credential[] {
     if (username === undefined || accessToken === undefined) return []
     const found = this.#open(username, accessToken)
-    if (typeof found !== 'string') return [found]
+    if (typeof found !== 'string') return found
     this.#logger?.debug({ kid: username, reason: found }, 'access token refused')
     return []
   }
 
-  #open(kid: string, accessToken: Uint8Array): Credential | Refusal {
+  #open(kid: string, accessToken: Uint8Array): readonly Credential[] | Refusal {
     const nowMs = this.#clock.wallMs()
     const known = this.#keys.get(kid)
     if (known === undefined) return 'unknown-key'
@@ -74,18 +77,23 @@ export class OAuth implements CredentialSource {
     const lifetimeMs = token.lifetimeSeconds * 1000
     if (Math.abs(nowMs - timestampMs) > lifetimeMs + clockSkewMs) return 'out-of-date'
     const hash = createHash('sha256').update(macKey).digest('hex').slice(0, 16)
-    return {
+    const identity = {
       username: kid,
       userId: `${kid}:${hash}`,
       // No allocation is granted more than the token's lifetime, also when the other clock is ahead.
       expiresAtMs: Math.min(timestampMs + lifetimeMs + clockSkewMs, nowMs + lifetimeMs),
       isStrict: true,
-      key: () => macKey,
+      isToken: true,
     }
+    const keys = macKey.length === sha1KeyBytes ? [macKey, macKey.subarray(0, coturnKeyBytes)] : [macKey]
+    return keys.map((bytes) => ({ ...identity, key: () => bytes }))
   }
 }
 
 type Refusal = AccessTokenFault | 'unknown-key' | 'key-out-of-date' | 'out-of-date'
+
+const sha1KeyBytes = 20
+const coturnKeyBytes = 16
 
 /** The delta that RFC 7635 §9 recommends. */
 const clockSkewMs = 5000

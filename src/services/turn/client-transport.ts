@@ -1,0 +1,2 @@
+/** How clients reach a listener. */
+export type ClientTransport = 'udp' | 'tcp' | 'tls' | 'dtls'
