@@ -12,6 +12,9 @@ export const figureNames = [
   'p99AddedUs',
   'memoryBytes',
   'bytesPerSession',
+  'growthBytes',
+  'smallerShare',
+  'junkPerSecond',
 ] as const
 
 export type FigureName = (typeof figureNames)[number]
@@ -34,6 +37,9 @@ export function figuresOf(run: Measurement, direct: Measurement | undefined): Fi
     p99AddedUs: added(run.p99Us, direct?.p99Us),
     memoryBytes: run.memoryBytes,
     bytesPerSession: run.bytesPerSession,
+    growthBytes: run.growthBytes,
+    smallerShare: run.smallerShare,
+    junkPerSecond: run.junkPerSecond,
   }
   return Object.fromEntries(
     Object.entries(all).filter(([, value]) => value !== undefined && !Number.isNaN(value)),

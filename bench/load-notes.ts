@@ -6,12 +6,24 @@ import type { Scenario } from './scenario.ts'
 const keptUp = 0.97
 
 /** Names the runs in which the load did not come to its rate, as happens on a busy machine. */
-export function loadNotes({ name, perSecond }: Scenario, results: readonly Result[]): readonly string[] {
-  if (perSecond === undefined) return []
+export function loadNotes(
+  { name, perSecond, junkPerSecond }: Scenario,
+  results: readonly Result[],
+): readonly string[] {
+  const isSlow = (rate: number | undefined, asked: number | undefined): rate is number =>
+    rate !== undefined && asked !== undefined && rate < keptUp * asked
   return results
-    .filter(({ scenario, sentPerSecond }) => scenario === name && (sentPerSecond ?? 0) < keptUp * perSecond)
-    .map(
-      ({ subject, sentPerSecond = 0 }) =>
-        `${name}, ${subject}: the load sent only ${costText(sentPerSecond, 'packets')} per second`,
-    )
+    .filter(({ scenario }) => scenario === name)
+    .flatMap((result) => [
+      ...(isSlow(result.sentPerSecond, perSecond)
+        ? [`${name}, ${result.subject}: the load sent only ${perSecondText(result.sentPerSecond)}`]
+        : []),
+      ...(isSlow(result.junkPerSecond, junkPerSecond)
+        ? [`${name}, ${result.subject}: strangers sent only ${perSecondText(result.junkPerSecond)}`]
+        : []),
+    ])
+}
+
+function perSecondText(rate: number): string {
+  return `${costText(rate, 'packets')} per second`
 }

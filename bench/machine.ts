@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { versionOf } from './tools.ts'
+import { pionTurnVersion, versionOf } from './tools.ts'
 
 /** Where and with what the figures were found; null is not installed. */
 export interface Machine {
@@ -12,6 +12,8 @@ export interface Machine {
   readonly node: string
   readonly go: string | null
   readonly rustc: string | null
+  readonly coturn: string | null
+  readonly pionTurn: string | null
   readonly kernel: string
   readonly cpuModel: string
   readonly cpus: number
@@ -26,6 +28,8 @@ export function describeMachine(): Machine {
     node: process.versions.node,
     go: versionOf('go') ?? null,
     rustc: versionOf('rustc') ?? null,
+    coturn: versionOf('turnserver') ?? null,
+    pionTurn: pionTurnVersion() ?? null,
     kernel: `${process.platform} ${release()} ${process.arch}`,
     cpuModel: cpu?.model ?? 'unknown',
     cpus: cpus().length,

@@ -9,12 +9,17 @@ export function nodePeer(
   options: readonly string[],
   option: (port: string) => readonly string[],
 ): SubjectKind {
+  return { name, start: (originPort) => startNodePeer(file, [String(originPort), ...options], option) }
+}
+
+/** Starts a program of `peers/` in TypeScript. */
+export function startNodePeer(
+  file: string,
+  args: readonly string[],
+  option: (port: string) => readonly string[],
+): Promise<Subject> {
   const path = fileURLToPath(new URL(`peers/${file}`, import.meta.url))
-  return {
-    name,
-    start: (originPort) =>
-      startPeer(process.execPath, ['--import', 'tsx', path, String(originPort), ...options], option),
-  }
+  return startPeer(process.execPath, ['--import', 'tsx', path, ...args], option)
 }
 
 /** A built relay for datagrams. */
@@ -34,7 +39,7 @@ export function relayOption(port: string): readonly string[] {
 }
 
 /** A peer prints the port on which it listens. */
-async function startPeer(
+export async function startPeer(
   command: string,
   args: readonly string[],
   option: (port: string) => readonly string[],

@@ -1,11 +1,11 @@
 import type { Result } from './result.ts'
-import type { Figure, Scenario } from './scenario.ts'
+import type { Figure, Limit, Scenario } from './scenario.ts'
 
 /** A comparison or a limit, and what was found. */
 export interface Ratio {
   readonly scenario: string
   readonly subject: string
-  /** The peer; for added latency `direct`, for memory `idle`: the process before the sessions. */
+  /** The peer; for added latency `direct`, for memory `idle`: the process before the sessions; else nothing. */
   readonly against: string
   readonly figure: Figure
   /** The medians divided, or for a limit the median itself; null if the subject failed. */
@@ -43,14 +43,27 @@ export function ratiosOf(
       },
     ]
   })
-  const limits = scenario.limits.flatMap(({ subject, figure, atMost }): Ratio[] => {
+  const limits = scenario.limits.flatMap((limit): Ratio[] => {
+    const { subject, figure } = limit
     if (!asked.has(subject)) return []
     const ratio = figureOf(subject, figure) ?? null
-    const against = figure === 'bytesPerSession' ? 'idle' : 'direct'
-    const met = ratio !== null && ratio <= atMost
-    return [
-      { scenario: scenario.name, subject, against, figure, ratio, bound: 'atMost', target: atMost, met },
-    ]
+    const of = { scenario: scenario.name, subject, against: besides[figure], figure, ratio }
+    if ('atMost' in limit) {
+      const { atMost } = limit
+      return [{ ...of, bound: 'atMost', target: atMost, met: ratio !== null && ratio <= atMost }]
+    }
+    const { atLeast } = limit
+    return [{ ...of, bound: 'atLeast', target: atLeast, met: ratio !== null && ratio >= atLeast }]
   })
   return [...comparisons, ...limits]
+}
+
+/** What a limited figure is less than. */
+const besides: Record<Limit['figure'], string> = {
+  p50AddedUs: 'direct',
+  p99AddedUs: 'direct',
+  bytesPerSession: 'idle',
+  growthBytes: 'idle',
+  loss: '',
+  smallerShare: '',
 }

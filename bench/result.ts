@@ -6,7 +6,7 @@ import type { Scenario, ScenarioGroup } from './scenario.ts'
 export interface Result extends Figures {
   readonly scenario: string
   readonly subject: string
-  readonly unit: 'packets' | 'MB'
+  readonly unit: 'packets' | 'cycles' | 'requests' | 'MB'
   readonly rounds: number
   readonly min: Figures
   readonly max: Figures
@@ -31,7 +31,7 @@ export function resultsOf(scenario: Scenario, group: ScenarioGroup, runs: readon
       {
         scenario: scenario.name,
         subject: name,
-        unit: first.measurement.unit === 'bytes' ? 'MB' : 'packets',
+        unit: first.measurement.unit === 'bytes' ? 'MB' : first.measurement.unit,
         rounds: own.length,
         ...combine(figures, median),
         min: combine(figures, (values) => Math.min(...values)),

@@ -42,10 +42,10 @@ export class GroupRunner {
   }
 
   async run(): Promise<void> {
-    const { subjects, mostRounds = Number.POSITIVE_INFINITY, isOneByOne = false } = this.#group
+    const { subjects, isOneByOne = false } = this.#group
     const { subject: asked } = this.#options
     let kinds = subjects.filter(({ name }) => name.includes(asked) || name === baselineName)
-    for (let round = 0; round < Math.min(this.#options.rounds, mostRounds); round++) {
+    for (let round = 0; round < this.#rounds(); round++) {
       const scenarios = scenariosOf(this.#group, this.#options, round)
       if (scenarios.length === 0) continue
       const started = new Set<SubjectKind>()
@@ -62,6 +62,11 @@ export class GroupRunner {
       // measured after the same.
       kinds = kinds.filter((kind) => round > 0 || started.has(kind)).toReversed()
     }
+  }
+
+  #rounds(): number {
+    const { mostRounds = Number.POSITIVE_INFINITY, quickRounds = mostRounds } = this.#group
+    return Math.min(this.#options.rounds, this.#options.isQuick ? quickRounds : mostRounds)
   }
 
   async #start(kinds: readonly SubjectKind[]): Promise<Map<SubjectKind, Stand>> {
@@ -82,7 +87,7 @@ export class GroupRunner {
     this.#say(`round ${round + 1}, ${scenario.name}:`)
     for (const [kind, stand] of stands) {
       try {
-        const measurement = await stand.run(scenario.order, this.#options)
+        const measurement = await stand.run(scenario, this.#options)
         this.runs.push({ scenario: scenario.name, subject: kind.name, round, measurement })
         this.#say(` ${kind.name},`)
       } catch (error) {

@@ -16,6 +16,7 @@ import { GroupRunner, scenariosOf } from './rounds.ts'
 import { streamGroups } from './stream-scenarios.ts'
 import { type GroupSummary, summarise, type Summary } from './summary.ts'
 import { buildTools } from './tools.ts'
+import { turnGroups } from './turn-scenarios.ts'
 
 try {
   const startMs = performance.now()
@@ -35,7 +36,7 @@ async function bench(options: Options): Promise<Summary> {
     say(`${line}\n`)
   })
   const machine = describeMachine()
-  const groups = [...datagramGroups(tools), ...streamGroups].filter(
+  const groups = [...datagramGroups(tools), ...streamGroups, ...turnGroups(tools)].filter(
     (group) => scenariosOf(group, options, 0).length > 0,
   )
   if (groups.length === 0) throw new Error(`no scenario is named like "${options.only}"`)

@@ -1,7 +1,14 @@
 import type { SubjectKind } from './subject.ts'
 
 /** A figure of a result that a target may be set for. */
-export type Figure = 'perCpuSecond' | 'p50AddedUs' | 'p99AddedUs' | 'bytesPerSession'
+export type Figure =
+  | 'perCpuSecond'
+  | 'p50AddedUs'
+  | 'p99AddedUs'
+  | 'bytesPerSession'
+  | 'loss'
+  | 'smallerShare'
+  | 'growthBytes'
 
 /** Two subjects compared: units per CPU-second of the one, divided by those of the other. */
 export interface Comparison {
@@ -11,12 +18,11 @@ export interface Comparison {
   readonly atLeast?: number
 }
 
-/** A figure of one subject that is not to be exceeded. */
-export interface Limit {
+/** A figure of one subject that is not to be exceeded, or is to be reached. */
+export type Limit = {
   readonly subject: string
   readonly figure: Exclude<Figure, 'perCpuSecond'>
-  readonly atMost: number
-}
+} & ({ readonly atMost: number } | { readonly atLeast: number })
 
 export interface Scenario {
   readonly name: string
@@ -24,6 +30,10 @@ export interface Scenario {
   readonly order: readonly string[]
   /** Datagrams that the load is to send per second; absent where it sends what the system takes. */
   readonly perSecond?: number
+  /** Datagrams of strangers beside them. */
+  readonly junkPerSecond?: number
+  /** The least that a run is to be warmed up, where code that is compiled while it runs needs longer than usual. */
+  readonly warmupSeconds?: number
   readonly comparisons: readonly Comparison[]
   readonly limits: readonly Limit[]
 }
@@ -33,6 +43,7 @@ export interface ScenarioGroup {
   readonly name: string
   /** Kind and options of the load tool for setting the sessions up. */
   readonly load: readonly string[]
+  /** 0 where the scenarios open none that stay. */
   readonly sessions: number
   readonly subjects: readonly SubjectKind[]
   readonly scenarios: readonly Scenario[]
@@ -40,8 +51,10 @@ export interface ScenarioGroup {
   readonly isSlow?: boolean
   /** One subject after the other is started and ended: all together would want more ports than there are. */
   readonly isOneByOne?: boolean
-  /** Where setting up takes long. */
+  /** Where setting up takes long, or scenarios are many. */
   readonly mostRounds?: number
+  /** The same for a quick bench. */
+  readonly quickRounds?: number
 }
 
 /** Whether something hangs on the scenario's figures; in a quick bench only then it is run more than once. */

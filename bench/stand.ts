@@ -2,12 +2,12 @@ import { Child } from './child.ts'
 import { freePorts } from './free-ports.ts'
 import type { Options } from './options.ts'
 import { forgetPeak, peakBytes, residentBytes } from './process-memory.ts'
-import type { ScenarioGroup } from './scenario.ts'
+import type { Scenario, ScenarioGroup } from './scenario.ts'
 import type { Subject, SubjectKind } from './subject.ts'
 
 /** What the load tool prints of a run. */
 interface LoadReport {
-  readonly unit: 'packets' | 'bytes'
+  readonly unit: 'packets' | 'bytes' | 'cycles' | 'requests'
   readonly sent: number
   readonly delivered: number
   readonly loss: number
@@ -16,6 +16,12 @@ interface LoadReport {
   /** Of datagrams: how long they took from one end of the load to the other. */
   readonly p50Us?: number
   readonly p99Us?: number
+  /** By how much the subject's resident size grew in the run. */
+  readonly growthBytes?: number
+  /** Of traffic both ways at once: the part that went the way that was served less. */
+  readonly smallerShare?: number
+  /** Datagrams of strangers that were thrown at the subject. */
+  readonly junkPerSecond?: number
 }
 
 /** What a run moved, and what it cost. */
@@ -57,8 +63,8 @@ export class Stand {
     ])
     try {
       await load.nextLine(setUpDeadlineMs)
-      const growth = pid === undefined ? undefined : residentBytes(pid) - before
-      return new Stand(subject, load, growth === undefined ? undefined : growth / group.sessions)
+      if (pid === undefined || group.sessions === 0) return new Stand(subject, load, undefined)
+      return new Stand(subject, load, (residentBytes(pid) - before) / group.sessions)
     } catch (error) {
       // A load that fails because the subject did has less to say than the subject.
       const cause = subject.child?.isRunning === false ? subject.child.failure('') : error
@@ -69,8 +75,10 @@ export class Stand {
   }
 
   /** One run; rejects when the load or the subject fails, and then the stand is of no more use. */
-  async run(order: readonly string[], { seconds, warmupSeconds }: RunLength): Promise<Measurement> {
+  async run({ order, warmupSeconds: least = 0 }: Scenario, options: RunLength): Promise<Measurement> {
     const { child } = this.#subject
+    const { seconds } = options
+    const warmupSeconds = Math.max(least, options.warmupSeconds)
     if (child !== undefined) forgetPeak(child.pid)
     const times = ['--seconds', String(seconds), '--warmup', String(warmupSeconds)]
     this.#load.writeLine([...order, ...times].join(' '))

@@ -1,15 +1,20 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const loadFolder = fileURLToPath(new URL('load/', import.meta.url))
-const goFolder = fileURLToPath(new URL('peers/go-relay/', import.meta.url))
+const goRelayFolder = fileURLToPath(new URL('peers/go-relay/', import.meta.url))
+const pionTurnFolder = fileURLToPath(new URL('peers/pion-turn/', import.meta.url))
 
 /** The programs that the bench builds for itself. */
 export interface Tools {
   readonly load: string
   /** The Go relay, where there is a Go to build it. */
   readonly goRelay?: string
+  /** The TURN server on pion/turn, where its modules can be had too. */
+  readonly pionTurn?: string
+  /** The command, where it is installed. */
+  readonly coturn?: string
 }
 
 /** Builds what sources changed. Without cargo there is no bench; what else is missing is said and left out. */
@@ -24,12 +29,35 @@ export function buildTools(say: (line: string) => void): Tools {
       stdio: 'inherit',
     })
   }
+  return { load, ...installedCoturn(say), ...builtInGo(say) }
+}
+
+/** The version of pion/turn that the peer requires. */
+export function pionTurnVersion(): string | undefined {
+  return /pion\/turn\/v\d+ v(\S+)/.exec(readFileSync(`${pionTurnFolder}go.mod`, 'utf8'))?.[1]
+}
+
+function installedCoturn(say: (line: string) => void): Pick<Tools, 'coturn'> {
+  if (versionOf('turnserver') !== undefined) return { coturn: 'turnserver' }
+  say('coturn is not installed: the subject "coturn" is left out')
+  return {}
+}
+
+function builtInGo(say: (line: string) => void): Pick<Tools, 'goRelay' | 'pionTurn'> {
   if (versionOf('go') === undefined) {
-    say('go is not installed: the subject "go" is left out')
-    return { load }
+    say('go is not installed: the subjects "go" and "pion" are left out')
+    return {}
   }
-  build(goFolder, 'go', ['build', '-o', 'bin/go-relay', '.'])
-  return { load, goRelay: `${goFolder}bin/go-relay` }
+  const [goRelay, pionTurn] = [`${goRelayFolder}bin/go-relay`, `${pionTurnFolder}bin/pion-turn`]
+  build(goRelayFolder, 'go', ['build', '-o', goRelay, '.'])
+  try {
+    build(pionTurnFolder, 'go', ['build', '-o', pionTurn, '.'])
+  } catch {
+    // Its modules come from the network.
+    say('pion/turn cannot be built: the subject "pion" is left out')
+    return { goRelay }
+  }
+  return { goRelay, pionTurn }
 }
 
 function build(folder: string, command: string, args: readonly string[]): void {

@@ -8,7 +8,7 @@ function short(value: number): string {
   return rounded.toFixed(Math.min(3, Math.max(0, 3 - digits)))
 }
 
-/** Units per CPU-second: thousand datagrams or megabytes. */
+/** Units per CPU-second: thousands, or megabytes. */
 export function costText(value: number, unit: Result['unit']): string {
   return unit === 'MB' ? `${short(value)} MB` : `${short(value / 1000)} k`
 }
@@ -18,7 +18,7 @@ function timeText(microseconds: number): string {
 }
 
 function bytesText(bytes: number): string {
-  return bytes < 2 ** 20 ? `${short(bytes / 2 ** 10)} KiB` : `${short(bytes / 2 ** 20)} MiB`
+  return Math.abs(bytes) < 2 ** 20 ? `${short(bytes / 2 ** 10)} KiB` : `${short(bytes / 2 ** 20)} MiB`
 }
 
 /** Any figure of a result, with its unit; nothing for one that it does not have. */
@@ -37,4 +37,7 @@ const texts: Record<FigureName, (value: number, unit: Result['unit']) => string>
   p99AddedUs: timeText,
   memoryBytes: bytesText,
   bytesPerSession: bytesText,
+  growthBytes: bytesText,
+  smallerShare: (part) => `${short(100 * part)} %`,
+  junkPerSecond: costText,
 }

@@ -3,8 +3,10 @@ import type { Ratio } from '../ratios.ts'
 import type { Result } from '../result.ts'
 import type { Summary } from '../summary.ts'
 import { figureText } from './format.ts'
+import { turnPrefix } from '../turn-scenarios.ts'
 import { ratioRows, resultRows } from './rows.ts'
 import { markdownTable } from './table.ts'
+import { turnElsewhere } from './turn-elsewhere.ts'
 
 /** `docs/performance.md`: all figures of a bench, those that lose included. */
 export function page(summary: Summary): string {
@@ -12,15 +14,17 @@ export function page(summary: Summary): string {
   const withTarget = ratios.filter(({ target }) => target !== null)
   const missed = withTarget.filter(({ met }) => met === false).length
   const scenarios = [...new Set(results.map(({ scenario }) => scenario))]
+  const ofTurn = scenarios.filter((name) => name.startsWith(turnPrefix))
+  const others = scenarios.filter((name) => !name.startsWith(turnPrefix))
   return `${[
     '# Performance',
     '<!-- Written by `npm run bench -- --publish`; change that, not this page. -->',
-    'What a datagram or a megabyte costs in CPU time, beside bare relays that carried the same load in the same run on the',
-    'same machine. How it is measured, and what to make of it: [bench/README.md](../bench/README.md).',
+    'What a datagram, a megabyte or a request costs in CPU time, beside bare relays and other TURN servers that carried the',
+    'same load in the same run on the same machine. How it is measured, and what to make of it: [bench/README.md](../bench/README.md).',
     '',
     machineTable(machine),
     '',
-    `Medians of ${settings.rounds} interleaved rounds of ${settings.seconds} s${settings.isQuick ? ' (a quick run)' : ''}. Ratios travel between machines, absolute figures do not.`,
+    `Medians of at most ${settings.rounds} interleaved rounds of ${settings.seconds} s${settings.isQuick ? ' (a quick run)' : ''}. Ratios travel between machines, absolute figures do not.`,
     '',
     ...problems(summary),
     '## Targets',
@@ -33,7 +37,15 @@ export function page(summary: Summary): string {
     '',
     '## Figures',
     '',
-    ...scenarios.flatMap((name) => scenarioPart(name, results, ratios)),
+    ...others.flatMap((name) => scenarioPart(name, results, ratios)),
+    ...(ofTurn.length === 0
+      ? []
+      : [
+          '## TURN',
+          '',
+          ...ofTurn.flatMap((name) => scenarioPart(name, results, ratios)),
+          ...turnElsewhere(),
+        ]),
     '## The load by itself',
     '',
     'Nothing between the two ends: what the machine and the load tool take. Latencies above are less these.',
@@ -43,10 +55,11 @@ export function page(summary: Summary): string {
     '## Again',
     '',
     '    npm ci',
-    '    npm run bench -- --publish    # all of it; under half an hour',
-    '    npm run bench -- --quick      # under five minutes',
+    '    npm run bench -- --publish    # all of it; about 40 minutes',
+    '    npm run bench -- --quick      # under nine minutes',
     '',
-    'It needs Linux and cargo; the Go relay is built if Go is there. Use a machine that does nothing else.',
+    'It needs Linux and cargo; the peers in Go are built if Go is there, and coturn takes part if it is installed. Use a machine',
+    'that does nothing else.',
   ].join('\n')}\n`
 }
 
@@ -55,7 +68,12 @@ function scenarioPart(name: string, results: readonly Result[], ratios: readonly
   return [
     `### ${name}`,
     '',
-    markdownTable(resultRows(results.filter(({ scenario }) => scenario === name))),
+    markdownTable(
+      resultRows(
+        results.filter(({ scenario }) => scenario === name),
+        ofScenario,
+      ),
+    ),
     '',
     ...(ofScenario.length === 0 ? [] : [markdownTable(emphasise(ratioRows(ofScenario, false))), '']),
   ]
@@ -71,6 +89,8 @@ function machineTable(machine: Machine): string {
     ['Node', machine.node],
     ['Go', machine.go ?? 'not installed'],
     ['rustc', machine.rustc ?? 'not installed'],
+    ['coturn', machine.coturn ?? 'not installed'],
+    ['pion/turn', machine.pionTurn ?? 'not there'],
   ])
 }
 

@@ -12,7 +12,8 @@ const groupGap = 18
 const margin = 16
 const headHeight = 52
 
-const caption = 'Delivered per CPU-second: thousand datagrams (k), or megabytes. Longer is better.'
+const caption =
+  'Delivered per CPU-second: thousands (k) of datagrams or requests, or megabytes. Longer is better.'
 
 /** Light and dark by what the reader's system prefers; the ground is the page's. */
 const style = `
@@ -82,7 +83,7 @@ function barGroup(group: readonly Result[]): string {
 
 function colour(subject: string): 'native' | 'ours' | 'peer' {
   if (subject.endsWith(' native')) return 'native'
-  return /^(gateway|engine)\b/.test(subject) ? 'ours' : 'peer'
+  return /^(gateway|engine|sluice)\b/.test(subject) ? 'ours' : 'peer'
 }
 
 function escapeText(text: string): string {

@@ -5,12 +5,13 @@ import { costText, figureText } from './format.ts'
 /** A table: its head first, every row as long as that. */
 export type Rows = readonly (readonly string[])[]
 
-/** The subjects of one scenario. */
-export function resultRows(results: readonly Result[]): Rows {
+/** The subjects of one scenario, and of what they were not compared in only the columns of every scenario. */
+export function resultRows(results: readonly Result[], ratios: readonly Ratio[]): Rows {
   const unit = results[0]?.unit ?? 'packets'
+  const more = optional.filter((name) => ratios.some(({ figure }) => figure === name))
   const head = [
     'subject',
-    `${unit === 'MB' ? 'MB' : 'packets'} per CPU-second`,
+    `${unit} per CPU-second`,
     'least to most',
     'delivered/s',
     'loss',
@@ -18,11 +19,14 @@ export function resultRows(results: readonly Result[]): Rows {
     'added p99',
     'peak memory',
     'per session',
+    ...more.map((name) => figureTitles[name]),
   ]
-  return [head, ...results.map((result) => resultRow(result))]
+  return [head, ...results.map((result) => resultRow(result, more))]
 }
 
-function resultRow(result: Result): string[] {
+const optional = ['smallerShare', 'growthBytes'] as const
+
+function resultRow(result: Result, more: readonly (typeof optional)[number][]): string[] {
   const text = (name: Parameters<typeof figureText>[0]): string => figureText(name, result[name], result.unit)
   const { min, max } = result
   const isSpread = min.perCpuSecond !== undefined && max.perCpuSecond !== undefined
@@ -38,6 +42,7 @@ function resultRow(result: Result): string[] {
     text('p99AddedUs'),
     text('memoryBytes'),
     text('bytesPerSession'),
+    ...more.map((name) => text(name)),
   ]
 }
 
@@ -63,6 +68,9 @@ const figureTitles: Record<Ratio['figure'], string> = {
   p50AddedUs: 'added latency, p50',
   p99AddedUs: 'added latency, p99',
   bytesPerSession: 'memory per session',
+  loss: 'loss',
+  smallerShare: 'smaller share',
+  growthBytes: 'memory growth',
 }
 
 function ratioText({ figure }: Ratio, value: number | null): string {

@@ -8,7 +8,12 @@ export function groupText({ results, ratios, failures, notes }: GroupSummary): s
     const compared = ratios.filter(({ scenario }) => scenario === name)
     return [
       name,
-      textTable(resultRows(results.filter(({ scenario }) => scenario === name))),
+      textTable(
+        resultRows(
+          results.filter(({ scenario }) => scenario === name),
+          compared,
+        ),
+      ),
       ...(compared.length === 0 ? [] : [textTable(ratioRows(compared, false))]),
       '',
     ].join('\n')

@@ -86,6 +86,8 @@ pub fn run(args: &Args, origin: &Origin, viewers: Vec<TcpStream>, message: &[u8]
             delivered: delivered.load(Relaxed),
             seconds: elapsed.as_secs_f64(),
             latencies: None,
+            smaller_share: None,
+            junk: None,
         })
     })
 }

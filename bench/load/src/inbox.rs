@@ -7,6 +7,8 @@ use std::os::fd::RawFd;
 
 const MESSAGES: usize = 64;
 const CONTROL_WORDS: usize = 16;
+/// How much of a datagram is copied: a stamp, and before it the head of a Data indication.
+const HEAD_BYTES: usize = 64;
 
 /// What arrived in a run.
 pub struct Received {
@@ -18,11 +20,35 @@ impl Received {
     pub fn new() -> Received {
         Received { count: 0, latencies: Latencies::new() }
     }
+
+    /// Counts what looks like RTP from this offset of an arrival's head on; whether it does. Of a train the
+    /// oldest stamp counts for all: it is the first, since what merges datagrams keeps their order.
+    pub fn count(&mut self, arrival: &Arrival, offset: usize) -> bool {
+        let Some(head) = arrival.head.get(offset..offset + STAMP.end) else { return false };
+        if head[0] < 0x80 {
+            return false;
+        }
+        self.count += arrival.datagrams;
+        if let (Some(arrival_ns), Ok(stamp)) = (arrival.arrival_ns, head[STAMP].try_into()) {
+            let sent_ns = u64::from_be_bytes(stamp);
+            self.latencies.record(arrival_ns.saturating_sub(sent_ns), arrival.datagrams);
+        }
+        true
+    }
+}
+
+/// One message that was received: a datagram, or a train of them.
+pub struct Arrival<'inbox> {
+    /// The first bytes of the first datagram.
+    pub head: &'inbox [u8],
+    pub datagrams: u64,
+    /// When the kernel got it.
+    pub arrival_ns: Option<u64>,
 }
 
 /// Room for one `recvmmsg`.
 pub struct Inbox {
-    heads: Box<[[u8; STAMP.end]; MESSAGES]>,
+    heads: Box<[[u8; HEAD_BYTES]; MESSAGES]>,
     /// Words, so that control messages are aligned.
     controls: Box<[[u64; CONTROL_WORDS]; MESSAGES]>,
     _vectors: Box<[libc::iovec; MESSAGES]>,
@@ -31,7 +57,7 @@ pub struct Inbox {
 
 impl Inbox {
     pub fn new() -> Inbox {
-        let mut heads = Box::new([[0; STAMP.end]; MESSAGES]);
+        let mut heads = Box::new([[0; HEAD_BYTES]; MESSAGES]);
         let mut controls = Box::new([[0; CONTROL_WORDS]; MESSAGES]);
         // SAFETY: these consist of integers and of pointers that may be null; zero is a value of both.
         let (mut vectors, mut headers) = unsafe {
@@ -39,7 +65,7 @@ impl Inbox {
         };
         // Boxed parts do not move, so the headers may point into them.
         for at in 0..MESSAGES {
-            vectors[at] = libc::iovec { iov_base: heads[at].as_mut_ptr().cast(), iov_len: STAMP.end };
+            vectors[at] = libc::iovec { iov_base: heads[at].as_mut_ptr().cast(), iov_len: HEAD_BYTES };
             let header = &mut headers[at].msg_hdr;
             header.msg_iov = &mut vectors[at];
             header.msg_iovlen = 1;
@@ -48,9 +74,8 @@ impl Inbox {
         Inbox { heads, controls, _vectors: vectors, headers }
     }
 
-    /// Takes all that waits in a socket and counts what looks like RTP. Of a train the oldest stamp counts for
-    /// all: it is the first, since what merges datagrams keeps their order.
-    pub fn receive(&mut self, fd: RawFd, received: &mut Received) {
+    /// Takes all that waits in a socket.
+    pub fn receive(&mut self, fd: RawFd, mut take: impl FnMut(&Arrival)) {
         loop {
             for header in self.headers.iter_mut() {
                 header.msg_hdr.msg_controllen = size_of_val(&self.controls[0]);
@@ -62,7 +87,7 @@ impl Inbox {
             let got =
                 unsafe { libc::recvmmsg(fd, headers, MESSAGES as u32, flags, std::ptr::null_mut()) }.max(0);
             for at in 0..got as usize {
-                self.count(at, received);
+                take(&self.arrival(at));
             }
             if (got as usize) < MESSAGES {
                 return;
@@ -70,17 +95,13 @@ impl Inbox {
         }
     }
 
-    fn count(&self, at: usize, received: &mut Received) {
-        let (head, bytes) = (&self.heads[at], self.headers[at].msg_len as usize);
-        if bytes < STAMP.end || head[0] < 0x80 {
-            return;
-        }
+    fn arrival(&self, at: usize) -> Arrival<'_> {
+        let bytes = self.headers[at].msg_len as usize;
         let control = control_of(&self.headers[at].msg_hdr);
-        let datagrams = control.segment_bytes.map_or(1, |segment| bytes.div_ceil(segment)) as u64;
-        received.count += datagrams;
-        if let (Some(arrival_ns), Ok(stamp)) = (control.arrival_ns, head[STAMP].try_into()) {
-            let sent_ns = u64::from_be_bytes(stamp);
-            received.latencies.record(arrival_ns.saturating_sub(sent_ns), datagrams);
+        Arrival {
+            head: &self.heads[at][..bytes.min(HEAD_BYTES)],
+            datagrams: control.segment_bytes.map_or(1, |segment| bytes.div_ceil(segment)) as u64,
+            arrival_ns: control.arrival_ns,
         }
     }
 }
@@ -121,7 +142,7 @@ fn control_of(header: &libc::msghdr) -> Control {
 mod tests {
     use super::*;
     use crate::clock::now_ns;
-    use crate::outbox::Outbox;
+    use crate::outbox::{rtp, Outbox};
     use crate::socket::{bind, set_segment_bytes};
     use std::os::fd::AsRawFd;
 
@@ -129,14 +150,16 @@ mod tests {
     fn round_trip(train: usize, count: usize) -> Received {
         let (from, to) = (bind(0).unwrap(), bind(0).unwrap());
         from.connect(to.local_addr().unwrap()).unwrap();
-        let mut outbox = Outbox::new(100, train);
+        let mut outbox = Outbox::of(&rtp(100), train);
         if train > 1 {
             set_segment_bytes(from.as_raw_fd(), 100).unwrap();
         }
         (0..count).for_each(|at| outbox.stamp(at, now_ns()));
         assert_eq!(outbox.send(from.as_raw_fd(), count), count);
         let mut received = Received::new();
-        Inbox::new().receive(to.as_raw_fd(), &mut received);
+        Inbox::new().receive(to.as_raw_fd(), |arrival| {
+            received.count(arrival, 0);
+        });
         received
     }
 

@@ -16,6 +16,12 @@ impl Latencies {
         self.0[bucket(nanoseconds)] += count;
     }
 
+    /// Those of both.
+    pub fn with(mut self, others: &Latencies) -> Latencies {
+        self.0.iter_mut().zip(others.0.iter()).for_each(|(count, other)| *count += other);
+        self
+    }
+
     /// The upper end of the bucket below which this part of all lies, in microseconds.
     pub fn quantile_us(&self, part: f64) -> f64 {
         let total: u64 = self.0.iter().sum();

@@ -1,5 +1,5 @@
-//! The load of the whole-path benchmarks: a media server and its viewers in one process that is cheap
-//! beside the gateway between them. Each kind sets its sessions up, prints `{"ready":true}`, and for every
+//! The load of the whole-path benchmarks: a media server and its viewers, or TURN clients and their peer, in one
+//! process that is cheap beside the gateway between them. Each kind sets its sessions up, prints `{"ready":true}`, and for every
 //! line on standard input runs and prints one line of JSON.
 
 mod args;
@@ -10,6 +10,8 @@ mod flv;
 mod http;
 mod inbox;
 mod latency;
+mod md5;
+mod memory;
 mod origin;
 mod outbox;
 mod pace;
@@ -20,13 +22,14 @@ mod sha1;
 mod socket;
 mod stun;
 mod sweep;
+mod turn;
 mod viewer;
 mod webrtc;
 mod whep;
 
 use args::Args;
 
-const USAGE: &str = "usage: load webrtc|rtmp|flv --option value ... (see bench/README.md)";
+const USAGE: &str = "usage: load webrtc|rtmp|flv|turn --option value ... (see bench/README.md)";
 
 fn main() {
     let mut words = std::env::args().skip(1);
@@ -36,6 +39,7 @@ fn main() {
         "webrtc" => webrtc::main(&args),
         "rtmp" => rtmp::main(&args),
         "flv" => flv::main(&args),
+        "turn" => turn::main(&args),
         _ => Err(USAGE.into()),
     });
     if let Err(error) = result {

@@ -11,6 +11,13 @@ pub const STAMP: Range<usize> = 12..20;
 /// The first byte of RTP and RTCP, version 2.
 const RTP: u8 = 0x80;
 
+/// A datagram of `size` bytes, at least a stamp's end, that looks like RTP.
+pub fn rtp(size: usize) -> Vec<u8> {
+    let mut datagram = vec![0; size];
+    datagram[0] = RTP;
+    datagram
+}
+
 /// Datagrams to send, `train` of them in one message. The kernel cuts a message into datagrams if the socket
 /// was told their size.
 pub struct Outbox {
@@ -23,11 +30,10 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// For datagrams of `size` bytes, at least a stamp's end.
-    pub fn new(size: usize, train: usize) -> Outbox {
-        let messages = BATCH / train;
-        let mut bytes = vec![0u8; size * BATCH].into_boxed_slice();
-        bytes.iter_mut().step_by(size).for_each(|first| *first = RTP);
+    /// For datagrams that all begin as a copy of this one.
+    pub fn of(datagram: &[u8], train: usize) -> Outbox {
+        let (messages, size) = (BATCH / train, datagram.len());
+        let mut bytes = datagram.repeat(BATCH).into_boxed_slice();
         // SAFETY: these consist of integers and of pointers that may be null; zero is a value of all of them.
         let (mut names, mut vectors, mut headers) = unsafe {
             (
@@ -55,8 +61,12 @@ impl Outbox {
     }
 
     pub fn stamp(&mut self, datagram: usize, now_ns: u64) {
-        let bytes = &mut self.bytes[datagram * self.size..][STAMP];
-        bytes.copy_from_slice(&now_ns.to_be_bytes());
+        self.put(datagram, STAMP.start, &now_ns.to_be_bytes());
+    }
+
+    /// Writes into a datagram at an offset; it stays there for later sends.
+    pub fn put(&mut self, datagram: usize, offset: usize, bytes: &[u8]) {
+        self.bytes[datagram * self.size + offset..][..bytes.len()].copy_from_slice(bytes);
     }
 
     /// Sends the first `count` datagrams, waiting for the socket; how many the system took.

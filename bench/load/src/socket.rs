@@ -24,6 +24,13 @@ pub fn bind(port: u16) -> Result<UdpSocket> {
     Ok(socket)
 }
 
+/// A socket that keeps next to nothing of what comes back.
+pub fn bind_deaf() -> Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, 1)?;
+    Ok(socket)
+}
+
 /// Messages longer than `bytes` leave as a train of datagrams of this length; 0 ends that.
 pub fn set_segment_bytes(fd: RawFd, bytes: usize) -> Result<()> {
     set(fd, libc::SOL_UDP, libc::UDP_SEGMENT, bytes as libc::c_int)

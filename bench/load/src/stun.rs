@@ -1,11 +1,12 @@
-//! Binding requests and answers as ICE sends them (RFC 8489, RFC 8445).
+//! STUN messages (RFC 8489), and Binding requests and answers as ICE sends them (RFC 8445).
 
 use crate::sha1::hmac_sha1;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const MAGIC_COOKIE: u32 = 0x2112_a442;
 const USERNAME: u16 = 0x0006;
 const MESSAGE_INTEGRITY: u16 = 0x0008;
+const ERROR_CODE: u16 = 0x0009;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const PRIORITY: u16 = 0x0024;
 const FINGERPRINT: u16 = 0x8028;
@@ -27,35 +28,66 @@ pub fn binding_request(transaction: u32, username: &str, password: &str) -> Vec<
 
 pub fn binding_success(request: &[u8], from: SocketAddr, password: &str) -> Vec<u8> {
     let mut message = header(BINDING_SUCCESS, &request[8..20]);
-    let IpAddr::V4(ip) = from.ip() else { unreachable!("all sockets are IPv4") };
-    let mut mapped = vec![0, 1];
-    mapped.extend_from_slice(&(from.port() ^ (MAGIC_COOKIE >> 16) as u16).to_be_bytes());
-    mapped.extend_from_slice(&(u32::from(ip) ^ MAGIC_COOKIE).to_be_bytes());
-    attribute(&mut message, XOR_MAPPED_ADDRESS, &mapped);
+    attribute(&mut message, XOR_MAPPED_ADDRESS, &xor_address(from));
     seal(message, password)
 }
 
 /// The USERNAME of a message, if it is one with a name.
 pub fn username(message: &[u8]) -> Option<&str> {
-    let mut at = 20;
-    while let Some(head) = message.get(at..at + 4) {
-        let length = u16::from_be_bytes([head[2], head[3]]) as usize;
-        if u16::from_be_bytes([head[0], head[1]]) == USERNAME {
-            return std::str::from_utf8(message.get(at + 4..at + 4 + length)?).ok();
+    std::str::from_utf8(find(message, USERNAME)?).ok()
+}
+
+/// The value of the first attribute of this type.
+pub fn find(message: &[u8], kind: u16) -> Option<&[u8]> {
+    let at = offset(message, kind)?;
+    let length = u16::from_be_bytes([message[at - 2], message[at - 1]]) as usize;
+    message.get(at..at + length)
+}
+
+/// Where the value of the first attribute of this type begins, though it may go beyond these bytes.
+pub fn offset(message: &[u8], wanted: u16) -> Option<usize> {
+    let mut at = HEADER_BYTES;
+    while let Some(&[kind_high, kind_low, high, low]) = message.get(at..at + 4) {
+        if u16::from_be_bytes([kind_high, kind_low]) == wanted {
+            return Some(at + 4);
         }
-        at += 4 + length.div_ceil(4) * 4;
+        at += 4 + (u16::from_be_bytes([high, low]) as usize).div_ceil(4) * 4;
     }
     None
 }
 
-fn header(kind: [u8; 2], transaction: &[u8]) -> Vec<u8> {
+/// The code of an error answer; its head is enough.
+pub fn error_code(message: &[u8]) -> Option<u16> {
+    let at = offset(message, ERROR_CODE)?;
+    let &[class, number] = message.get(at + 2..at + 4)? else { return None };
+    Some(u16::from(class & 7) * 100 + u16::from(number))
+}
+
+/// The value of an XOR-MAPPED-ADDRESS, an XOR-PEER-ADDRESS or the like.
+pub fn xor_address(address: SocketAddr) -> [u8; 8] {
+    let IpAddr::V4(ip) = address.ip() else { unreachable!("all sockets are IPv4") };
+    let mut value = [0, 1, 0, 0, 0, 0, 0, 0];
+    value[2..4].copy_from_slice(&(address.port() ^ (MAGIC_COOKIE >> 16) as u16).to_be_bytes());
+    value[4..].copy_from_slice(&(u32::from(ip) ^ MAGIC_COOKIE).to_be_bytes());
+    value
+}
+
+/// What `xor_address` says, if it is of IPv4.
+pub fn address(value: &[u8]) -> Option<SocketAddr> {
+    let &[_, 1, port_high, port_low, ref ip @ ..] = value else { return None };
+    let ip = u32::from_be_bytes(ip.try_into().ok()?) ^ MAGIC_COOKIE;
+    let port = u16::from_be_bytes([port_high, port_low]) ^ (MAGIC_COOKIE >> 16) as u16;
+    Some((Ipv4Addr::from(ip), port).into())
+}
+
+pub fn header(kind: [u8; 2], transaction: &[u8]) -> Vec<u8> {
     let mut message = vec![kind[0], kind[1], 0, 0];
     message.extend_from_slice(&MAGIC_COOKIE.to_be_bytes());
     message.extend_from_slice(transaction);
     message
 }
 
-fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     message.extend_from_slice(&kind.to_be_bytes());
     message.extend_from_slice(&(value.len() as u16).to_be_bytes());
     message.extend_from_slice(value);
@@ -69,11 +101,16 @@ fn set_length(message: &mut [u8], to_come: usize) {
     message[2..4].copy_from_slice(&length.to_be_bytes());
 }
 
-/// MESSAGE-INTEGRITY and FINGERPRINT; each is computed with a length field that includes itself.
+/// MESSAGE-INTEGRITY, computed with a length field that includes itself.
+pub fn sign(message: &mut Vec<u8>, key: &[u8]) {
+    set_length(message, 24);
+    let integrity = hmac_sha1(key, message);
+    attribute(message, MESSAGE_INTEGRITY, &integrity);
+}
+
+/// MESSAGE-INTEGRITY and FINGERPRINT.
 fn seal(mut message: Vec<u8>, password: &str) -> Vec<u8> {
-    set_length(&mut message, 24);
-    let integrity = hmac_sha1(password.as_bytes(), &message);
-    attribute(&mut message, MESSAGE_INTEGRITY, &integrity);
+    sign(&mut message, password.as_bytes());
     set_length(&mut message, 8);
     let fingerprint = crc32(&message) ^ 0x5354_554e;
     attribute(&mut message, FINGERPRINT, &fingerprint.to_be_bytes());
@@ -100,5 +137,21 @@ mod tests {
         assert_eq!(username(&request), Some("origin:client"));
         assert_eq!(request.len(), 20 + u16::from_be_bytes([request[2], request[3]]) as usize);
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn reads_the_address_it_writes() {
+        let from = SocketAddr::from(([127, 0, 0, 1], 4321));
+        let answer = binding_success(&binding_request(7, "a:b", "c"), from, "c");
+        assert_eq!(find(&answer, XOR_MAPPED_ADDRESS).and_then(address), Some(from));
+        assert_eq!(find(&answer, 0x7fff), None);
+    }
+
+    #[test]
+    fn reads_the_code_of_an_error() {
+        let mut refusal = header([1, 0x13], &[7; 12]);
+        assert_eq!(error_code(&refusal), None);
+        attribute(&mut refusal, ERROR_CODE, &[0, 0, 4, 1, b'n', b'o']);
+        assert_eq!(error_code(&refusal), Some(401));
     }
 }

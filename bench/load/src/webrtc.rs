@@ -4,8 +4,9 @@
 
 use crate::args::{Args, Result};
 use crate::clock::now_ns;
+use crate::inbox::{Inbox, Received};
 use crate::origin::Origin;
-use crate::outbox::{Outbox, BATCH, STAMP};
+use crate::outbox::{rtp, Outbox, BATCH, STAMP};
 use crate::pace::{pace, Pace};
 use crate::run::{serve, Report};
 use crate::socket::{raw_address, set_segment_bytes};
@@ -99,7 +100,7 @@ impl Ends {
         senders.iter().try_for_each(|sender| set_segment_bytes(*sender, segment_bytes))?;
         let is_sending = AtomicBool::new(true);
         let (sent, elapsed, received) = thread::scope(|scope| {
-            let receiving = scope.spawn(|| sweep(&receivers, &is_sending));
+            let receiving = scope.spawn(|| receive(&receivers, &is_sending));
             let start = Instant::now();
             let sent = match traffic.is_upwards {
                 true => send_up(&senders, traffic, duration),
@@ -115,6 +116,8 @@ impl Ends {
             delivered: received.count,
             seconds: elapsed.as_secs_f64(),
             latencies: Some(received.latencies),
+            smaller_share: None,
+            junk: None,
         })
     }
 
@@ -125,7 +128,7 @@ impl Ends {
     fn send_down(&self, traffic: &Traffic, duration: Duration) -> u64 {
         let fd = self.origin.socket.as_raw_fd();
         let burst = traffic.pace.burst;
-        let mut outbox = Outbox::new(traffic.size, traffic.train);
+        let mut outbox = Outbox::of(&rtp(traffic.size), traffic.train);
         pace(&traffic.pace, duration, |first, count| {
             let now = now_ns();
             for at in 0..count {
@@ -138,10 +141,24 @@ impl Ends {
     }
 }
 
+/// Counts what arrives.
+fn receive(receivers: &[RawFd], is_sending: &AtomicBool) -> Received {
+    let (mut inbox, mut received) = (Inbox::new(), Received::new());
+    sweep(is_sending, || {
+        for receiver in receivers {
+            inbox.receive(*receiver, |arrival| {
+                received.count(arrival, 0);
+            });
+        }
+        received.count
+    });
+    received
+}
+
 /// A call per burst, since each viewer has its own socket.
 fn send_up(viewers: &[RawFd], traffic: &Traffic, duration: Duration) -> u64 {
     let burst = traffic.pace.burst;
-    let mut outbox = Outbox::new(traffic.size, traffic.train);
+    let mut outbox = Outbox::of(&rtp(traffic.size), traffic.train);
     pace(&traffic.pace, duration, |first, count| {
         (0..count / burst)
             .map(|at| {
