@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { systemClock } from '../foundation/clock.ts'
-import { CredentialError } from '../services/turn/credentials/errors.ts'
 import {
+  CredentialError,
   type CredentialIssuer,
   iceConfigurationOf,
   issueCredential,
-} from '../services/turn/credentials/issue-credential.ts'
+} from '../services/turn/index.ts'
 
 /** The options of the command line; secrets are none of them, since lists of processes show those. */
 export interface CredentialOptions {

@@ -3,9 +3,12 @@ import { Command } from 'commander'
 import { SluiceError } from '../foundation/errors.ts'
 import { version } from '../gateway/version.ts'
 import { check } from './check.ts'
+import { credential, type CredentialOptions } from './credential.ts'
 import { demo } from './demo.ts'
 import { run } from './run.ts'
 import { schema } from './schema.ts'
+import { stunnerd, type StunnerdFlags } from './stunnerd.ts'
+import { turncat } from './turncat/turncat.ts'
 
 const program = new Command('sluice')
   .description(
@@ -38,6 +41,64 @@ program
   .command('schema')
   .description('print the JSON Schema of the configuration, for editors')
   .action(schema)
+
+program
+  .command('credential')
+  .description('make a time-limited TURN credential and print it as JSON')
+  .option('-u, --user <id>', 'who it is for')
+  .option('-t, --ttl <seconds>', 'for how long it is good (default: 86400)')
+  .option('--uri <uri...>', 'where the TURN servers are, e.g. turn:turn.example.com:3478?transport=udp')
+  .option('--ice', 'print what RTCPeerConnection takes')
+  .option('--relay-only', 'the same, and browsers use no other path')
+  .option('--secret-file <file>', 'file with the secret in its first line (default: $SLUICE_TURN_SECRET)')
+  .action((options: CredentialOptions) => credential(options))
+
+program
+  .command('turncat')
+  .description('carry a local stream or datagrams to a peer through a TURN server')
+  .argument(
+    '<client>',
+    'local end: - for standard input and output, udp://ip:port, tcp://ip:port, unix:///path',
+  )
+  .argument(
+    '<turn>',
+    'turn://user:password@host:port?transport=udp|tcp|tls|dtls, or turn:/turns: of RFC 7065',
+  )
+  .argument('<peer>', 'far end: udp://host:port, or tcp://host:port (RFC 6062)')
+  .option('--sni <name>', 'name for TLS to ask for and check (default: the host)')
+  .option('-i, --insecure', 'take any certificate')
+  .option('-w, --wait <seconds>', 'silence of the peer that ends it after the end of the input (default: 1)')
+  .option(
+    '-l, --log <level>',
+    'debug, info, warn, error or silent, or a list such as all:INFO (default: warn)',
+  )
+  .option('-v, --verbose', 'the same as --log debug')
+  .action(turncat)
+
+program
+  .command('stunnerd')
+  .description("run a TURN server in the place of STUNner's stunnerd")
+  .argument('[uri]', 'turn://user:password@address:port?transport=udp, instead of a configuration')
+  .option(
+    '-c, --config <origin>',
+    'a file, or the URL or host:port of a config discovery server (default: $STUNNER_CONFIG_ORIGIN, else :13478)',
+  )
+  .option('-w, --watch', 'take over every new configuration of the origin')
+  .option('-l, --log <levels>', 'log levels, e.g. all:INFO,turn:DEBUG (default: those of the configuration)')
+  .option('--log-format <format>', 'text or json', 'text')
+  .option(
+    '-i, --id <id>',
+    'who asks for a configuration: <namespace>/<name> (default: $STUNNER_NAMESPACE/$STUNNER_NAME, else default/stunnerd-<host>)',
+  )
+  .option('-u, --udp-thread-num <number>', 'threads of the engine, at most one for each core', '0')
+  .option('-d, --dry-run', 'check the configuration, open nothing')
+  .option('-v, --verbose', 'the same as -l all:DEBUG')
+  .option(
+    '--force-ready-status',
+    'be ready while draining, for load balancers that stop delivering otherwise',
+  )
+  .option('--grace <seconds>', 'how long allocations may go on after SIGTERM', '3600')
+  .action((uri: string | undefined, flags: StunnerdFlags) => stunnerd(uri, flags))
 
 try {
   await program.parseAsync()

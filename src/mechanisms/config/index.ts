@@ -3,7 +3,7 @@
  * services; nothing below the root sees the file.
  */
 export type { Config } from './config.ts'
-export type { ConfigErrorCode, ConfigProblem } from './errors.ts'
+export { ConfigError, type ConfigErrorCode, type ConfigProblem } from './errors.ts'
 export { loadConfig } from './load.ts'
 export type { TurnConfig, TurnListenerConfig, TurnPeersConfig } from './turn-config.ts'
 export { configJsonSchema, defaultConfig } from './schema.ts'

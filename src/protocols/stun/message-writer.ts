@@ -23,7 +23,7 @@ export class StunWriter {
   /** @param transactionId 12 bytes: random for a request (from the caller), copied for a response */
   constructor(method: number, messageClass: StunClass, transactionId: Uint8Array) {
     if (transactionId.length !== 12) throw new RangeError('a transaction id has 12 bytes')
-    this.#transactionId = Uint8Array.from(transactionId)
+    this.#transactionId = new Uint8Array(transactionId)
     this.#out
       .u16(encodeMessageType(method, messageClass))
       .u16(0)

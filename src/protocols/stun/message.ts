@@ -61,7 +61,7 @@ export class StunMessage {
 
   /** The same message over a copy of its bytes, for whoever keeps it. */
   copy(): StunMessage {
-    return new StunMessage(Uint8Array.from(this.bytes), {
+    return new StunMessage(Buffer.from(this.bytes), {
       integrity: this.integrityOffset,
       integritySha256: this.integritySha256Offset,
       fingerprint: this.fingerprintOffset,
@@ -114,11 +114,12 @@ export class StunMessage {
 
   /** Types that must be understood and are not in `known`, for a 420 answer (RFC 8489 §6.3.1). */
   unknownRequired(known: ReadonlySet<number>): readonly number[] {
-    const unknown = new Set<number>()
-    for (const { type } of this.attributes()) {
-      if (isComprehensionRequired(type) && !known.has(type)) unknown.add(type)
+    let unknown: Set<number> | undefined
+    for (let at = stunHeaderBytes; at < this.#visibleEnd; at += attributeBytes(this.bytes, at)) {
+      const type = u16(this.bytes, at)
+      if (isComprehensionRequired(type) && !known.has(type)) (unknown ??= new Set()).add(type)
     }
-    return [...unknown]
+    return unknown === undefined ? none : [...unknown]
   }
 }
 
@@ -148,6 +149,8 @@ export function stunUsername(bytes: Uint8Array): string | undefined {
 
 /** RFC 8489 §14.3 says fewer than 509; RFC 5389 peers may send up to 512. */
 const maxUsernameBytes = 512
+
+const none: readonly number[] = []
 
 interface Marks {
   readonly integrity: number | undefined

@@ -19,7 +19,7 @@ export {
 } from './options.ts'
 export type { PeerPolicy, PeerProtocol } from './peers/contract.ts'
 export { admitAll, denyAll } from './peers/fixed-policies.ts'
-export type { PeerRule } from './peers/peer-rule.ts'
+export { parsePeerRule, type PeerRule } from './peers/peer-rule.ts'
 export { PeerRules, type PeerRulesOptions } from './peers/peer-rules.ts'
 export { ResolvedNames, type ResolvedNamesOptions } from './peers/resolved-names.ts'
 export { type AllocationQuota, MemoryQuota, type QuotaRequest } from './quota.ts'
@@ -33,4 +33,16 @@ export { credentialRoutes } from './credentials/credential-routes.ts'
 export { OAuth } from './credentials/oauth.ts'
 export { Webhook } from './credentials/webhook.ts'
 export { EventWebhook } from './event-webhook.ts'
+export { registerEventMetrics } from './metrics.ts'
 export { turnRoutes } from './admin-routes.ts'
+export { type CredentialErrorCode, CredentialError } from './credentials/errors.ts'
+export {
+  type CredentialIssuer,
+  type IceConfiguration,
+  iceConfigurationOf,
+  issueCredential,
+  type RestCredential,
+} from './credentials/issue-credential.ts'
+export { opaqueString, opaqueStringRefusal } from './credentials/opaque-string.ts'
+export { timeLimitedPassword, type TimeLimitedOptions } from './credentials/time-limited.ts'
+export type { UserBounds } from './credentials/user-bounds.ts'

@@ -1,5 +1,5 @@
 import type { TransportAddress } from '../../stun/index.ts'
-import type { IcmpReport } from '../turn-attributes.ts'
+import type { AddressErrorCode, IcmpReport } from '../turn-attributes.ts'
 
 /** What a request was for. `release` is the Refresh that deletes. */
 export type TurnOperation =
@@ -26,6 +26,8 @@ export type TurnClientOutput =
       readonly relayed: TransportAddress
       /** The one of the other family, when ADDITIONAL-ADDRESS-FAMILY was asked for. */
       readonly additional?: TransportAddress
+      /** Why one of two families could not be had. */
+      readonly addressError?: AddressErrorCode
       /** Our address as the server sees it. */
       readonly mapped: TransportAddress
       readonly lifetimeSeconds: number

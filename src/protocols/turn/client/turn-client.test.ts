@@ -14,8 +14,10 @@ import {
 } from '../../stun/index.ts'
 import { decodeChannelData, encodeChannelData } from '../channel-data.ts'
 import {
+  AddressFamily,
   decodeChannelNumber,
   decodeRequestedTransport,
+  encodeAddressErrorCode,
   encodeEvenPort,
   encodeIcmp,
   peerAddresses,
@@ -106,6 +108,23 @@ describe('allocating', () => {
         mobilityTicket: Uint8Array.from(Buffer.from('ticket')),
       },
     ])
+  })
+
+  test('tells of the family that could not be had', () => {
+    const talk = new Conversation()
+    talk.client.allocate(talk.nowMs)
+    talk.deliver(talk.challenge(talk.request(), 401))
+    const addressError = { family: AddressFamily.ipv6, code: 440 }
+    talk.deliver(
+      talk.success(talk.request(), (writer) =>
+        writer
+          .xorAddress(StunAttribute.xorRelayedAddress, relayed)
+          .xorAddress(StunAttribute.xorMappedAddress, mapped)
+          .u32(StunAttribute.lifetime, 600)
+          .attribute(StunAttribute.addressErrorCode, encodeAddressErrorCode(addressError)),
+      ),
+    )
+    expect(talk.told()).toEqual([{ kind: 'allocated', relayed, addressError, mapped, lifetimeSeconds: 600 }])
   })
 
   test('a wrong password is told after one try', () => {

@@ -20,6 +20,7 @@ import {
 } from '../channel-data.ts'
 import { StreamFramer } from '../stream-framer.ts'
 import {
+  decodeAddressErrorCode,
   decodeIcmp,
   encodeAddressFamily,
   encodeChannelNumber,
@@ -408,11 +409,14 @@ export class TurnClient {
     if (relayed === undefined || mapped === undefined || lifetimeSeconds === undefined) return false
     const reservationToken = message.attribute(StunAttribute.reservationToken)
     const mobilityTicket = message.attribute(StunAttribute.mobilityTicket)
+    const errorCode = message.attribute(StunAttribute.addressErrorCode)
+    const addressError = errorCode && decodeAddressErrorCode(errorCode)
     this.#keepAllocation(nowMs, lifetimeSeconds)
     this.#outputs.push({
       kind: 'allocated',
       relayed,
       ...(additional && { additional }),
+      ...(addressError && { addressError }),
       mapped,
       lifetimeSeconds,
       ...(reservationToken && { reservationToken: Uint8Array.from(reservationToken) }),
