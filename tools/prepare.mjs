@@ -4,7 +4,7 @@
  *   node tools/prepare.mjs          npm packages, the native engine and dist
  *   node tools/prepare.mjs --test   and the programs that the suites in interop/ talk to
  *
- * Runs before anything is installed, so: plain JavaScript, built-ins only. Two stamps say what was done,
+ * Runs before anything is installed, so: plain JavaScript, built-ins only. Stamps say what was done,
  * each inside the folder that it speaks of, so that they vanish together, and each written last, so that
  * what was broken off is done again.
  */
@@ -17,6 +17,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -27,9 +28,11 @@ import { buildNative } from './build-native.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const minimumNode = [20, 19]
+const stampName = '.sluice-installed'
 
 /**
- * Programs that tests need, the Debian packages that have it, the usual one first, and the oldest version that does.
+ * Programs that tests need, the Debian packages that have it, the usual one first, and the oldest version that does; or a
+ * run of it that ends well if all is there. A `service` is one that the package would start, which no test wants.
  */
 const peers = [
   { command: 'ffmpeg', packages: ['ffmpeg'] },
@@ -39,13 +42,23 @@ const peers = [
   // Debian 12 has newer ones for its browsers, under another name.
   { command: 'cargo', packages: ['cargo', 'cargo-web'], version: { args: ['--version'], minimum: [1, 83] } },
   { command: 'go', packages: ['golang'], version: { args: ['version'], minimum: [1, 21] } },
+  { command: 'turnutils_uclient', packages: ['coturn'], service: 'coturn.service' },
 ]
+
+/** What makes an environment with the Python packages of tests; Debian's python3 alone cannot. */
+const pythonPeer = { command: 'python3', packages: ['python3-venv'], works: ['-c', 'import ensurepip, venv'] }
+const pythonFolder = join(root, 'interop/turn/bin/python')
+const pythonRequirements = join(root, 'interop/turn/aioice/requirements.txt')
 
 try {
   checkNode()
   const packages = installPackages()
   // First: the engine's tests want its compiler.
-  if (process.argv.includes('--test')) installPeers()
+  if (process.argv.includes('--test')) {
+    const hasPython = pythonStamp() === readIfThere(join(pythonFolder, stampName))
+    installPeers(hasPython ? peers : [...peers, pythonPeer])
+    if (!hasPython) installPython()
+  }
   buildNative((text) => process.stdout.write(text.replace(/^native/, 'prepare: native')))
   build(packages)
 } catch (error) {
@@ -71,7 +84,7 @@ function installPackages() {
   // Packages with binaries are chosen by these.
   hash.update(`${process.versions.node.split('.')[0]} ${process.platform} ${process.arch}`)
   const wanted = hash.digest('hex')
-  const stamp = join(root, 'node_modules/.sluice-installed')
+  const stamp = join(root, 'node_modules', stampName)
   // npm writes the hidden lock at the end of an install.
   if (readIfThere(stamp) === wanted && existsSync(join(root, 'node_modules/.package-lock.json')))
     return wanted
@@ -114,21 +127,30 @@ function build(packages) {
 }
 
 /** Installs the peers that are missing or too old with apt, where there is apt; else says what to install. */
-function installPeers() {
-  const missing = () => peers.filter((peer) => problemWith(peer) !== undefined)
+function installPeers(wanted) {
+  const missing = () => wanted.filter((peer) => problemWith(peer) !== undefined)
   for (let choice = 0; missing().some(({ packages }) => packages[choice] !== undefined); choice++) {
-    installDebianPackages(missing().flatMap(({ packages }) => packages[choice] ?? []))
+    const chosen = missing().filter(({ packages }) => packages[choice] !== undefined)
+    installDebianPackages(
+      chosen.map(({ packages }) => packages[choice]),
+      chosen.flatMap(({ service }) => service ?? []),
+    )
   }
   const problems = missing().map(problemWith)
   if (problems.length > 0) throw new Error(`apt-get was not enough for the tests: ${problems.join('; ')}`)
 }
 
-function installDebianPackages(names) {
+function installDebianPackages(names, services) {
   const packages = [...new Set(names)]
   const isRoot = process.getuid?.() === 0
   if (!isOnPath('apt-get') || (!isRoot && !isOnPath('sudo'))) {
     const how = isOnPath('apt-get') ? 'neither root nor sudo is there to' : 'this system has no apt-get to'
     throw new Error(`the tests need ${packages.join(', ')}; ${how} install them, please do so yourself`)
+  }
+  // Debian's packages start what they bring; systemd starts nothing that is masked.
+  if (services.length > 0 && isOnPath('systemctl')) {
+    const [command, ...before] = isRoot ? ['systemctl'] : ['sudo', 'systemctl']
+    run(`masking ${services.join(', ')}`, command, [...before, 'mask', ...services])
   }
   // Where another apt-get is at work, it is waited for.
   const aptGet = ['apt-get', '-o', 'DPkg::Lock::Timeout=300']
@@ -140,8 +162,27 @@ function installDebianPackages(names) {
   ])
 }
 
-function problemWith({ command, version }) {
+/** Makes an environment of its own for them; what was there goes. */
+function installPython() {
+  run('Python environment', 'python3', ['-m', 'venv', '--clear', pythonFolder])
+  run('Python packages', join(pythonFolder, 'bin/python'), [
+    ...['-m', 'pip', 'install', '--quiet', '--no-input', '--disable-pip-version-check'],
+    ...['--requirement', pythonRequirements],
+  ])
+  writeFileSync(join(pythonFolder, stampName), pythonStamp())
+}
+
+/** Of the packages, and of the Python that the environment leads to; it is of no use with another one. */
+function pythonStamp() {
+  const program = join(pythonFolder, 'bin/python')
+  const hash = createHash('sha256').update(readFileSync(pythonRequirements))
+  return hash.update(existsSync(program) ? realpathSync(program) : '').digest('hex')
+}
+
+function problemWith({ command, version, works }) {
   if (!isOnPath(command)) return `${command} is not on the PATH`
+  if (works !== undefined && spawnSync(command, works).status !== 0)
+    return `${command} ${works.join(' ')} fails`
   if (version === undefined) return undefined
   const text = spawnSync(command, version.args, { encoding: 'utf8' }).stdout ?? ''
   const found = /\d+(\.\d+)+/.exec(text)?.[0] ?? '0'

@@ -31,6 +31,7 @@ beforeEach(() => {
     copyFileSync(join(import.meta.dirname, name), join(clone, 'tools', name))
   }
   for (const name of ['Cargo.toml', 'Cargo.lock', 'src/lib.rs']) write(`native/${name}`, '')
+  write('interop/turn/aioice/requirements.txt', 'aioice==0.13.0')
   writeProgram(
     'cargo',
     cargo('1.95.0', 'mkdir -p target/release && echo > target/release/libsluice_native.so'),
@@ -159,11 +160,12 @@ test('a native engine that is not built is said once, and does not stop anything
 })
 
 test('--test installs the Debian packages of peers that are missing, and says which', () => {
+  writePython()
   writeProgram(
     'apt-get',
     `case "$*" in
        *install*) echo install >> '${clone}/ran'
-         for name in ffmpeg ffprobe chromium; do cp '${clone}/bin/go' '${clone}/bin/'$name; done ;;
+         for name in ffmpeg ffprobe chromium turnutils_uclient; do cp '${clone}/bin/go' '${clone}/bin/'$name; done ;;
        *) echo update >> '${clone}/ran' ;;
      esac`,
   )
@@ -171,8 +173,8 @@ test('--test installs the Debian packages of peers that are missing, and says wh
   writeProgram('go', 'echo go version go1.24.4 linux/amd64')
   const first = prepare('--test')
   expect(first.stderr).toBe('')
-  expect(first.stdout).toMatch(/prepare: Debian packages ffmpeg, chromium \.\.\. \d+\.\d s\n/)
-  expect(ran()).toEqual(['npm', 'update', 'install', 'cargo', 'tsc', 'vite'])
+  expect(first.stdout).toMatch(/prepare: Debian packages ffmpeg, chromium, coturn \.\.\. \d+\.\d s\n/)
+  expect(ran()).toEqual(['npm', 'update', 'install', 'venv', 'pip', 'cargo', 'tsc', 'vite'])
   expect(prepare('--test').stdout).toBe('')
 })
 
@@ -180,12 +182,12 @@ test('--test without apt-get names the packages in one line', () => {
   const { status, stderr } = prepare('--test')
   expect(status).toBe(1)
   expect(stderr).toBe(
-    'prepare: the tests need ffmpeg, chromium, golang; this system has no apt-get to install them, please do so yourself\n',
+    'prepare: the tests need ffmpeg, chromium, golang, coturn, python3-venv; this system has no apt-get to install them, please do so yourself\n',
   )
 })
 
 test('--test takes the second package that has a program where the first one is too old', () => {
-  for (const name of ['ffmpeg', 'ffprobe', 'chromium']) writeProgram(name, '')
+  writeOtherPeers()
   writeProgram('go', 'echo go version go1.24.4 linux/amd64')
   writeProgram('cargo', cargo('0.66.0', ''))
   const newer = cargo('1.85.0', 'mkdir -p target/release && echo > target/release/libsluice_native.so')
@@ -203,7 +205,7 @@ test('--test takes the second package that has a program where the first one is 
 })
 
 test('--test says when the distribution has only a Go that is too old', () => {
-  for (const name of ['ffmpeg', 'ffprobe', 'chromium']) writeProgram(name, '')
+  writeOtherPeers()
   writeProgram('apt-get', '')
   writeProgram('sudo', 'shift; exec "$@"')
   writeProgram('go', 'echo go version go1.19.8 linux/amd64')
@@ -211,6 +213,52 @@ test('--test says when the distribution has only a Go that is too old', () => {
   expect(status).toBe(1)
   expect(stderr).toBe(
     'prepare: apt-get was not enough for the tests: go is 1.19.8, but 1.21 or newer is needed\n',
+  )
+})
+
+test('--test masks a service before it installs the package that would start it', () => {
+  writeProgram('go', 'echo go version go1.24.4 linux/amd64')
+  writeOtherPeers()
+  rmSync(join(clone, 'bin/turnutils_uclient'))
+  writeProgram('sudo', `case "$1" in *=*) shift ;; esac; exec "$@"`)
+  writeProgram('systemctl', `echo "$@" >> '${clone}/ran'`)
+  writeProgram(
+    'apt-get',
+    `case "$*" in *install*coturn)
+       echo install >> '${clone}/ran'; cp '${clone}/bin/go' '${clone}/bin/turnutils_uclient' ;;
+     esac`,
+  )
+  expect(prepare('--test').status).toBe(0)
+  expect(ran()).toEqual(['npm', 'mask coturn.service', 'install', 'venv', 'pip', 'cargo', 'tsc', 'vite'])
+})
+
+test('--test installs Python packages again when other ones are listed, or when the Python is another', () => {
+  writeProgram('go', 'echo go version go1.24.4 linux/amd64')
+  writeOtherPeers()
+  prepare('--test')
+  expect(ran()).toEqual(['npm', 'venv', 'pip', 'cargo', 'tsc', 'vite'])
+  expect(prepare('--test').stdout).toBe('')
+
+  rewrite('interop/turn/aioice/requirements.txt', 'aioice==0.14.0')
+  prepare('--test')
+  expect(ran()).toEqual(['venv', 'pip'])
+
+  rmSync(join(clone, 'interop/turn/bin/python/bin/python'))
+  prepare('--test')
+  expect(ran()).toEqual(['venv', 'pip'])
+})
+
+test('--test brings what makes Python environments where Python alone is there', () => {
+  writeProgram('go', 'echo go version go1.24.4 linux/amd64')
+  writeOtherPeers()
+  writeProgram('python3', 'exit 1')
+  writeProgram('sudo', 'shift; exec "$@"')
+  writeProgram('apt-get', '')
+  const { status, stdout, stderr } = prepare('--test')
+  expect(status).toBe(1)
+  expect(stdout).toContain('prepare: Debian packages python3-venv ... ')
+  expect(stderr).toBe(
+    'prepare: apt-get was not enough for the tests: python3 -c import ensurepip, venv fails\n',
   )
 })
 
@@ -246,6 +294,23 @@ function writeProgram(name: string, body: string): void {
   mkdirSync(dirname(path), { recursive: true })
   writeFileSync(path, `#!/bin/sh\nPATH='${clone}/bin':/usr/bin:/bin\n${body}\n`)
   chmodSync(path, 0o755)
+}
+
+/** All peers but the compilers. */
+function writeOtherPeers(): void {
+  for (const name of ['ffmpeg', 'ffprobe', 'chromium', 'turnutils_uclient']) writeProgram(name, '')
+  writePython()
+}
+
+/** A Python that makes an environment, whose Python notes that it installs. */
+function writePython(): void {
+  writeProgram('pip', `echo pip >> '${clone}/ran'`)
+  writeProgram(
+    'python3',
+    `if [ "$2" = venv ]; then
+       echo venv >> '${clone}/ran'; mkdir -p "$4/bin" && cp '${clone}/bin/pip' "$4/bin/python"
+     fi`,
+  )
 }
 
 /** A cargo that says its version and builds as told. */

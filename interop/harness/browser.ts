@@ -1,11 +1,16 @@
+import { createHash, X509Certificate } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { delimiter, join } from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
 
-/** A real Chromium without a window, with a fake camera and microphone that need no permission. */
-export async function startBrowser(): Promise<Browser> {
+/**
+ * A real Chromium without a window, with a fake camera and microphone that need no permission.
+ *
+ * @param trusted certificates in PEM that it takes as they are, also for TURN over TLS; it refuses others that nobody vouches for
+ */
+export async function startBrowser(trusted: readonly string[] = []): Promise<Browser> {
   return await chromium.launch({
     executablePath: findOnPath('chromium'),
     headless: true,
@@ -22,6 +27,9 @@ export async function startBrowser(): Promise<Browser> {
       '--disable-quic',
       '--disable-sync',
       '--no-first-run',
+      ...(trusted.length > 0
+        ? [`--ignore-certificate-errors-spki-list=${trusted.map(publicKeyHash).join()}`]
+        : []),
     ],
   })
 }
@@ -51,6 +59,11 @@ export async function openBlankPage(
       server.closeAllConnections()
     },
   }
+}
+
+function publicKeyHash(certificate: string): string {
+  const key = new X509Certificate(certificate).publicKey.export({ type: 'spki', format: 'der' })
+  return createHash('sha256').update(key).digest('base64')
 }
 
 function findOnPath(command: string): string {
