@@ -45,6 +45,8 @@ export const StunAttribute = {
   otherAddress: 0x802c,
   thirdPartyAuthorization: 0x802e,
   mobilityTicket: 0x8030,
+  /** ADDITIONAL-ADDRESS-FAMILY before RFC 8656, as the clients of coturn 4.6 have it. */
+  additionalAddressFamilyDraft: 0x8032,
 } as const
 
 /** Whether a receiver that does not know the type must refuse the request with 420 (RFC 8489 §14). */
