@@ -9,15 +9,16 @@ import type { TurnServerOptions } from '../../src/services/turn/options.ts'
 
 interface Built {
   readonly createDatapath: (options: DatapathOptions) => Datapath
-  readonly longTermKey: (username: string, realm: string, password: string, algorithm: string) => Uint8Array
+  readonly StaticUsers: new (
+    users: readonly { readonly username: string; readonly password: string }[],
+  ) => TurnServerOptions['credentials']
   readonly TurnServer: new (
     options: TurnServerOptions,
   ) => { start(): Promise<void>; readonly ports: ReadonlyMap<string, number> }
 }
 
-const { createDatapath, longTermKey, TurnServer } = {
+const { createDatapath, StaticUsers, TurnServer } = {
   ...(await built('mechanisms/datapath')),
-  ...(await built('protocols/stun')),
   ...(await built('services/turn')),
 } as Built
 
@@ -29,7 +30,6 @@ const datapath = createDatapath({
   knownPerEndpoint: unlimited,
   known: unlimited,
 })
-const key = longTermKey('bench', 'bench', 'bench', 'md5')
 const isLoopback = (address: string): boolean => address.startsWith('127.')
 
 await datapath.start()
@@ -43,12 +43,7 @@ const server = new TurnServer({
       peers: { admitsAddress: isLoopback, admits: isLoopback, onChange: () => () => {} },
     },
   ],
-  credentials: {
-    find: ({ username }) =>
-      username === 'bench'
-        ? [{ username, userId: username, key: (algorithm) => (algorithm === 'md5' ? key : undefined) }]
-        : [],
-  },
+  credentials: new StaticUsers([{ username: 'bench', password: 'bench' }]),
   realm: 'bench',
   limits: {
     maxPerUser: 0,

@@ -1,7 +1,7 @@
 //! The engine: what TypeScript may ask of it, and the threads that do it.
 
 use crate::address::Address;
-use crate::flow::{Flow, Target};
+use crate::flow::{Flow, Target, COUNTERS};
 use crate::meter::{Meter, TokenBucket};
 use crate::path::Path;
 use crate::punt::Punts;
@@ -327,10 +327,10 @@ impl Engine {
         self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Packets, bytes, drops and last seen of a flow; zeros when there is none.
-    pub fn counters(&self, ids: impl Iterator<Item = u64>, mut each: impl FnMut([f64; 4])) {
+    /// Packets, bytes, drops, last seen and bytes of framing of a flow; zeros when there is none.
+    pub fn counters(&self, ids: impl Iterator<Item = u64>, mut each: impl FnMut([f64; COUNTERS])) {
         let table = self.shared.table();
-        ids.for_each(|id| each(table.flow(id).map_or([0.0; 4], |flow| flow.counters.read())));
+        ids.for_each(|id| each(table.flow(id).map_or([0.0; COUNTERS], |flow| flow.counters.read())));
     }
 
     /// The sums that `totals::NUMBERS` says, and nanoseconds that each thread has worked.

@@ -3,6 +3,7 @@
 use crate::address::{Address, Family, PACKED_BYTES};
 use crate::engine::{EndpointOptions, Engine, EngineOptions, OwnDatagram, Rate};
 use crate::flow::{Action, Counters, Flow, Selector, Source, Target, MAX_METERS};
+use crate::indication::SendIndication;
 use crate::punt::MAX_RECORD_BYTES;
 use crate::socket::SocketOptions;
 use std::io;
@@ -125,6 +126,12 @@ impl Rig {
             }
         }
         records
+    }
+
+    fn framing(&self, flow: u64) -> u64 {
+        let mut framing = 0;
+        self.engine.counters([flow].into_iter(), |read| framing = read[4] as u64);
+        framing
     }
 
     fn counters(&self, flow: u64) -> [u64; 3] {
@@ -327,6 +334,72 @@ fn puts_and_takes_channel_headers_of_each_datagram_of_a_train() {
     assert_eq!(rig.counters(stripped), [48, payload.len() as u64 - 2001, 1]);
     let records = rig.records(1);
     assert_eq!((records[0].flow, records[0].bytes.len(), &records[0].bytes[..2]), (0, 1004, &[0x40, 2][..]));
+}
+
+#[test]
+fn puts_and_takes_indications_of_each_datagram_of_a_train() {
+    for ip in ["127.0.0.1", "::1"] {
+        let mut rig = Rig::new(1);
+        let ((client, from), (peer, to)) = (peer("127.0.0.1"), peer(ip));
+        let (edge, relay) = (rig.open("127.0.0.1"), rig.open(ip));
+        let named = address(to);
+        let add = Action::AddIndication { to: rig.target((edge.0, from)), peer: named };
+        let added = rig.add((relay.0, to), Selector::Any, add);
+        let strip = Action::StripIndication { to: rig.target((relay.0, to)) };
+        let stripped = rig.add((edge.0, from), Selector::Indication(named), strip);
+        let header = if ip == "::1" { 48 } else { 36 };
+
+        let payload = train(50, 1001, 333);
+        send_train(&peer, relay.1, &payload, 1001);
+        let (mut ids, mut framed) = (std::collections::HashSet::new(), Vec::new());
+        for expected in payload.chunks(1001) {
+            let mut got = receive(&client);
+            assert_eq!(got[..2], [0, 0x17]);
+            assert_eq!(got.len(), header + expected.len() + 3);
+            assert!(got[header..header + expected.len()] == *expected);
+            assert_eq!(got[header + expected.len()..], [0; 3]);
+            assert!(ids.insert(got[8..20].to_vec()), "a transaction id twice");
+            // As the client would answer.
+            got[1] = 0x16;
+            assert_eq!(SendIndication::parse(&got).unwrap().peer, named);
+            framed.extend(got);
+        }
+        assert_eq!(rig.counters(added), [50, framed.len() as u64, 0]);
+        assert_eq!(rig.framing(added), (framed.len() - payload.len()) as u64);
+        // They came in one message and went out in one, of segments that each have a header of their own.
+        until("all to be counted", || sent_messages(&rig.engine).1 == 50.0);
+        assert_eq!(sent_messages(&rig.engine).0, 1.0);
+
+        // Among them one that wants not to be fragmented, which is nobody's.
+        let length = header + 1004;
+        framed[20 * length + header - 3] = 0x1a;
+        send_train(&client, edge.1, &framed, length as u16);
+        for (number, expected) in payload.chunks(1001).enumerate().filter(|(number, _)| *number != 20) {
+            assert!(receive(&peer) == expected, "datagram {number}");
+        }
+        assert_eq!(rig.counters(stripped), [49, payload.len() as u64 - 1001, 0]);
+        assert_eq!(rig.framing(stripped), (49 * (header + 3)) as u64);
+        let records = rig.records(1);
+        assert_eq!((records[0].flow, records[0].bytes.len()), (0, length));
+    }
+}
+
+#[test]
+fn takes_back_the_framing_of_what_the_system_refuses() {
+    let mut rig = Rig::new(1);
+    let ((client, from), (peer, to)) = (peer("127.0.0.1"), peer("127.0.0.1"));
+    let (edge, relay) = (rig.open("127.0.0.1"), rig.open("127.0.0.1"));
+    let add = Action::AddIndication { to: rig.target((edge.0, from)), peer: address(to) };
+    let added = rig.add((relay.0, to), Selector::Any, add);
+    // A datagram has room for 65,507 bytes, which is no multiple of four.
+    for length in [65_469, 65_507, 4, 65_466] {
+        peer.send_to(&vec![1; length], relay.1).unwrap();
+    }
+    assert_eq!(receive(&client).len(), 36 + 4);
+    assert_eq!(receive(&client).len(), 36 + 65_468);
+    until("all to be counted", || rig.counters(added)[2] == 2);
+    assert_eq!(rig.counters(added), [2, 40 + 65_504, 2]);
+    assert_eq!(rig.framing(added), 36 + 38);
 }
 
 #[test]
@@ -691,9 +764,10 @@ fn endpoints_and_flows_come_and_go_under_traffic() {
             let actions = [
                 Action::Forward { to: to.clone(), copies_stun: true },
                 Action::AddChannel { to: to.clone(), channel: 0x4000 },
+                Action::AddIndication { to: to.clone(), peer: address(from) },
                 Action::Deliver,
             ];
-            let flow = rig.add((edge.0, from), Selector::Any, actions[round as usize % 3].clone());
+            let flow = rig.add((edge.0, from), Selector::Any, actions[round as usize % 4].clone());
             let fixed_flow =
                 rig.add((fixed.0, from), Selector::Any, Action::Forward { to, copies_stun: false });
             rig.engine.aim(fixed_flow, address(nowhere), None);

@@ -1,6 +1,7 @@
 //! Flows: which datagrams one takes and what becomes of them.
 
 use crate::address::{Address, RawAddress};
+use crate::indication::SendIndication;
 use crate::meter::Meter;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -23,12 +24,11 @@ impl Source {
 }
 
 impl Hash for Source {
-    /// In three words, for each message that arrives: as derived it takes eight, and twice the time.
+    /// In three words; see that of the remote.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let Source { endpoint, local, remote } = self;
         hasher.write_u64(u64::from(*endpoint) << 32 | u64::from(*local));
-        hasher.write_u64(u64::from(remote.scope) << 32 | u64::from(remote.port) << 16 | remote.family as u64);
-        hasher.write_u128(u128::from_ne_bytes(remote.ip));
+        remote.hash(hasher);
     }
 }
 
@@ -39,6 +39,8 @@ pub enum Selector {
     Any,
     /// Those that begin with this channel number, big-endian.
     Channel(u16),
+    /// Send indications to this peer that say nothing unusual.
+    Indication(Address),
     /// Those that have this big-endian value at this offset.
     Match { offset: u16, value: u32 },
 }
@@ -77,24 +79,37 @@ pub enum Action {
     StripChannel {
         to: Target,
     },
+    /// RFC 8656 §11: it becomes a Data indication of this peer.
+    AddIndication {
+        to: Target,
+        peer: Address,
+    },
+    /// Of a Send indication only the data goes on.
+    StripIndication {
+        to: Target,
+    },
 }
 
 impl Action {
     pub fn target(&self) -> Option<&Target> {
         match self {
             Action::Deliver => None,
-            Action::Forward { to, .. } | Action::AddChannel { to, .. } | Action::StripChannel { to } => {
-                Some(to)
-            }
+            Action::Forward { to, .. }
+            | Action::AddChannel { to, .. }
+            | Action::StripChannel { to }
+            | Action::AddIndication { to, .. }
+            | Action::StripIndication { to } => Some(to),
         }
     }
 
     pub fn target_mut(&mut self) -> Option<&mut Target> {
         match self {
             Action::Deliver => None,
-            Action::Forward { to, .. } | Action::AddChannel { to, .. } | Action::StripChannel { to } => {
-                Some(to)
-            }
+            Action::Forward { to, .. }
+            | Action::AddChannel { to, .. }
+            | Action::StripChannel { to }
+            | Action::AddIndication { to, .. }
+            | Action::StripIndication { to } => Some(to),
         }
     }
 }
@@ -139,12 +154,17 @@ impl Flow {
     }
 }
 
+/// How many numbers `Counters::read` gives.
+pub const COUNTERS: usize = 5;
+
 /// What a flow has done; added to by any thread.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub packets: AtomicU64,
     pub bytes: AtomicU64,
     pub drops: AtomicU64,
+    /// Bytes that it put around data, or took off.
+    pub framing: AtomicU64,
     /// A float's bits: milliseconds of the engine's clock; 0: never.
     last_seen_ms: AtomicU64,
 }
@@ -155,10 +175,15 @@ impl Counters {
         self.bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// Takes back what `passed` said of datagrams that the system then refused.
-    pub fn refused(&self, packets: u64, bytes: u64) {
+    pub fn framed(&self, bytes: u64) {
+        self.framing.fetch_add(bytes, Relaxed);
+    }
+
+    /// Takes back what `passed` and `framed` said of datagrams that the system then refused.
+    pub fn refused(&self, packets: u64, bytes: u64, framing: u64) {
         self.packets.fetch_sub(packets, Relaxed);
         self.bytes.fetch_sub(bytes, Relaxed);
+        self.framing.fetch_sub(framing, Relaxed);
         self.drops.fetch_add(packets, Relaxed);
     }
 
@@ -170,11 +195,11 @@ impl Counters {
         self.last_seen_ms.store(now_ms.to_bits(), Relaxed);
     }
 
-    /// Packets, bytes, drops, last seen.
-    pub fn read(&self) -> [f64; 4] {
+    /// Packets, bytes, drops, last seen, bytes of framing.
+    pub fn read(&self) -> [f64; COUNTERS] {
         let of = |counter: &AtomicU64| counter.load(Relaxed) as f64;
         let seen = f64::from_bits(self.last_seen_ms.load(Relaxed));
-        [of(&self.packets), of(&self.bytes), of(&self.drops), seen]
+        [of(&self.packets), of(&self.bytes), of(&self.drops), seen, of(&self.framing)]
     }
 }
 
@@ -191,6 +216,8 @@ pub struct RemoteFlows {
 #[derive(Debug, Default)]
 pub struct Selecting {
     channels: HashMap<u16, u32>,
+    /// By the peer.
+    indications: HashMap<Address, u32>,
     /// By offset in the order of the first flow with it; then by value.
     matches: Vec<(u16, HashMap<u32, u32>)>,
 }
@@ -211,19 +238,19 @@ impl RemoteFlows {
             return true;
         }
         let selecting = self.selecting.get_or_insert_default();
-        let place = match selector {
+        match selector {
             Selector::Any => unreachable!("returned above"),
-            Selector::Channel(channel) => selecting.channels.entry(channel),
+            Selector::Channel(channel) => add_to(selecting.channels.entry(channel), slot),
+            Selector::Indication(peer) => add_to(selecting.indications.entry(peer), slot),
             Selector::Match { offset, value } => {
                 let matches = &mut selecting.matches;
                 let at = matches.iter().position(|(known, _)| *known == offset).unwrap_or_else(|| {
                     matches.push((offset, HashMap::new()));
                     matches.len() - 1
                 });
-                return add_to(matches[at].1.entry(value), slot);
+                add_to(matches[at].1.entry(value), slot)
             }
-        };
-        add_to(place, slot)
+        }
     }
 
     pub fn remove(&mut self, selector: Selector) {
@@ -236,6 +263,9 @@ impl RemoteFlows {
             Selector::Channel(channel) => {
                 selecting.channels.remove(&channel);
             }
+            Selector::Indication(peer) => {
+                selecting.indications.remove(&peer);
+            }
             Selector::Match { offset, value } => {
                 selecting.matches.retain_mut(|(known, by_value)| {
                     if *known == offset {
@@ -245,7 +275,7 @@ impl RemoteFlows {
                 });
             }
         }
-        if selecting.channels.is_empty() && selecting.matches.is_empty() {
+        if selecting.is_empty() {
             self.selecting = None;
         }
     }
@@ -256,9 +286,19 @@ impl RemoteFlows {
 }
 
 impl Selecting {
+    fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.indications.is_empty() && self.matches.is_empty()
+    }
+
     fn find(&self, bytes: &[u8]) -> Option<u32> {
         if let Some(&[high, low]) = bytes.first_chunk::<2>() {
             if let Some(slot) = self.channels.get(&u16::from_be_bytes([high, low])) {
+                return Some(*slot);
+            }
+        }
+        if !self.indications.is_empty() {
+            let indication = SendIndication::parse(bytes);
+            if let Some(slot) = indication.and_then(|indication| self.indications.get(&indication.peer)) {
                 return Some(*slot);
             }
         }
@@ -283,6 +323,7 @@ fn add_to<K: std::hash::Hash + Eq>(place: std::collections::hash_map::Entry<'_, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::indication::{write_data_header, MAX_DATA_HEADER_BYTES};
 
     #[test]
     fn a_flow_that_selects_wins() {
@@ -302,6 +343,33 @@ mod tests {
         assert_eq!(flows.find(&[0, 0, 0, 0, 0xff, 0xfe, 0xfd, 0xfc]), None);
         assert!(!flows.is_empty());
         flows.remove(Selector::Channel(0x4001));
+        assert!(flows.is_empty());
+    }
+
+    #[test]
+    fn finds_the_flow_of_an_indication_by_its_peer() {
+        let peer = |ip: &str, port| Address::new(ip.parse().unwrap(), port);
+        let send = |peer: &Address| {
+            let mut room = [0; MAX_DATA_HEADER_BYTES];
+            let (header, _) = write_data_header(&mut room, peer, [7; 12], 0).unwrap();
+            room[1] = 0x16;
+            room[..header].to_vec()
+        };
+        let (one, other, v6) = (peer("192.0.2.1", 9), peer("192.0.2.1", 10), peer("2001:db8::1", 9));
+        let mut flows = RemoteFlows::default();
+        for (slot, peer) in (1..).zip([one, other, v6]) {
+            assert!(flows.add(Selector::Indication(peer), slot));
+            assert!(!flows.add(Selector::Indication(peer), 99));
+        }
+        assert!(flows.add(Selector::Any, 4));
+        let found = [one, other, v6, peer("192.0.2.2", 9)].map(|peer| flows.find(&send(&peer)));
+        assert_eq!(found, [Some(1), Some(2), Some(3), Some(4)]);
+        flows.remove(Selector::Indication(one));
+        assert_eq!([one, other].map(|peer| flows.find(&send(&peer))), [Some(4), Some(2)]);
+        for selector in [Selector::Any, Selector::Indication(other), Selector::Indication(v6)] {
+            assert!(!flows.is_empty());
+            flows.remove(selector);
+        }
         assert!(flows.is_empty());
     }
 

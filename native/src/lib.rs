@@ -13,6 +13,7 @@ mod engine;
 #[cfg(test)]
 mod engine_test;
 mod flow;
+mod indication;
 mod meter;
 mod path;
 mod punt;

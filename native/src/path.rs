@@ -1,9 +1,10 @@
 //! The packet path: what becomes of each datagram that a thread has received.
 
 use crate::address::Address;
-use crate::batch::{Received, Route, SendBatch, SendEvent};
+use crate::batch::{Outgoing, Received, Route, SendBatch, SendEvent};
 use crate::engine::Shared;
 use crate::flow::{Action, Flow, Target};
+use crate::indication::{write_data_header, SendIndication, TransactionIds, MAX_DATA_HEADER_BYTES};
 use crate::punt::{Content, Origin};
 use crate::socket::IcmpError;
 use crate::table::{Bound, Endpoint, Table};
@@ -24,6 +25,7 @@ pub struct Path {
     /// Number of the thread.
     thread: usize,
     sends: SendBatch,
+    transactions: TransactionIds,
     /// Whether something was handed over since TypeScript was last called.
     has_punted: bool,
 }
@@ -45,7 +47,8 @@ impl Arrived<'_> {
 
 impl Path {
     pub fn new(shared: Arc<Shared>, totals: Arc<Totals>, thread: usize) -> Path {
-        Path { shared, totals, thread, sends: SendBatch::new(), has_punted: false }
+        let (sends, transactions) = (SendBatch::new(), TransactionIds::new());
+        Path { shared, totals, thread, sends, transactions, has_punted: false }
     }
 
     /// Handles a message that came in on the socket of that slot.
@@ -121,7 +124,8 @@ impl Path {
         if !flow.spend(bytes.len(), arrived.now_ms) {
             return self.drop(flow, Drop::Meter, 1);
         }
-        let (to, header, bytes) = match &flow.action {
+        let mut room = [0; MAX_DATA_HEADER_BYTES];
+        let (to, datagram) = match &flow.action {
             Action::Deliver => {
                 let origin = arrived.origin(flow.id);
                 if self.deliver(arrived.endpoint, &origin, Content::Data(bytes), arrived.now_ms) {
@@ -131,23 +135,37 @@ impl Path {
                 }
                 return;
             }
-            Action::Forward { to, .. } => (to, None, bytes),
+            Action::Forward { to, .. } => (to, Outgoing::plain(bytes)),
             Action::AddChannel { to, channel } => {
-                let ([high, low], [long, short]) =
-                    (channel.to_be_bytes(), (bytes.len() as u16).to_be_bytes());
-                (to, Some([high, low, long, short]), bytes)
+                room[..2].copy_from_slice(&channel.to_be_bytes());
+                room[2..4].copy_from_slice(&(bytes.len() as u16).to_be_bytes());
+                (to, Outgoing::framed(&room[..4], bytes, 0))
             }
             Action::StripChannel { to } => match strip_channel(bytes) {
-                Some(bytes) => (to, None, bytes),
+                Some(data) => (to, Outgoing::stripped(data, bytes.len())),
+                None => return self.drop(flow, Drop::Malformed, 1),
+            },
+            Action::AddIndication { to, peer } => {
+                match write_data_header(&mut room, peer, self.transactions.next(), bytes.len()) {
+                    Some((header, padding)) => (to, Outgoing::framed(&room[..header], bytes, padding)),
+                    None => return self.drop(flow, Drop::Error, 1),
+                }
+            }
+            Action::StripIndication { to } => match SendIndication::parse(bytes) {
+                Some(indication) => (to, Outgoing::stripped(indication.data, bytes.len())),
+                // The flow was found by it, so this is not to be.
                 None => return self.drop(flow, Drop::Malformed, 1),
             },
         };
         match route(arrived.table, self.thread, to, (slot, flow.id), flow.segment_limit.load(Relaxed)) {
             None => self.drop(flow, Drop::Error, 1),
             Some(route) => {
-                self.passed(flow, 1, (bytes.len() + header.map_or(0, |header| header.len())) as u64);
+                self.passed(flow, 1, datagram.len() as u64);
+                if datagram.framing > 0 {
+                    flow.counters.framed(datagram.framing as u64);
+                }
                 // SAFETY: the caller's promise.
-                unsafe { self.sends.push(&route, header, bytes) };
+                unsafe { self.sends.push(&route, &datagram) };
             }
         }
         if matches!(flow.action, Action::Forward { copies_stun: true, .. }) && is_stun_request(bytes) {
@@ -216,13 +234,13 @@ impl Path {
         let table = shared.table();
         for event in events {
             match *event {
-                SendEvent::Refused { flow: (_, OWN), errno, packets, bytes } => {
+                SendEvent::Refused { flow: (_, OWN), errno, packets, bytes, .. } => {
                     self.totals.not_sent(packets, bytes);
                     self.totals.dropped(drop_of(errno), packets);
                 }
-                SendEvent::Refused { flow: (slot, id), errno, packets, bytes } => {
+                SendEvent::Refused { flow: (slot, id), errno, packets, bytes, framing } => {
                     if let Some(flow) = table.flows.get(slot).filter(|flow| flow.id == id) {
-                        flow.counters.refused(packets, bytes);
+                        flow.counters.refused(packets, bytes, framing);
                     }
                     self.totals.not_forwarded(packets, bytes);
                     self.totals.dropped(drop_of(errno), packets);
@@ -259,7 +277,7 @@ impl Path {
         };
         self.totals.sent(1, bytes.len() as u64);
         // SAFETY: the caller's promise.
-        unsafe { self.sends.push(&route, None, bytes) };
+        unsafe { self.sends.push(&route, &Outgoing::plain(bytes)) };
         Some(route.fd)
     }
 

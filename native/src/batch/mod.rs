@@ -4,7 +4,7 @@ mod receive;
 mod send;
 
 pub use receive::{ReceiveBatch, Received, SLOTS};
-pub use send::{Route, SendBatch, SendEvent};
+pub use send::{Outgoing, Route, SendBatch, SendEvent};
 
 /// Most datagrams in one message (UDP GSO). Newer kernels take 128, all of them 64.
 pub const MAX_SEGMENTS: usize = 64;

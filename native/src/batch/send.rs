@@ -34,11 +34,42 @@ pub struct Route<'table> {
     pub flow: (u32, u64),
 }
 
+/// A datagram that is to be sent. Its bytes lie elsewhere; what is put around them is copied.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Goes before the bytes.
+    pub header: &'a [u8],
+    pub bytes: &'a [u8],
+    /// So many zeros follow them.
+    pub padding: usize,
+    /// What its flow counts as framing of it, so that it can be taken back.
+    pub framing: usize,
+}
+
+impl<'a> Outgoing<'a> {
+    pub fn plain(bytes: &'a [u8]) -> Outgoing<'a> {
+        Outgoing { header: &[], bytes, padding: 0, framing: 0 }
+    }
+
+    /// What is left of a datagram of so many bytes.
+    pub fn stripped(bytes: &'a [u8], arrived: usize) -> Outgoing<'a> {
+        Outgoing { framing: arrived - bytes.len(), ..Outgoing::plain(bytes) }
+    }
+
+    pub fn framed(header: &'a [u8], bytes: &'a [u8], padding: usize) -> Outgoing<'a> {
+        Outgoing { header, bytes, padding, framing: header.len() + padding }
+    }
+
+    pub fn len(&self) -> usize {
+        self.header.len() + self.bytes.len() + self.padding
+    }
+}
+
 /// What did not go as it should.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SendEvent {
     /// Datagrams that the system did not take.
-    Refused { flow: (u32, u64), errno: i32, packets: u64, bytes: u64 },
+    Refused { flow: (u32, u64), errno: i32, packets: u64, bytes: u64, framing: u64 },
     /// A connected socket told of an earlier datagram; the later one was sent all the same.
     Icmp { socket: u32 },
     /// The system does not cut longer datagrams than this on the way of the flow.
@@ -60,6 +91,7 @@ struct Message {
     /// Length of each datagram but the last.
     segment: usize,
     bytes: usize,
+    framing: usize,
     segment_limit: usize,
     /// Its last datagram is shorter, or it is full.
     is_closed: bool,
@@ -68,10 +100,11 @@ struct Message {
 /// Bytes of a message that lie in one place.
 #[derive(Clone, Copy)]
 struct Piece {
-    /// Null: the bytes are a channel header.
+    /// Null: the bytes are framing.
     bytes: *const u8,
     length: usize,
-    header: u32,
+    /// Where they begin in the framing.
+    at: u32,
     next: u32,
 }
 
@@ -79,7 +112,8 @@ struct Piece {
 pub struct SendBatch {
     messages: Vec<Message>,
     pieces: Vec<Piece>,
-    channel_headers: Vec<[u8; 4]>,
+    /// What is put around the bytes of datagrams, all in a row.
+    framing: Vec<u8>,
     /// Turn and index of the last message of a key.
     recent: Box<[(u32, u32); RECENT]>,
     turn: u32,
@@ -99,7 +133,7 @@ impl SendBatch {
         SendBatch {
             messages: Vec::new(),
             pieces: Vec::new(),
-            channel_headers: Vec::new(),
+            framing: Vec::new(),
             recent: Box::new([(0, 0); RECENT]),
             turn: 1,
             events: Vec::new(),
@@ -114,22 +148,17 @@ impl SendBatch {
         self.messages.is_empty()
     }
 
-    /// Adds a datagram, behind a channel header where one is given.
+    /// Adds a datagram.
     ///
     /// # Safety
-    /// `bytes` must live and stay as they are until `flush` has returned.
-    pub unsafe fn push(&mut self, route: &Route<'_>, header: Option<[u8; 4]>, bytes: &[u8]) {
-        let length = bytes.len() + header.map_or(0, |header| header.len());
+    /// Its `bytes` must live and stay as they are until `flush` has returned.
+    pub unsafe fn push(&mut self, route: &Route<'_>, datagram: &Outgoing<'_>) {
+        let length = datagram.len();
         let index = self.message_for(route, length, length, 1);
-        if let Some(header) = header {
-            let at = self.channel_headers.len() as u32;
-            self.channel_headers.push(header);
-            self.append(
-                index,
-                Piece { bytes: std::ptr::null(), length: header.len(), header: at, next: NONE },
-            );
-        }
-        self.append_bytes(index, bytes);
+        self.append_framing(index, datagram.header);
+        self.append_bytes(index, datagram.bytes);
+        self.append_framing(index, &[0; 3][..datagram.padding]);
+        self.messages[index].framing += datagram.framing;
         self.close(index, 1, length, length);
     }
 
@@ -140,14 +169,14 @@ impl SendBatch {
     pub unsafe fn push_train(&mut self, route: &Route<'_>, train: &[u8], segment: usize) {
         if train.len() <= segment || segment == 0 {
             // SAFETY: the caller's promise.
-            return unsafe { self.push(route, None, train) };
+            return unsafe { self.push(route, &Outgoing::plain(train)) };
         }
         for part in train.chunks(segment * (MAX_PAYLOAD / segment).clamp(1, MAX_SEGMENTS)) {
             let datagrams = part.len().div_ceil(segment);
             if datagrams == 1 || segment > route.segment_limit {
                 for bytes in part.chunks(segment) {
                     // SAFETY: the caller's promise.
-                    unsafe { self.push(route, None, bytes) };
+                    unsafe { self.push(route, &Outgoing::plain(bytes)) };
                 }
                 continue;
             }
@@ -190,6 +219,7 @@ impl SendBatch {
             datagrams: 0,
             segment,
             bytes: 0,
+            framing: 0,
             segment_limit: route.segment_limit,
             is_closed: false,
         });
@@ -205,7 +235,24 @@ impl SendBatch {
                 return;
             }
         }
-        self.append(index, Piece { bytes: bytes.as_ptr(), length: bytes.len(), header: NONE, next: NONE });
+        self.append(index, Piece { bytes: bytes.as_ptr(), length: bytes.len(), at: NONE, next: NONE });
+    }
+
+    fn append_framing(&mut self, index: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = self.framing.len() as u32;
+        self.framing.extend_from_slice(bytes);
+        let tail = self.messages[index].tail;
+        if let Some(piece) = self.pieces.get_mut(tail as usize) {
+            // The header behind the padding of the datagram before.
+            if piece.bytes.is_null() && piece.at + piece.length as u32 == at {
+                piece.length += bytes.len();
+                return;
+            }
+        }
+        self.append(index, Piece { bytes: std::ptr::null(), length: bytes.len(), at, next: NONE });
     }
 
     fn append(&mut self, index: usize, piece: Piece) {
@@ -248,7 +295,7 @@ impl SendBatch {
         }
         self.messages.clear();
         self.pieces.clear();
-        self.channel_headers.clear();
+        self.framing.clear();
         self.turn = self.turn.wrapping_add(1);
         &self.events
     }
@@ -294,7 +341,7 @@ impl SendBatch {
             let mut next = message.head;
             while let Some(piece) = self.pieces.get(next as usize) {
                 let bytes = match piece.bytes.is_null() {
-                    true => self.channel_headers[piece.header as usize].as_ptr(),
+                    true => self.framing[piece.at as usize..].as_ptr(),
                     false => piece.bytes,
                 };
                 self.vectors.push(libc::iovec { iov_base: bytes.cast_mut().cast(), iov_len: piece.length });
@@ -337,27 +384,20 @@ impl SendBatch {
         if message.datagrams > 1 && matches!(errno, libc::EINVAL | libc::EIO | libc::EMSGSIZE) {
             // Either the segments do not fit the way, or the interface leaves the checksum to us, and they go one by one from
             // now on; or they do not go at all.
-            let reports_icmp = message.reports_icmp;
-            if self.send_singly(fd, place, segment, reports_icmp, flow, totals) {
+            if self.send_singly(index, place, totals) {
                 let limit = if errno == libc::EIO { 0 } else { segment - 1 };
                 self.events.push(SendEvent::SegmentLimit { flow, segment: limit });
             }
             return;
         }
         let (packets, bytes) = (u64::from(message.datagrams), message.bytes as u64);
-        self.events.push(SendEvent::Refused { flow, errno, packets, bytes });
+        let framing = message.framing as u64;
+        self.events.push(SendEvent::Refused { flow, errno, packets, bytes, framing });
     }
 
     /// Sends the datagrams of a message one by one; says whether the system took any.
-    fn send_singly(
-        &mut self,
-        fd: RawFd,
-        place: usize,
-        segment: usize,
-        reports_icmp: bool,
-        flow: (u32, u64),
-        totals: &Totals,
-    ) -> bool {
+    fn send_singly(&mut self, index: usize, place: usize, totals: &Totals) -> bool {
+        let Message { fd, segment, reports_icmp, flow, datagrams, framing, .. } = self.messages[index];
         let mut has_sent = false;
         let header = self.headers[place].msg_hdr;
         // With musl the length is an int.
@@ -398,8 +438,9 @@ impl SendBatch {
                     tries += 1;
                 };
                 if let Some(errno) = refused {
-                    let bytes = length as u64;
-                    self.events.push(SendEvent::Refused { flow, errno, packets: 1, bytes });
+                    // Padding may differ by some bytes; which has how much is not kept.
+                    let (bytes, framing) = (length as u64, framing as u64 / u64::from(datagrams));
+                    self.events.push(SendEvent::Refused { flow, errno, packets: 1, bytes, framing });
                 } else {
                     has_sent = true;
                     totals.send_sizes.add(1);
@@ -470,10 +511,14 @@ mod tests {
             Way { sender, receiver, to, batch: SendBatch::new(), totals: Totals::default() }
         }
 
-        fn push(&mut self, header: Option<[u8; 4]>, bytes: &'static [u8], flow: (u32, u64)) {
+        fn push(&mut self, bytes: &'static [u8], flow: (u32, u64)) {
+            self.push_framed(&Outgoing::plain(bytes), flow);
+        }
+
+        fn push_framed(&mut self, datagram: &Outgoing<'static>, flow: (u32, u64)) {
             let route = self.route(flow, usize::MAX);
             // SAFETY: the bytes live for ever.
-            unsafe { self.batch.push(&route, header, bytes) };
+            unsafe { self.batch.push(&route, datagram) };
         }
 
         fn route(&self, flow: (u32, u64), segment_limit: usize) -> Route<'static> {
@@ -495,7 +540,7 @@ mod tests {
     fn joins_datagrams_of_one_length_and_a_shorter_last_one() {
         let mut way = Way::new();
         for bytes in [&b"aaaa"[..], b"bbbb", b"cc", b"dddd", b"", b"eeeeee"] {
-            way.push(None, bytes, FLOW);
+            way.push(bytes, FLOW);
         }
         assert_eq!(way.batch.flush(&way.totals), []);
         let expected = [(&b"aaaabbbbcc"[..], 4), (b"dddd", 4), (b"", 0), (b"eeeeee", 6)];
@@ -511,7 +556,7 @@ mod tests {
         for (bytes, flow) in
             [(b"1111", FLOW), (b"2222", other), (b"3333", FLOW), (b"4444", clash), (b"5555", FLOW)]
         {
-            way.push(None, bytes, flow);
+            way.push(bytes, flow);
         }
         assert_eq!(way.batch.flush(&way.totals), []);
         let received: Vec<_> = way.received().into_iter().map(|(bytes, _)| bytes).collect();
@@ -522,10 +567,31 @@ mod tests {
     fn puts_channel_headers_before_each_datagram() {
         let mut way = Way::new();
         for bytes in [b"abc", b"def"] {
-            way.push(Some([0x40, 1, 0, 3]), bytes, FLOW);
+            way.push_framed(&Outgoing::framed(&[0x40, 1, 0, 3], bytes, 0), FLOW);
         }
         assert_eq!(way.batch.flush(&way.totals), []);
         assert_eq!(way.received(), [(b"\x40\x01\0\x03abc\x40\x01\0\x03def".to_vec(), 7)]);
+    }
+
+    #[test]
+    fn joins_datagrams_of_one_length_with_their_framing() {
+        let mut way = Way::new();
+        let other = (2, 2);
+        for (header, bytes, padding, flow) in [
+            (&b"h1"[..], &b"abc"[..], 1, FLOW),
+            (b"h2", b"de", 2, FLOW),
+            (b"x", b"yz", 3, other),
+            (b"h3", b"", 3, FLOW),
+            (b"h4", b"abcd", 0, FLOW),
+        ] {
+            way.push_framed(&Outgoing::framed(header, bytes, padding), flow);
+        }
+        // The padding of the first and the header of the second lie in a row; another flow's came between the others.
+        let pieces: Vec<_> = way.batch.messages.iter().map(|message| message.pieces).collect();
+        assert_eq!(pieces, [8, 3, 2]);
+        assert_eq!(way.batch.flush(&way.totals), []);
+        let received: Vec<_> = way.received().into_iter().map(|(bytes, _)| bytes).collect();
+        assert_eq!(received, [&b"h1abc\0h2de\0\0h3\0\0\0"[..], b"xyz\0\0\0", b"h4abcd"]);
     }
 
     #[test]
@@ -557,8 +623,8 @@ mod tests {
     #[test]
     fn cuts_datagrams_itself_when_the_system_does_not() {
         let mut way = Way::new();
-        way.push(Some([1, 2, 3, 4]), b"abc", FLOW);
-        way.push(Some([5, 6, 7, 8]), b"de", FLOW);
+        way.push_framed(&Outgoing::framed(&[1, 2, 3, 4], b"abc", 0), FLOW);
+        way.push_framed(&Outgoing::framed(&[5, 6, 7, 8], b"de", 0), FLOW);
         way.batch.order.push(0);
         way.batch.lay_out(0, 1);
         way.batch.on_refused(way.sender.fd(), 0, 0, libc::EIO, &Totals::default());
@@ -571,10 +637,11 @@ mod tests {
     fn says_what_the_system_refused_and_sends_the_rest() {
         let mut way = Way::new();
         let long: &'static [u8] = Box::leak(vec![0; 65_508].into_boxed_slice());
-        way.push(None, b"before", FLOW);
-        way.push(None, long, (2, 9));
-        way.push(None, b"after!", FLOW);
-        let refused = SendEvent::Refused { flow: (2, 9), errno: libc::EMSGSIZE, packets: 1, bytes: 65_508 };
+        way.push(b"before", FLOW);
+        way.push_framed(&Outgoing { framing: 9, ..Outgoing::plain(long) }, (2, 9));
+        way.push(b"after!", FLOW);
+        let (flow, errno) = ((2, 9), libc::EMSGSIZE);
+        let refused = SendEvent::Refused { flow, errno, packets: 1, bytes: 65_508, framing: 9 };
         assert_eq!(way.batch.flush(&way.totals), [refused]);
         assert_eq!(way.received(), [(b"beforeafter!".to_vec(), 6)]);
     }
@@ -598,12 +665,12 @@ mod tests {
         };
         let (mut batch, totals) = (SendBatch::new(), Totals::default());
         // SAFETY: the bytes live for ever.
-        unsafe { batch.push(&route, None, b"lost") };
+        unsafe { batch.push(&route, &Outgoing::plain(b"lost")) };
         assert_eq!(batch.flush(&totals), []);
         bound.address = Address { ..gone };
         let back = Socket::open(bound).unwrap();
         // SAFETY: the bytes live for ever.
-        unsafe { batch.push(&route, None, b"found") };
+        unsafe { batch.push(&route, &Outgoing::plain(b"found")) };
         assert_eq!(batch.flush(&totals), [SendEvent::Icmp { socket: 5 }]);
         let mut received = ReceiveBatch::new();
         assert_eq!(received.receive(back.fd(), 0, 8).unwrap(), 1);

@@ -144,12 +144,14 @@ pub enum FlowKind {
     Forward { copies_stun: bool },
     AddChannel(u16),
     StripChannel,
+    AddIndication(Address),
+    StripIndication(Address),
 }
 
 /// A flow: id f64, endpoint f64, remote, kind u8 (0 deliver, 1 forward, 2 forward and copy STUN requests, 3 add a channel
-/// header, 4 strip it), how many meters u8, channel u16, whether it matches u8, a zero, offset of the match u16, value u32,
-/// local of the source u32, local of the target u32, four zeros; three meters f64; then, unless it delivers, the target's
-/// endpoint f64 and remote.
+/// header, 4 strip it, 5 add that of an indication, 6 strip it), how many meters u8, channel u16, whether it matches u8, a
+/// zero, offset of the match u16, value u32, local of the source u32, local of the target u32, four zeros; three meters f64;
+/// then, unless it delivers, the target's endpoint f64 and remote; of 5 and 6 the peer, an address.
 pub fn flow(bytes: &[u8]) -> Read<FlowCommand> {
     let mut reader = Reader::new(bytes);
     let (id, from, remote) = (reader.id()?, reader.id()?, reader.address()?);
@@ -165,22 +167,25 @@ pub fn flow(bytes: &[u8]) -> Read<FlowCommand> {
     if usize::from(meter_count) > MAX_METERS {
         return Err("too many meters".to_string());
     }
+    let to = match kind {
+        0 => None,
+        _ => Some(FlowTo { endpoint: reader.id()?, local, remote: reader.address()? }),
+    };
     let kind = match kind {
         0 => FlowKind::Deliver,
         1 => FlowKind::Forward { copies_stun: false },
         2 => FlowKind::Forward { copies_stun: true },
         3 => FlowKind::AddChannel(channel),
         4 => FlowKind::StripChannel,
+        5 => FlowKind::AddIndication(reader.address()?),
+        6 => FlowKind::StripIndication(reader.address()?),
         _ => return Err("no such kind of flow".to_string()),
     };
     let selector = match (kind, is_matching) {
         (FlowKind::StripChannel, _) => Selector::Channel(channel),
+        (FlowKind::StripIndication(peer), _) => Selector::Indication(peer),
         (_, true) => Selector::Match { offset, value },
         (_, false) => Selector::Any,
-    };
-    let to = match kind {
-        FlowKind::Deliver => None,
-        _ => Some(FlowTo { endpoint: reader.id()?, local, remote: reader.address()? }),
     };
     Ok(FlowCommand { id, from, from_local, remote, selector, kind, to, meters })
 }

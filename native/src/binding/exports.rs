@@ -3,7 +3,7 @@
 use super::command::{self, FlowKind, Reader};
 use super::napi::{exact, export, Answer, Bell, Call, Env, Function, Result, Value};
 use crate::engine::Engine;
-use crate::flow::{Action, Counters, Flow, Source, Target};
+use crate::flow::{Action, Counters, Flow, Source, Target, COUNTERS};
 use crate::punt::MAX_RECORD_BYTES;
 use crate::socket;
 use crate::totals::NUMBERS;
@@ -167,6 +167,8 @@ fn add_flow(call: &Call) -> Result {
         (FlowKind::Forward { copies_stun }, Some(to)) => Action::Forward { to, copies_stun },
         (FlowKind::AddChannel(channel), Some(to)) => Action::AddChannel { to, channel },
         (FlowKind::StripChannel, Some(to)) => Action::StripChannel { to },
+        (FlowKind::AddIndication(peer), Some(to)) => Action::AddIndication { to, peer },
+        (FlowKind::StripIndication(_), Some(to)) => Action::StripIndication { to },
         (FlowKind::Deliver, _) | (_, None) => Action::Deliver,
     };
     let mut meters = [const { None }; crate::flow::MAX_METERS];
@@ -261,13 +263,13 @@ fn failure(call: &Call) -> Result {
     Ok(engine(call)?.failure().map_or(Answer::Nothing, Answer::Text))
 }
 
-/// (engine, flows' ids, room for four numbers each)
+/// (engine, flows' ids, room for `COUNTERS` numbers each)
 fn read_counters(call: &Call) -> Result {
     let (ids, into) = (call.numbers(1)?, call.numbers(2)?);
-    if into.len() < 4 * ids.len() {
+    if into.len() < COUNTERS * ids.len() {
         return Err("argument 2: too short".to_string());
     }
-    let mut rows = into.chunks_exact_mut(4);
+    let mut rows = into.chunks_exact_mut(COUNTERS);
     // What is no name is not the name of a flow.
     let ids = ids.iter().map(|id| exact(*id).unwrap_or(0));
     engine(call)?.counters(ids, |counters| {

@@ -17,7 +17,11 @@ export const cidr: z.ZodString = z
   .string()
   .refine(isCidr, { error: 'must be an address or a range such as 10.0.0.0/8 or fd00::/8' })
 
-export const secret: z.ZodString = z.string().min(1, { error: 'must not be empty' }).max(4096).meta({ secret: true })
+export const secret: z.ZodString = z
+  .string()
+  .min(1, { error: 'must not be empty' })
+  .max(4096)
+  .meta({ secret: true })
 
 export const seconds: z.ZodNumber = z.number().positive().max(31_536_000)
 

@@ -39,7 +39,7 @@ function problemsOf(issue: z.core.$ZodIssue, source: ConfigSource): ConfigProble
       problem([...issue.path, key], source, `unknown key; allowed here: ${allowedKeys(issue.path)}`),
     )
   }
-  const value = SECRET_KEYS.has(String(issue.path.at(-1))) ? undefined : shown(issue.input)
+  const value = holdsSecret(schemaAt(issue.path)) ? undefined : shown(issue.input)
   return [problem(issue.path, source, issue.message, value)]
 }
 
@@ -52,9 +52,6 @@ function problem(path: KeyPath, source: ConfigSource, message: string, value?: s
     ...(value === undefined ? {} : { value }),
   }
 }
-
-/** Keys whose values never reach an error text. */
-const SECRET_KEYS: ReadonlySet<string> = new Set(['token'])
 
 function shown(value: unknown): string | undefined {
   if (value === undefined) return undefined
@@ -71,14 +68,26 @@ function keyText(path: KeyPath): string {
 }
 
 function allowedKeys(path: KeyPath): string {
-  let schema: z.core.$ZodType = configSchema
-  for (const part of path) {
-    const inner = unwrapped(schema)
-    if (isTable(inner)) schema = inner.shape[String(part)] ?? inner
-    else if (inner instanceof z.ZodArray) schema = inner.element
-  }
-  const table = unwrapped(schema)
+  const table = schemaAt(path)
   return isTable(table) ? Object.keys(table.shape).join(', ') : ''
+}
+
+/** What the schema says of a key, or of the nearest one around it that it knows. */
+function schemaAt(path: KeyPath): z.core.$ZodType {
+  let schema = unwrapped(configSchema)
+  for (const part of path) {
+    if (isTable(schema)) schema = unwrapped(schema.shape[String(part)] ?? schema)
+    else if (schema instanceof z.ZodArray) schema = unwrapped(schema.element)
+  }
+  return schema
+}
+
+/** Whether a value is a secret or has one somewhere in it; such a value never reaches an error text. */
+function holdsSecret(schema: z.core.$ZodType): boolean {
+  const inner = unwrapped(schema)
+  if (isTable(inner)) return Object.values(inner.shape).some(holdsSecret)
+  if (inner instanceof z.ZodArray) return holdsSecret(inner.element)
+  return z.globalRegistry.get(inner)?.['secret'] === true
 }
 
 function isTable(schema: z.core.$ZodType): schema is z.ZodObject<Readonly<Record<string, z.core.$ZodType>>> {

@@ -1,16 +1,23 @@
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { address, cidr, LIST_MAX, listenText, seconds, secret } from './fields.ts'
 import type { TurnConfig } from './turn-config.ts'
 
 /** The `[turn]` section of `sluice.toml`. */
 
-const rule = z.union([
-  z.string().min(1).max(300),
-  z.strictObject({
-    to: z.string().min(1).max(300).describe('Address, CIDR range or DNS name, with or without ports.'),
-    protocol: z.enum(['udp', 'tcp']).optional().describe('Absent: both.'),
-  }),
-])
+const rule = z.union(
+  [
+    z.string().min(1).max(300),
+    z.strictObject({
+      to: z.string().min(1).max(300).describe('Address, CIDR range or DNS name, with or without ports.'),
+      protocol: z.enum(['udp', 'tcp']).optional().describe('Absent: both.'),
+    }),
+  ],
+  {
+    error:
+      'must be a text such as 10.0.0.0/8, or a table with `to` and, if need be, `protocol` ("udp", "tcp")',
+  },
+)
 
 const peersShape = z.strictObject({
   byDefault: z
@@ -43,57 +50,110 @@ const relay = z.strictObject({
       from: z.int().min(1024).max(65_535).default(49_152).describe('The lowest port.'),
       to: z.int().min(1024).max(65_535).default(65_535).describe('The highest port.'),
     })
+    .check(({ value: { from, to }, issues }) => {
+      if (from > to) issues.push(custom(['to'], to, `must not be less than \`from\`, ${from}`))
+    })
     .prefault({}),
 })
 
-const relays = z.array(relay).min(1).max(2)
+const relays = z
+  .array(relay)
+  .min(1)
+  .max(2)
+  .check(({ value, issues }) => {
+    const families = new Set<number>()
+    for (const [index, { address, advertised = address }] of value.entries()) {
+      const family = isIP(address)
+      if (isIP(advertised) !== family) {
+        issues.push(
+          custom([index, 'advertised'], advertised, `must be of the family of \`address\`, ${address}`),
+        )
+      }
+      if (families.has(family))
+        issues.push(custom([index, 'address'], address, `there is one of IPv${family} already`))
+      families.add(family)
+    }
+  })
 
-const listener = z.strictObject({
-  name: z.string().min(1).max(64).describe('Names the listener in logs, metrics and events; unique.'),
-  transport: z.enum(['udp', 'tcp', 'tls', 'dtls']).describe('How clients come.'),
-  listen: listenText.describe('Usually 3478, for `tls` and `dtls` 5349, or 443.'),
-  certFile: z
-    .string()
-    .min(1)
-    .optional()
-    .describe('Certificate chain (PEM) of `tls` and `dtls`. Read again when it changes.'),
-  keyFile: z.string().min(1).optional().describe('Its key.'),
-  relays: relays.optional().describe('Relayed addresses of this listener. Absent: `turn.relays`.'),
-  peers: peersShape.optional().describe('Rules about peers of this listener. Absent: `turn.peers`.'),
-  relayTransports: z
-    .array(z.enum(['udp', 'tcp']))
-    .min(1)
-    .default(['udp', 'tcp'])
-    .describe('What clients may have relayed: datagrams, TCP connections (RFC 6062).'),
-  proxyProtocolFrom: z
-    .array(cidr)
-    .max(LIST_MAX)
-    .default([])
-    .describe('Balancers whose PROXY protocol header (v1, v2) says who the client is. Only `tcp` and `tls`.'),
-  sharedWithHttp: z
-    .boolean()
-    .default(false)
-    .describe(
-      'Serves HTTP (WHIP, WHEP, HTTP-FLV, pages) on the same port, told apart by ALPN and first bytes. Only `tcp` and `tls`.',
-    ),
-  strictChannels: z
-    .boolean()
-    .default(false)
-    .describe('Refuses channel numbers over 0x4FFF, which older clients use.'),
-})
+const listener = z
+  .strictObject({
+    name: z.string().min(1).max(64).describe('Names the listener in logs, metrics and events; unique.'),
+    transport: z.enum(['udp', 'tcp', 'tls', 'dtls']).describe('How clients come.'),
+    listen: listenText.describe('Usually 3478, for `tls` and `dtls` 5349, or 443.'),
+    certFile: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Certificate chain (PEM) of `tls` and `dtls`. Read again when it changes.'),
+    keyFile: z.string().min(1).optional().describe('Its key.'),
+    relays: relays.optional().describe('Relayed addresses of this listener. Absent: `turn.relays`.'),
+    peers: peersShape.optional().describe('Rules about peers of this listener. Absent: `turn.peers`.'),
+    relayTransports: z
+      .array(z.enum(['udp', 'tcp']))
+      .min(1)
+      .default(['udp', 'tcp'])
+      .describe('What clients may have relayed: datagrams, TCP connections (RFC 6062).'),
+    proxyProtocolFrom: z
+      .array(cidr)
+      .max(LIST_MAX)
+      .default([])
+      .describe(
+        'Balancers whose PROXY protocol header (v1, v2) says who the client is. Only `tcp` and `tls`.',
+      ),
+    sharedWithHttp: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Serves HTTP (WHIP, WHEP, HTTP-FLV, pages) on the same port, told apart by ALPN and first bytes. Only `tcp` and `tls`.',
+      ),
+    strictChannels: z
+      .boolean()
+      .default(false)
+      .describe('Refuses channel numbers over 0x4FFF, which older clients use.'),
+  })
+  .check(({ value, issues }) => {
+    const { transport, proxyProtocolFrom, sharedWithHttp } = value
+    const isSecure = transport === 'tls' || transport === 'dtls'
+    for (const key of ['certFile', 'keyFile'] as const) {
+      if (isSecure && value[key] === undefined) {
+        issues.push(custom([key], undefined, `transport "${transport}" needs a certificate and its key`))
+      }
+      if (!isSecure && value[key] !== undefined) {
+        issues.push(custom([key], value[key], `transport "${transport}" has no certificate`))
+      }
+    }
+    if (transport === 'tcp' || transport === 'tls') return
+    if (proxyProtocolFrom.length > 0) {
+      const message = `transport "${transport}" has no PROXY protocol, only "tcp" and "tls" have`
+      issues.push(custom(['proxyProtocolFrom'], proxyProtocolFrom, message))
+    }
+    if (sharedWithHttp) {
+      const message = `transport "${transport}" cannot be shared with HTTP, only "tcp" and "tls" can`
+      issues.push(custom(['sharedWithHttp'], sharedWithHttp, message))
+    }
+  })
 
-const user = z.strictObject({
-  username: z.string().min(1).max(508).describe('The name.'),
-  password: secret.optional().describe('The password; or `key`.'),
-  key: secret
-    .optional()
-    .describe('Instead of a password: the hash of `username:realm:password` in hexadecimal, MD5 or SHA-256.'),
-  maxAllocations: z
-    .int()
-    .min(0)
-    .optional()
-    .describe('Allocations at a time, 0 for any number. Absent: `turn.limits.maxPerUser`.'),
-})
+const user = z
+  .strictObject({
+    username: z.string().min(1).max(508).describe('The name.'),
+    password: secret.optional().describe('The password; or `key`.'),
+    key: secret
+      .optional()
+      .describe(
+        'Instead of a password: the hash of `username:realm:password` in hexadecimal, MD5 or SHA-256.',
+      ),
+    maxAllocations: z
+      .int()
+      .min(0)
+      .optional()
+      .describe('Allocations at a time, 0 for any number. Absent: `turn.limits.maxPerUser`.'),
+  })
+  .check(({ value: { password, key }, issues }) => {
+    if ((password === undefined) === (key === undefined)) {
+      const both = password !== undefined
+      issues.push(custom([both ? 'key' : 'password'], undefined, 'a user has either a password or a key'))
+    }
+  })
 
 const credentials = z
   .strictObject({
@@ -133,7 +193,8 @@ const credentials = z
             }),
           )
           .min(1)
-          .max(64),
+          .max(64)
+          .describe('Keys that tokens are under; a token names the one.'),
       })
       .optional()
       .describe('Access tokens (RFC 7635).'),
@@ -161,6 +222,7 @@ const rate = (by: number, text: string) => z.number().min(0).default(by).describ
 const byteRate = (text: string) =>
   z
     .number()
+    .min(0)
     .refine((value) => value === 0 || value >= 65_536, { error: 'must be 0 (no limit) or at least 65536' })
     .default(0)
     .describe(text)
@@ -215,9 +277,14 @@ const limits = z
     ),
     totalStrangerRepliesPerSecond: rate(20_000, 'The same for all together.'),
   })
+  .check(({ value: { lifetimeSeconds, maxLifetimeSeconds }, issues }) => {
+    if (maxLifetimeSeconds >= lifetimeSeconds) return
+    const message = `must not be less than \`lifetimeSeconds\`, ${lifetimeSeconds}`
+    issues.push(custom(['maxLifetimeSeconds'], maxLifetimeSeconds, message))
+  })
   .prefault({})
 
-export const turnSchema: z.ZodType<TurnConfig, unknown> = z
+export const turnSchema: z.ZodType<TurnConfig> = z
   .strictObject({
     listeners: z
       .array(listener)
@@ -237,11 +304,9 @@ export const turnSchema: z.ZodType<TurnConfig, unknown> = z
     credentials,
     uris: z
       .array(
-        z
-          .string()
-          .regex(/^(?:stun|turn)s?:\S+$/, {
-            error: 'must be a URI such as turn:turn.example.com:3478?transport=udp',
-          }),
+        z.string().regex(/^(?:stun|turn)s?:\S+$/, {
+          error: 'must be a URI such as turn:turn.example.com:3478?transport=udp',
+        }),
       )
       .max(32)
       .default([])
@@ -272,4 +337,17 @@ export const turnSchema: z.ZodType<TurnConfig, unknown> = z
       .describe('A service that follows allocations. See docs/turn.md.'),
     limits,
   })
+  .check(({ value: { listeners }, issues }) => {
+    const names = new Set<string>()
+    for (const [index, { name }] of listeners.entries()) {
+      if (names.has(name))
+        issues.push(custom(['listeners', index, 'name'], name, 'each listener must have its own'))
+      names.add(name)
+    }
+  })
   .prefault({})
+
+/** What is wrong between keys, at the one where it can be set right. */
+function custom(path: PropertyKey[], input: unknown, message: string): z.core.$ZodRawIssue {
+  return { code: 'custom', path, input, message }
+}

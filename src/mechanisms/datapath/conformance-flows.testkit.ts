@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { at, DatapathFixture, type Subject } from './conformance-setup.testkit.ts'
-import type { Flow, FlowId, MeterId } from './contract.ts'
+import { COUNTER_STRIDE, type Flow, type FlowId, type MeterId } from './contract.ts'
 import { until } from './udp-peer.testkit.ts'
 
 /** Forwarding, matches, channels, meters, counters. */
@@ -86,7 +86,7 @@ export function describeFlows(subject: Subject): void {
       expect(origin.received.length).toBe(total / 2)
       expect(fixture.arrivals.every((arrival) => arrival.flow === 0)).toBe(true)
       fixture.engine.removeFlow(flow)
-      expect(fixture.counters(flow)).toEqual({ packets: 0, bytes: 0, drops: 0, lastSeenMs: 0 })
+      expect(fixture.counters(flow)).toEqual({ packets: 0, bytes: 0, drops: 0, lastSeenMs: 0, framing: 0 })
     })
 
     it('can be closed under traffic', async () => {
@@ -250,8 +250,9 @@ export function describeFlows(subject: Subject): void {
       const [edge, relay] = [await fixture.open(), await fixture.open()]
       const here = { endpoint: edge.id, remote: client }
       const there = { endpoint: relay.id, remote: peer }
-      engine.addFlow({ kind: 'turn-channel', channel: 0x4001, header: 'strip', from: here, to: there })
-      engine.addFlow({ kind: 'turn-channel', channel: 0x4001, header: 'add', from: there, to: here })
+      const channel = { kind: 'turn-channel', channel: 0x4001 } as const
+      const stripped = engine.addFlow({ ...channel, header: 'strip', from: here, to: there })
+      const added = engine.addFlow({ ...channel, header: 'add', from: there, to: here })
       for (const text of ['', 'a', 'abcde', 'x'.repeat(1200)]) {
         await client.send(channelData(0x4001, text), at(edge))
         const passed = await peer.next()
@@ -262,6 +263,8 @@ export function describeFlows(subject: Subject): void {
       // What follows the length is padding.
       await client.send(Buffer.concat([channelData(0x4001, 'abcde'), Buffer.alloc(3)]), at(edge))
       expect((await peer.next()).text).toBe('abcde')
+      expect(fixture.counters(stripped)).toMatchObject({ packets: 5, bytes: 1211, framing: 23 })
+      expect(fixture.counters(added)).toMatchObject({ packets: 4, bytes: 1222, framing: 16 })
     })
 
     it('drops what is shorter than its length field says', async () => {
@@ -408,7 +411,7 @@ export function describeFlows(subject: Subject): void {
     it('counts datagrams and bytes per flow and in total', async () => {
       const { engine } = fixture
       const { client, origin, edge, flow } = await fixture.forward()
-      expect(fixture.counters(flow)).toEqual({ packets: 0, bytes: 0, drops: 0, lastSeenMs: 0 })
+      expect(fixture.counters(flow)).toEqual({ packets: 0, bytes: 0, drops: 0, lastSeenMs: 0, framing: 0 })
       await client.send('12345', at(edge))
       await client.send('123', at(edge))
       await until(() => origin.received.length === 2, 'both')
@@ -431,10 +434,10 @@ export function describeFlows(subject: Subject): void {
       const { client, origin, edge, flow } = await fixture.forward()
       await client.send('12345', at(edge))
       await origin.next()
-      const into = new Float64Array(12).fill(-1)
+      const into = new Float64Array(3 * COUNTER_STRIDE).fill(-1)
       fixture.engine.readCounters([12_345 as FlowId, flow], into)
-      expect([...into.subarray(0, 7)]).toEqual([0, 0, 0, 0, 1, 5, 0])
-      expect([...into.subarray(8)]).toEqual([-1, -1, -1, -1])
+      into[COUNTER_STRIDE + 3] = 0
+      expect([...into]).toEqual([0, 0, 0, 0, 0, 1, 5, 0, 0, 0, -1, -1, -1, -1, -1])
     })
 
     it('counts what the system refuses to send', async () => {

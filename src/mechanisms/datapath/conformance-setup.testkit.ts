@@ -78,11 +78,17 @@ export class DatapathFixture {
     return this.arrivals.shift() as KeptArrival
   }
 
-  counters(flow: FlowId): { packets: number; bytes: number; drops: number; lastSeenMs: number } {
+  counters(flow: FlowId): {
+    packets: number
+    bytes: number
+    drops: number
+    lastSeenMs: number
+    framing: number
+  } {
     const into = new Float64Array(COUNTER_STRIDE)
     this.engine.readCounters([flow], into)
-    const [packets = 0, bytes = 0, drops = 0, lastSeenMs = 0] = into
-    return { packets, bytes, drops, lastSeenMs }
+    const [packets = 0, bytes = 0, drops = 0, lastSeenMs = 0, framing = 0] = into
+    return { packets, bytes, drops, lastSeenMs, framing }
   }
 
   /** A flow between two peers through two endpoints: `client` to `origin`. */

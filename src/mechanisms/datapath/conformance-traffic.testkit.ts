@@ -206,7 +206,7 @@ export function describeTraffic(subject: Subject): void {
       }
       // The very first may have been in time.
       expect(origin.received.length).toBeLessThanOrEqual(1)
-      expect(fixture.counters(flow)).toEqual({ packets: 0, bytes: 0, drops: 0, lastSeenMs: 0 })
+      expect(fixture.counters(flow)).toEqual({ packets: 0, bytes: 0, drops: 0, lastSeenMs: 0, framing: 0 })
     })
 
     it('leads to whoever has the address of a remote, and takes from whoever has it', async () => {

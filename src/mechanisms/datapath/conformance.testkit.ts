@@ -3,6 +3,7 @@ import { describeDelivery } from './conformance-delivery.testkit.ts'
 import { describeEndpoints } from './conformance-endpoints.testkit.ts'
 import { describeFeatures } from './conformance-features.testkit.ts'
 import { describeFlows } from './conformance-flows.testkit.ts'
+import { describeIndications } from './conformance-indications.testkit.ts'
 import { describeInterfaces } from './conformance-interfaces.testkit.ts'
 import { describeLocals } from './conformance-locals.testkit.ts'
 import type { Subject } from './conformance-setup.testkit.ts'
@@ -12,6 +13,7 @@ const parts = {
   endpoints: describeEndpoints,
   interfaces: describeInterfaces,
   flows: describeFlows,
+  indications: describeIndications,
   locals: describeLocals,
   traffic: describeTraffic,
   delivery: describeDelivery,

@@ -159,7 +159,7 @@ interface FlowCommon {
   readonly from: FlowSource
   /**
    * Shared budgets, up to three; a datagram that any of them refuses is dropped and counted. They are charged with the
-   * bytes that arrived, a channel header among them, of every kind of flow.
+   * bytes that arrived, a header among them, of every kind of flow.
    */
   readonly meters?: readonly MeterId[]
 }
@@ -187,12 +187,28 @@ export interface TurnChannelFlow extends FlowCommon {
   readonly header: 'add' | 'strip'
 }
 
+/**
+ * TURN Send and Data indications (RFC 8656 §11), of clients without a channel. `strip`: takes Send indications to `peer`
+ * and sends their data. It takes none that asks for anything else: one with DONT-FRAGMENT or another attribute that must
+ * be understood, with one of the two twice, or of another length than it says; these, as all that is no Send indication,
+ * are left to the other flows of the remote. Attributes that need not be understood are passed over. `add`: makes Data
+ * indications of `peer`, whose transaction ids differ; what is too long for one is dropped as `error`.
+ * The peer is the match of a flow that strips; it takes no other.
+ */
+export interface TurnIndicationFlow extends FlowCommon {
+  readonly kind: 'turn-indication'
+  readonly to: FlowTarget
+  /** As the client names it; without a zone. */
+  readonly peer: Remote
+  readonly header: 'add' | 'strip'
+}
+
 /** Datagrams of a known remote are handed to the endpoint's receiver, apart from strangers', within the budget of the known. */
 export interface DeliverFlow extends FlowCommon {
   readonly kind: 'deliver'
 }
 
-export type Flow = ForwardFlow | TurnChannelFlow | DeliverFlow
+export type Flow = ForwardFlow | TurnChannelFlow | TurnIndicationFlow | DeliverFlow
 
 /** A shared token bucket. Absent rates do not limit. */
 export interface MeterOptions {
@@ -202,8 +218,8 @@ export interface MeterOptions {
   readonly burstSeconds?: number
 }
 
-/** Numbers per flow that `readCounters` writes: packets, bytes, drops, last seen. */
-export const COUNTER_STRIDE = 4
+/** Numbers per flow that `readCounters` writes: packets, bytes, drops, last seen, bytes of framing. */
+export const COUNTER_STRIDE = 5
 
 /** Reasons for which an engine drops a datagram; the labels of its drop metric. */
 export const DROP_REASONS = ['stranger', 'known', 'meter', 'paused', 'queue', 'error', 'malformed'] as const
@@ -298,8 +314,10 @@ export interface Datapath extends Lifecycle {
   send(endpoint: EndpointId, remote: Remote, bytes: Uint8Array, options?: SendOptions): boolean
 
   /**
-   * Writes `COUNTER_STRIDE` numbers for each flow: datagrams and bytes that it took and passed on, drops, and
-   * when it was last seen in milliseconds of the engine's clock (0: never). An unknown flow gives zeros.
+   * Writes `COUNTER_STRIDE` numbers for each flow: datagrams and bytes that it took and passed on, drops,
+   * when it was last seen in milliseconds of the engine's clock (0: never), and bytes of framing. The bytes are those that it
+   * sent; framing is what a `turn-channel` or `turn-indication` flow has added to them or taken off before: headers,
+   * other attributes, padding. An unknown flow gives zeros.
    */
   readCounters(flows: readonly FlowId[], into: Float64Array): void
   totals(): DatapathTotals

@@ -18,6 +18,7 @@ import {
 import type { EngineOptions } from './control/engine-options.ts'
 import { BurstPeer } from './burst-peer.testkit.ts'
 import type { Addon } from './engine-native/addon.ts'
+import { StunAttribute, StunClass, StunMethod, StunWriter } from '../../protocols/stun/index.ts'
 import { UdpPeer, until } from './udp-peer.testkit.ts'
 
 /**
@@ -39,7 +40,7 @@ export type Step =
   | { readonly do: 'close'; readonly endpoint: number }
   | {
       readonly do: 'flow'
-      readonly kind: 'forward' | 'copy' | 'add' | 'strip' | 'deliver'
+      readonly kind: 'forward' | 'copy' | 'add' | 'strip' | 'add-indication' | 'strip-indication' | 'deliver'
       readonly from: number
       readonly remote: number
       /** Chooses among the local addresses of an endpoint that separates them, unless it is not to fit. */
@@ -48,6 +49,8 @@ export type Step =
       readonly isFitting: boolean
       readonly match: { readonly offset: number; readonly value: number } | undefined
       readonly channel: number
+      /** Which of `namedPeers` indications name. */
+      readonly named: number
       readonly to: number
       readonly target: number
       readonly local: number | undefined
@@ -86,8 +89,9 @@ export type Step =
       readonly datagrams: readonly Datagram[]
     }
 
-/** How a datagram begins, how long it is, and what the rest is made from. */
+/** How a datagram begins, how long it is, and what the rest is made from; or that of the data of a Send indication. */
 interface Datagram {
+  readonly indication: { readonly named: number; readonly form: 'plain' | 'odd' | 'cut' } | undefined
   readonly head: readonly number[]
   readonly length: number
   readonly seed: number
@@ -505,6 +509,11 @@ class World {
 }
 
 const maxEndpoints = 6
+const namedPeers: readonly Remote[] = [
+  { address: '192.0.2.1', port: 7 },
+  { address: '192.0.2.1', port: 8 },
+  { address: '2001:db8::1', port: 7 },
+]
 /** Between an endpoint's place and its pair's. */
 const pairPlaces = 1000
 
@@ -524,6 +533,9 @@ const addresses = fc.constantFrom(
 )
 
 const datagram: fc.Arbitrary<Datagram> = fc.record({
+  indication: sometimes(
+    fc.record({ named: fc.nat({ max: 2 }), form: fc.constantFrom('plain', 'plain', 'plain', 'odd', 'cut') }),
+  ),
   head: fc.constantFrom(
     [],
     // STUN requests, channels with lengths that fit and that do not, values that flows match.
@@ -560,13 +572,18 @@ const open: fc.Arbitrary<Step> = fc.record({
 
 const flow: fc.Arbitrary<Step> = fc.record({
   do: fc.constant('flow'),
-  kind: fc.constantFrom('forward', 'copy', 'add', 'strip', 'deliver'),
+  kind: fc.constantFrom(
+    ...(['forward', 'copy', 'add', 'strip', 'add-indication', 'strip-indication', 'deliver'] as const),
+    // Several beside each other.
+    'strip-indication',
+  ),
   from: few,
   remote: peerNumber,
   fromLocal: few,
   isFitting: mostly,
   match: sometimes(match),
   channel,
+  named: fc.nat({ max: 2 }),
   to: few,
   target: peerNumber,
   local,
@@ -633,13 +650,23 @@ const steps: readonly fc.WeightedArbitrary<Step>[] = [
 ]
 
 function flowOf(
-  { kind, channel }: Extract<Step, { readonly do: 'flow' }>,
+  { kind, channel, named }: Extract<Step, { readonly do: 'flow' }>,
   common: Pick<Flow, 'from' | 'meters'>,
   to: Extract<Flow, { readonly kind: 'forward' }>['to'],
 ): Flow {
   if (kind === 'deliver') return { ...common, kind }
   if (kind === 'add' || kind === 'strip')
     return { ...common, kind: 'turn-channel', to, channel, header: kind }
+  if (kind === 'add-indication' || kind === 'strip-indication') {
+    const peer = namedPeers[named] as Remote
+    return {
+      ...common,
+      kind: 'turn-indication',
+      to,
+      peer,
+      header: kind === 'add-indication' ? 'add' : 'strip',
+    }
+  }
   return { ...common, kind: 'forward', to, copyStunRequests: kind === 'copy' }
 }
 
@@ -650,13 +677,33 @@ function accountedFor(engine: Datapath): number {
   return forwarded.packets + delivered.packets + sent.packets + drops
 }
 
-function bytesOf({ head, length, seed }: Datagram): Buffer {
-  const bytes = Buffer.alloc(length)
-  for (let at = 0; at < length; at++) bytes[at] = head[at] ?? (seed * 31 + at * 7) & 0xff
-  return bytes
+function bytesOf({ indication, head, length, seed }: Datagram): Buffer {
+  const bytes = Buffer.alloc(indication === undefined ? length : Math.min(length, 65_400))
+  for (let at = 0; at < bytes.length; at++) bytes[at] = head[at] ?? (seed * 31 + at * 7) & 0xff
+  if (indication === undefined) return bytes
+  const { named, form } = indication
+  const id = Buffer.alloc(12, seed)
+  const writer = new StunWriter(StunMethod.send, StunClass.indication, id)
+  if (form === 'odd') writer.attribute(StunAttribute.dontFragment, new Uint8Array(0))
+  writer.xorAddress(StunAttribute.xorPeerAddress, namedPeers[named] as Remote)
+  writer.attribute(StunAttribute.data, bytes)
+  const message = writer.finish()
+  return form === 'cut' ? message.subarray(0, -4) : message
 }
 
-function digest(bytes: Uint8Array): string {
+/** A datagram without what engines choose at random: the transaction id of a Data indication, and what it masks. */
+function withoutTransaction(bytes: Uint8Array): Uint8Array {
+  if (bytes.length < 36 || bytes[0] !== 0 || bytes[1] !== 0x17) return bytes
+  const plain = Uint8Array.from(bytes)
+  plain.fill(0, 8, 20)
+  // Of an IPv6 address all but the beginning.
+  if (bytes[25] === 2)
+    for (let at = 0; at < 12; at++) plain[32 + at] = (bytes[32 + at] ?? 0) ^ (bytes[8 + at] ?? 0)
+  return plain
+}
+
+function digest(arrived: Uint8Array): string {
+  const bytes = withoutTransaction(arrived)
   return `${bytes.length}:${createHash('sha1').update(bytes).digest('base64').slice(0, 8)}`
 }
 

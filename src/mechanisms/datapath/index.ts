@@ -34,6 +34,7 @@ export {
   type SendOptions,
   STRANGER,
   type TurnChannelFlow,
+  type TurnIndicationFlow,
 } from './contract.ts'
 export { createDatapath, type DatapathOptions } from './create-datapath.ts'
 export { registerDatapathMetrics } from './datapath-metrics.ts'

@@ -13,12 +13,17 @@ const DEFAULTS: Required<ConnectionCapOptions> = { maxConnections: 10_000, maxCo
 
 /** Counts open connections, in total and per address; the listeners of one service share one. */
 export class ConnectionCap {
-  readonly #options: Required<ConnectionCapOptions>
+  #options: Required<ConnectionCapOptions>
   readonly #perAddress = new Map<string, number>()
   #connections = 0
   #refused = 0
 
   constructor(options: ConnectionCapOptions = {}) {
+    this.#options = { ...DEFAULTS, ...options }
+  }
+
+  /** Puts other bounds in force, for connections to come. */
+  configure(options: ConnectionCapOptions): void {
     this.#options = { ...DEFAULTS, ...options }
   }
 

@@ -32,16 +32,18 @@ const maxBatch = 100
  * once. Every 2xx is taken for an answer; after anything else the same events are sent again.
  */
 export class EventWebhook implements Lifecycle {
-  /** Events that were lost because the service was away for too long. */
+  /** Events that were lost because the service was away, for too long or at the end. */
   lost = 0
   readonly #options: EventWebhookOptions & typeof defaults
   readonly #log: Logger
   readonly #agent: Agent
   readonly #waiting: object[] = []
-  #isPosting = false
+  /** How many of the first that wait are on their way. */
+  #posting = 0
   #failures = 0
   #timer: Timer | undefined
   #isClosed = false
+  /** Called when there is nothing more to post at once. */
   #onIdle: (() => void) | undefined
 
   constructor(options: EventWebhookOptions) {
@@ -61,7 +63,7 @@ export class EventWebhook implements Lifecycle {
     return Promise.resolve()
   }
 
-  /** Sends what waits, for one answer's time at most. */
+  /** Sends what waits, for one answer's time at most, unless the service is away. */
   async close(): Promise<void> {
     if (this.#isClosed) return
     if (this.#waiting.length > 0 && this.#failures === 0) {
@@ -76,6 +78,9 @@ export class EventWebhook implements Lifecycle {
     this.#isClosed = true
     this.#timer?.cancel()
     await this.#agent.destroy()
+    const left = this.#waiting.length
+    this.lost += left
+    if (left > 0) this.#log.warn({ lost: left }, 'closed with events that were not taken')
   }
 
   #add(event: string, allocation: AllocationInfo, reason?: AllocationEnd): void {
@@ -84,16 +89,16 @@ export class EventWebhook implements Lifecycle {
     this.#waiting.push({ event, time, ...(reason !== undefined && { reason }), allocation })
     // What is on its way stays at the front.
     if (this.#waiting.length > this.#options.maxWaiting) {
-      this.#waiting.splice(this.#isPosting ? Math.min(maxBatch, this.#waiting.length - 1) : 0, 1)
+      this.#waiting.splice(Math.min(this.#posting, this.#waiting.length - 1), 1)
       this.lost++
     }
-    if (!this.#isPosting && this.#timer === undefined) void this.#post()
+    if (this.#posting === 0 && this.#timer === undefined) void this.#post()
   }
 
   async #post(): Promise<void> {
-    this.#isPosting = true
     while (this.#waiting.length > 0 && !this.#isClosed) {
       const batch = this.#waiting.slice(0, maxBatch)
+      this.#posting = batch.length
       try {
         await this.#send(batch)
         this.#waiting.splice(0, batch.length)
@@ -108,8 +113,8 @@ export class EventWebhook implements Lifecycle {
         break
       }
     }
-    this.#isPosting = false
-    if (this.#waiting.length === 0) this.#onIdle?.()
+    this.#posting = 0
+    this.#onIdle?.()
   }
 
   #later(): void {

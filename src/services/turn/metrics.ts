@@ -5,7 +5,6 @@ import type { ListenerStats } from './listener-stats.ts'
 
 /** What the server knows when metrics are read. */
 export interface TurnCounts {
-  readonly allocations: number
   readonly stats: TurnStats
   readonly dataDropped: Readonly<Record<DataDropReason, number>>
   /** Requests of strangers that were not answered. */
@@ -13,11 +12,29 @@ export interface TurnCounts {
   readonly listeners: readonly ListenerStats[]
 }
 
-/** Declares the metrics of the TURN server. */
-export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts): void {
+/** Declares the metric of the event webhook, whichever it is at the time. */
+export function registerEventMetrics(registry: Registry, lost: () => number): void {
+  void new Counter({
+    name: 'sluice_turn_events_lost_total',
+    help: 'Events of allocations that were not delivered because the service that follows them was away for too long.',
+    registers: [registry],
+    collect() {
+      this.reset()
+      this.inc(lost())
+    },
+  })
+}
+
+/** Declares the metrics of a running TURN server. Gives what takes them away again. */
+export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts): () => void {
+  const names: string[] = []
   const registers = [registry]
+  const named = <T extends string>(name: T): T => {
+    names.push(name)
+    return name
+  }
   void new Gauge({
-    name: 'sluice_turn_allocations',
+    name: named('sluice_turn_allocations'),
     help: 'Live allocations, by listener.',
     labelNames: ['listener'],
     registers,
@@ -27,7 +44,7 @@ export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts
     },
   })
   void new Counter({
-    name: 'sluice_turn_allocations_created_total',
+    name: named('sluice_turn_allocations_created_total'),
     help: 'Allocations that were made.',
     registers,
     collect() {
@@ -36,7 +53,7 @@ export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts
     },
   })
   void new Counter({
-    name: 'sluice_turn_allocations_ended_total',
+    name: named('sluice_turn_allocations_ended_total'),
     help: 'Allocations that have ended, by reason.',
     labelNames: ['reason'],
     registers,
@@ -46,7 +63,7 @@ export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts
     },
   })
   void new Counter({
-    name: 'sluice_turn_answers_total',
+    name: named('sluice_turn_answers_total'),
     help: 'Answers to requests, by method and result: success, or the code of the error.',
     labelNames: ['method', 'result'],
     registers,
@@ -59,7 +76,7 @@ export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts
     },
   })
   void new Counter({
-    name: 'sluice_turn_unanswered_requests_total',
+    name: named('sluice_turn_unanswered_requests_total'),
     help: 'Requests of strangers that got no answer because too many came from their network, or in all.',
     registers,
     collect() {
@@ -68,7 +85,7 @@ export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts
     },
   })
   void new Counter({
-    name: 'sluice_turn_malformed_messages_total',
+    name: named('sluice_turn_malformed_messages_total'),
     help: 'Messages of clients that are neither STUN nor ChannelData, or broken.',
     registers,
     collect() {
@@ -77,7 +94,7 @@ export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts
     },
   })
   void new Counter({
-    name: 'sluice_turn_dropped_messages_total',
+    name: named('sluice_turn_dropped_messages_total'),
     help: 'Data that was not relayed, of what no flow carries, by reason.',
     labelNames: ['reason'],
     registers,
@@ -91,7 +108,7 @@ export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts
     ['bytes', 'Bytes of messages'],
   ] as const) {
     void new Counter({
-      name: `sluice_turn_listener_${unit}_total`,
+      name: named(`sluice_turn_listener_${unit}_total`),
       help: `${what} between clients and a listener; rx came from clients.`,
       labelNames: ['listener', 'direction'],
       registers,
@@ -103,5 +120,8 @@ export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts
         }
       },
     })
+  }
+  return () => {
+    for (const name of names) registry.removeSingleMetric(name)
   }
 }

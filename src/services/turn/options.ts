@@ -7,7 +7,7 @@ import type { ClientTransport } from './client-transport.ts'
 import type { CredentialSource } from './credentials/contract.ts'
 import type { TurnEvents } from './events.ts'
 import type { PeerPolicy } from './peers/contract.ts'
-import type { AllocationQuota } from './quota.ts'
+import type { AllocationQuota, QuotaCheck } from './quota.ts'
 
 /** Where the relayed addresses of one family are. */
 export interface RelayOptions {
@@ -101,11 +101,15 @@ export type Redirect = (client: {
 /** What a TURN server is made of. */
 export interface TurnServerOptions {
   readonly listeners: readonly TurnListenerOptions[]
+  /** Who may have allocations. `NoCredentials`: nobody, and STUN is all that is served. */
   readonly credentials: CredentialSource
   /** The REALM of challenges; short ones amplify less. @defaultValue 'sluice' */
   readonly realm?: string
-  /** @defaultValue `MemoryQuota` of `limits.maxPerUser` */
-  readonly quota?: AllocationQuota
+  /**
+   * How many allocations a user may have. A number is counted here, in place of `limits.maxPerUser`; a function is asked before
+   * each allocation and not told of the end of any. @defaultValue `limits.maxPerUser`, counted here
+   */
+  readonly quota?: AllocationQuota | QuotaCheck | number
   readonly limits?: Partial<TurnLimits>
   /** Lets clients move to another address (RFC 8016). @defaultValue true */
   readonly mobility?: boolean
@@ -117,16 +121,16 @@ export interface TurnServerOptions {
   /** Keys nonces and mobility tickets; gateways that share it take each other's. 32 bytes. @defaultValue random */
   readonly secret?: Uint8Array
   /** Where to send an authenticated client instead (300, ALTERNATE-SERVER). @defaultValue nowhere */
-  readonly redirect?: (client: {
-    readonly address: string
-    readonly userId: string
-  }) => { readonly address: string; readonly port: number; readonly domain?: string } | undefined
+  readonly redirect?: Redirect
+  /** Told of allocations that are made, refreshed and ended, and of requests that are refused. @defaultValue nobody */
   readonly events?: TurnEvents
   /** Ports of this machine that are never peers, besides the server's own listeners. @defaultValue none */
   readonly ownPorts?: () => readonly { readonly protocol: 'udp' | 'tcp'; readonly port: number }[]
   /** @defaultValue one of its own, that it starts and closes, with the engine and threads below */
   readonly datapath?: Datapath
+  /** What moves datagrams; `native` makes its absence an error. @defaultValue 'auto': native where it was built, else node */
   readonly engine?: 'auto' | 'native' | 'node'
+  /** Threads of the native engine. @defaultValue 1 */
   readonly threads?: number | 'auto'
   /** @defaultValue silent */
   readonly logger?: Logger

@@ -16,6 +16,17 @@ export interface AllocationQuota {
   give(request: QuotaRequest): void
 }
 
+/**
+ * Asked before each allocation: false refuses it (486), a rejection too (500). Nothing is given back, so a function that counts
+ * must learn of the end of allocations by itself, and of those that were not made after all.
+ */
+export type QuotaCheck = (request: QuotaRequest) => boolean | Promise<boolean>
+
+/** A quota that is a function: nothing is given back. */
+export function quotaOf(quota: AllocationQuota | QuotaCheck): AllocationQuota {
+  return typeof quota === 'function' ? { take: quota, give: () => {} } : quota
+}
+
 /** Counts in this process. */
 export class MemoryQuota implements AllocationQuota {
   readonly #most: (userId: string) => number

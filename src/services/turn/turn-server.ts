@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import { type Clock, systemClock } from '../../foundation/clock.ts'
 import { errorCode } from '../../foundation/errors.ts'
@@ -14,6 +13,7 @@ import type { ListenerState } from './core/listener-state.ts'
 import { Meters } from './core/meters.ts'
 import { PeerGate } from './core/peer-gate.ts'
 import { PeerPaths } from './core/peer-paths.ts'
+import { RandomPool } from './core/random-pool.ts'
 import { RelayPool } from './core/relay-pool.ts'
 import { Reservations } from './core/reservations.ts'
 import { openTcpRelay } from './core/tcp-relays.ts'
@@ -23,19 +23,28 @@ import type { TurnSettings, TurnState } from './core/turn-state.ts'
 import { TurnError } from './errors.ts'
 import type { AllocationEnd } from './events.ts'
 import type { ListenerStats } from './listener-stats.ts'
+import { DtlsListener } from './listeners/dtls-listener.ts'
 import type { BoundListener } from './listeners/listener.ts'
 import { StreamListener } from './listeners/stream-listener.ts'
 import { UdpListener } from './listeners/udp-listener.ts'
 import { registerTurnMetrics } from './metrics.ts'
-import type { TurnListenerOptions, TurnServerOptions } from './options.ts'
-import { MemoryQuota } from './quota.ts'
+import type { TurnLimits, TurnListenerOptions, TurnServerOptions } from './options.ts'
+import { MemoryQuota, quotaOf } from './quota.ts'
 import { resolveRelays } from './resolve-relays.ts'
 
 /** What can be changed while the server runs; what is absent stays. */
 export type TurnServerChanges = Partial<
   Pick<
     TurnServerOptions,
-    'listeners' | 'credentials' | 'realm' | 'quota' | 'limits' | 'mobility' | 'security' | 'redirect'
+    | 'listeners'
+    | 'credentials'
+    | 'realm'
+    | 'quota'
+    | 'limits'
+    | 'mobility'
+    | 'security'
+    | 'redirect'
+    | 'events'
   >
 >
 
@@ -58,7 +67,10 @@ export class TurnServer implements Lifecycle {
   readonly #clock: Clock
   readonly #datapath: Datapath
   readonly #ownsDatapath: boolean
-  readonly #options: TurnServerOptions
+  /** Those of the start, with the changes since. */
+  #options: TurnServerOptions
+  /** Counts where the options name no other; outlives changes of them. */
+  readonly #quota = new MemoryQuota(() => this.#state.settings.limits.maxPerUser)
   readonly #state: TurnState
   readonly #data: DataPlane
   readonly #core: TurnCore
@@ -66,8 +78,7 @@ export class TurnServer implements Lifecycle {
   readonly #listeners = new Map<string, OpenListener>()
   #listenerOptions: readonly TurnListenerOptions[]
   #isRunning = false
-  /** Told when the last allocation has gone. */
-  #onEmpty: (() => void) | undefined
+  #endMetrics: (() => void) | undefined
 
   /** @throws TURN_BAD_OPTION, TURN_UNSUPPORTED */
   constructor(options: TurnServerOptions) {
@@ -75,7 +86,7 @@ export class TurnServer implements Lifecycle {
     const {
       logger = silentLogger(),
       clock = systemClock,
-      random = randomBytes,
+      random = pooledRandom(),
       secret = random(32),
     } = options
     if (secret.length !== 32)
@@ -100,15 +111,6 @@ export class TurnServer implements Lifecycle {
     this.#core = new TurnCore(this.#state, this.#data, secret)
     const { maxConnections, maxConnectionsPerAddress } = this.#state.settings.limits
     this.#cap = new ConnectionCap({ maxConnections, maxConnectionsPerAddress })
-    if (options.registry !== undefined) {
-      registerTurnMetrics(options.registry, () => ({
-        allocations: this.allocationCount,
-        stats: this.#core.stats,
-        dataDropped: this.#data.dropped,
-        unanswered: this.#core.unanswered,
-        listeners: this.listenerStats(),
-      }))
-    }
   }
 
   /** Where listeners are bound, by name; port 0 while they are not. */
@@ -130,6 +132,7 @@ export class TurnServer implements Lifecycle {
       if (this.#ownsDatapath) await this.#datapath.start()
       for (const listener of this.#listenerOptions) await this.#open(listener)
       this.#learnOwnAddresses()
+      this.#registerMetrics()
     } catch (error) {
       await this.close()
       throw error
@@ -140,15 +143,23 @@ export class TurnServer implements Lifecycle {
     )
   }
 
-  /** Refuses new allocations and waits for those that are to end, `graceMs` at most; then everything is closed. */
-  async close({ graceMs = 0 }: CloseOptions = {}): Promise<void> {
+  /** Refuses new allocations from now on and waits for those that are to end, `graceMs` at most; listeners stay open. */
+  async drain({ graceMs = 0 }: CloseOptions = {}): Promise<void> {
     if (!this.#isRunning) return
     this.#state.isDraining = true
     if (graceMs > 0 && this.allocationCount > 0) await this.#untilEmpty(graceMs)
+  }
+
+  /** Drains; then everything is closed. */
+  async close(options?: CloseOptions): Promise<void> {
+    await this.drain(options)
+    if (!this.#isRunning) return
     this.#isRunning = false
     this.#endAll(() => true, 'closed')
     this.#state.reservations.endAll()
     for (const name of [...this.#listeners.keys()]) await this.#close(name)
+    this.#endMetrics?.()
+    this.#endMetrics = undefined
     if (this.#ownsDatapath) await this.#datapath.close()
   }
 
@@ -167,10 +178,17 @@ export class TurnServer implements Lifecycle {
   async update(changes: TurnServerChanges): Promise<{ readonly restarted: readonly string[] }> {
     const { listeners, ...settings } = changes
     if (listeners !== undefined) checkListeners(listeners)
-    const merged = this.#settingsOf({ ...this.#options, ...this.#currentOptions(), ...settings })
+    const options = { ...this.#options, ...settings }
+    const merged = this.#settingsOf(options)
     const restarted = listeners === undefined ? [] : await this.#updateListeners(listeners)
-    if (merged.limits !== this.#state.settings.limits)
-      this.#state.meters = new Meters(this.#datapath, merged.limits)
+    const { limits } = merged
+    // Allocations keep the meters they have; new ones must share the budgets of their user and of all with them.
+    if (!hasSameRates(limits, this.#state.settings.limits)) {
+      this.#state.meters = new Meters(this.#datapath, limits)
+    }
+    this.#options = options
+    const { maxConnections, maxConnectionsPerAddress } = limits
+    this.#cap.configure({ maxConnections, maxConnectionsPerAddress })
     this.#core.configure(merged)
     this.#learnOwnAddresses()
     this.#core.recheckPeers()
@@ -250,6 +268,7 @@ export class TurnServer implements Lifecycle {
     const clock = this.#clock
     const allocations = new Allocations()
     const relays = new RelayPool({
+      random,
       datapath,
       clock,
       receiver: (arrival) => this.#core.receiveFromPeer(arrival),
@@ -277,10 +296,10 @@ export class TurnServer implements Lifecycle {
   }
 
   #settingsOf(options: Omit<TurnServerOptions, 'listeners'>): TurnSettings {
-    const limits = checkLimits(options.limits)
     const {
       realm = 'sluice',
       credentials,
+      quota = this.#quota,
       mobility = true,
       security = 'none',
       redirect,
@@ -289,28 +308,32 @@ export class TurnServer implements Lifecycle {
     if (realm === '' || Buffer.byteLength(realm) > 763) {
       throw new TurnError('TURN_BAD_OPTION', `realm "${realm}": must have 1 to 763 bytes`)
     }
+    const isCountedHere = typeof quota === 'number'
+    if (isCountedHere && !(quota >= 0)) {
+      throw new TurnError('TURN_BAD_OPTION', `quota is ${quota}: must be 0 (no limit) or more`)
+    }
+    const limits = checkLimits({ ...options.limits, ...(isCountedHere && { maxPerUser: quota }) })
     return {
       realm,
       credentials,
-      quota: options.quota ?? new MemoryQuota(() => this.#state.settings.limits.maxPerUser),
+      quota: isCountedHere ? this.#quota : quotaOf(quota),
       limits,
       mobility,
       security,
       redirect,
-      events: {
-        ...events,
-        allocationDeleted: (allocation, end) => {
-          if (this.allocationCount === 0) this.#onEmpty?.()
-          events.allocationDeleted?.(allocation, end)
-        },
-      },
+      events,
     }
   }
 
-  /** The settings in force, as the options that make them. */
-  #currentOptions(): Omit<TurnServerOptions, 'listeners' | 'redirect' | 'events'> {
-    const { realm, credentials, quota, limits, mobility, security } = this.#state.settings
-    return { realm, credentials, quota, limits, mobility, security }
+  #registerMetrics(): void {
+    const { registry } = this.#options
+    if (registry === undefined) return
+    this.#endMetrics = registerTurnMetrics(registry, () => ({
+      stats: this.#core.stats,
+      dataDropped: this.#data.dropped,
+      unanswered: this.#core.unanswered,
+      listeners: this.listenerStats(),
+    }))
   }
 
   async #open(options: TurnListenerOptions): Promise<void> {
@@ -328,6 +351,17 @@ export class TurnServer implements Lifecycle {
     const { transport } = state.options
     if (transport === 'udp')
       return new UdpListener(state, this.#core, this.#state.allocations, this.#datapath)
+    if (transport === 'dtls') {
+      return new DtlsListener({
+        state,
+        core: this.#core,
+        datapath: this.#datapath,
+        limits: () => this.#state.settings.limits,
+        clock: this.#clock,
+        random: this.#state.random,
+        log: this.#log,
+      })
+    }
     return new StreamListener({
       state,
       core: this.#core,
@@ -385,9 +419,12 @@ export class TurnServer implements Lifecycle {
   #setCertificates(wanted: readonly TurnListenerOptions[]): void {
     const changed: OpenListener[] = []
     try {
-      for (const { name, certificate } of wanted) {
+      for (const options of wanted) {
+        const { name, certificate } = options
         const listener = this.#listeners.get(name)
         if (listener === undefined || certificate === undefined) continue
+        // It comes with its new listener.
+        if (needsRestart(listener.state.options, options)) continue
         listener.bound.setCertificate?.(certificate)
         changed.push(listener)
       }
@@ -444,14 +481,19 @@ export class TurnServer implements Lifecycle {
 
   #untilEmpty(graceMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.#clock.after(graceMs, () => this.#onEmpty?.())
-      this.#onEmpty = () => {
-        this.#onEmpty = undefined
+      const timer = this.#clock.after(graceMs, () => this.#state.onEmpty?.())
+      this.#state.onEmpty = () => {
+        this.#state.onEmpty = undefined
         timer.cancel()
         resolve()
       }
     })
   }
+}
+
+function pooledRandom(): (bytes: number) => Uint8Array {
+  const pool = new RandomPool()
+  return (bytes) => pool.take(bytes)
 }
 
 interface Sum {
@@ -465,7 +507,15 @@ function needsRestart(before: TurnListenerOptions, after: TurnListenerOptions): 
     before.transport !== after.transport ||
     before.listen.host !== after.listen.host ||
     before.listen.port !== after.listen.port ||
-    String(before.proxyProtocolFrom ?? []) !== String(after.proxyProtocolFrom ?? [])
+    String(before.proxyProtocolFrom ?? []) !== String(after.proxyProtocolFrom ?? []) ||
+    // ALPN offers HTTP or does not, and that was said when the port was opened.
+    (after.transport === 'tls' && (before.onHttp === undefined) !== (after.onHttp === undefined))
+  )
+}
+
+function hasSameRates(before: TurnLimits, after: TurnLimits): boolean {
+  return (['packetsPerSecond', 'bytesPerSecond', 'userBytesPerSecond', 'totalBytesPerSecond'] as const).every(
+    (rate) => before[rate] === after[rate],
   )
 }
 

@@ -1,3 +1,4 @@
+import { SmallMap } from '../../../foundation/small-map.ts'
 import type {
   Endpoint,
   EndpointId,
@@ -46,7 +47,7 @@ export abstract class BoundEndpoint<S extends LocalSocket> implements Endpoint {
   /** Whether a flow takes only what arrives on its own local address. */
   readonly separatesLocals: boolean
   /** The flows that come from here or go out of here. */
-  readonly related: Set<FlowId> = new Set()
+  readonly related: SmallMap<FlowId, true> = new SmallMap()
   isOpen = false
   pair?: BoundEndpoint<S>
   readonly #addresses: readonly string[]
@@ -55,7 +56,7 @@ export abstract class BoundEndpoint<S extends LocalSocket> implements Endpoint {
   #refreshing: Promise<void> | undefined
   #port = 0
   /** An address that goes and comes back keeps its number: its place here. */
-  readonly #numbered: string[] = []
+  #numbered: readonly string[] = []
 
   constructor(id: EndpointId, options: EndpointOptions, receiver: Receiver) {
     this.id = id
@@ -110,7 +111,7 @@ export abstract class BoundEndpoint<S extends LocalSocket> implements Endpoint {
       await Promise.all(sockets.map((socket) => socket.close()))
       throw error
     }
-    this.#sockets = sockets
+    this.#sockets = sockets.slice()
     this.#port = sockets[0]?.port ?? port
     this.isOpen = true
   }
@@ -166,7 +167,11 @@ export abstract class BoundEndpoint<S extends LocalSocket> implements Endpoint {
 
   async #open(address: string, port: number): Promise<S | undefined> {
     let local = this.#numbered.indexOf(address)
-    if (local < 0) local = this.#numbered.push(address) - 1
+    if (local < 0) {
+      local = this.#numbered.length
+      // Relays are many: an array that is as long as it has to be.
+      this.#numbered = this.#numbered.concat(address)
+    }
     try {
       return await this.openSocket({ address, port, local, receiveBufferBytes: this.#receiveBufferBytes })
     } catch (error) {

@@ -141,7 +141,7 @@ export abstract class DatapathControl<E extends BoundEndpoint<LocalSocket>, F ex
     if (endpoint === undefined) return
     this.endpoints.delete(id)
     this.#following.delete(endpoint)
-    for (const flow of [...endpoint.related]) this.removeFlow(flow)
+    for (const flow of endpoint.related.keys()) this.removeFlow(flow)
     const closing: Promise<void> = endpoint.close().finally(() => this.#pending.delete(closing))
     this.#pending.add(closing)
   }
@@ -172,8 +172,8 @@ export abstract class DatapathControl<E extends BoundEndpoint<LocalSocket>, F ex
       )
     }
     this.flows.set(id, added)
-    from.related.add(id)
-    target?.endpoint.related.add(id)
+    from.related.set(id, true)
+    target?.endpoint.related.set(id, true)
     return id
   }
 

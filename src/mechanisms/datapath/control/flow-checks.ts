@@ -1,6 +1,6 @@
 import type { EndpointId, Flow, Remote } from '../contract.ts'
 import { DatapathError } from '../errors.ts'
-import { canonicalAddress } from './ip-address.ts'
+import { canonicalAddress, checkRemotePort } from './ip-address.ts'
 
 /** What a flow's source has to fit. */
 export interface FlowOrigin {
@@ -30,15 +30,23 @@ export function checkFlow(flow: Flow, { id, remote, separatesLocals }: FlowOrigi
   if (match !== undefined && !(isUint(match.offset, 0xffff) && isUint(match.value, 0xffff_ffff))) {
     throw new DatapathError('DATAPATH_INVALID', `match ${match.value} at ${match.offset}: out of range`)
   }
-  if (flow.kind !== 'turn-channel') return
-  if (!isUint(flow.channel, 0xffff)) {
+  if (flow.kind !== 'turn-channel' && flow.kind !== 'turn-indication') return
+  if (flow.kind === 'turn-indication') checkPeer(flow.peer)
+  else if (!isUint(flow.channel, 0xffff)) {
     throw new DatapathError('DATAPATH_INVALID', `channel ${flow.channel}: must be from 0 to 65535`)
   }
   if (flow.header === 'strip' && match !== undefined) {
     throw new DatapathError(
       'DATAPATH_INVALID',
-      'match: the channel number is the match of a flow that strips it',
+      'match: the channel number, or the peer, is the match of a flow that strips a header',
     )
+  }
+}
+
+function checkPeer({ address, port }: Remote): void {
+  checkRemotePort(port)
+  if (canonicalAddress(address).includes('%')) {
+    throw new DatapathError('DATAPATH_INVALID', `peer ${address}: an attribute has no room for a zone`)
   }
 }
 

@@ -98,6 +98,18 @@ const records: Readonly<Record<string, () => Uint8Array>> = {
           target,
           meters,
         },
+        {
+          ...flow,
+          flow: {
+            kind: 'turn-indication',
+            from: source,
+            to: there,
+            peer: { ...loopback(), port: 40_000 + random(20) },
+            header: one('add', 'strip'),
+          },
+          target,
+          meters,
+        },
       ),
     )
   },
@@ -135,7 +147,7 @@ function bytesOf(kind: string): Uint8Array {
 
 function isInAddress(kind: string, at: number): boolean {
   const starts =
-    { endpoint: [16], local: [24], address: [0], flow: [16, 96], aim: [8], datagrams: [24] }[kind] ?? []
+    { endpoint: [16], local: [24], address: [0], flow: [16, 96, 120], aim: [8], datagrams: [24] }[kind] ?? []
   return kind === 'datagrams' ? at >= 24 : starts.some((start) => at > start && at < start + 24)
 }
 

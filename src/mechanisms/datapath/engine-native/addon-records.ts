@@ -1,12 +1,13 @@
 import type { EndpointId, Flow, MeterId, Remote } from '../contract.ts'
 import type { FlowRequest, Target } from '../control/datapath-control.ts'
+import { canonicalAddress } from '../control/ip-address.ts'
 import { packAddress } from './packed-address.ts'
 
 /**
  * Commands to the addon as bytes, numbers little-endian; `native/src/binding/command.rs` says what is where, and reads
  * them. They are written into one buffer, valid until the next call.
  */
-const bytes = new Uint8Array(120)
+const bytes = new Uint8Array(144)
 const view = new DataView(bytes.buffer)
 /** Stands for no local address. */
 export const noLocal = 0xffff_ffff
@@ -75,6 +76,9 @@ export function flowCommand<E extends { readonly id: EndpointId }>({
     view.setFloat64(88, target.endpoint.id, true)
     packAddress(view, 96, target)
   }
+  if (flow.kind === 'turn-indication') {
+    packAddress(view, 120, { address: canonicalAddress(flow.peer.address), port: flow.peer.port })
+  }
   return bytes
 }
 
@@ -92,5 +96,5 @@ export function aimCommand(target: Target<unknown>): Uint8Array {
 function kindOf(flow: Flow): number {
   if (flow.kind === 'deliver') return 0
   if (flow.kind === 'forward') return flow.copyStunRequests === true ? 2 : 1
-  return flow.header === 'add' ? 3 : 4
+  return (flow.kind === 'turn-channel' ? 3 : 5) + (flow.header === 'add' ? 0 : 1)
 }

@@ -3,6 +3,7 @@ import { getSystemErrorName } from 'node:util'
 import type { Timer } from '../../../foundation/clock.ts'
 import {
   type BatchSizes,
+  COUNTER_STRIDE,
   DATAPATH_FEATURES,
   type DatapathFeature,
   type DatapathTotals,
@@ -96,7 +97,7 @@ export class NativeDatapath extends DatapathControl<NativeEndpoint, NativeFlow, 
 
   override closeEndpoint(id: EndpointId): void {
     // What was sent before it was closed goes out.
-    this.#outbox.flush()
+    if (this.#outbox.has(id)) this.#outbox.flush()
     super.closeEndpoint(id)
   }
 
@@ -191,7 +192,7 @@ export class NativeDatapath extends DatapathControl<NativeEndpoint, NativeFlow, 
   }
 
   protected override readFlows(flows: readonly FlowId[], into: Float64Array): void {
-    if (this.#engine === undefined) into.fill(0, 0, 4 * flows.length)
+    if (this.#engine === undefined) into.fill(0, 0, COUNTER_STRIDE * flows.length)
     else this.#addon.readCounters(this.#engine, Float64Array.from(flows), into)
   }
 

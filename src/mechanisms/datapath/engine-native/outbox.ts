@@ -8,13 +8,15 @@ const capacityBytes = 256 * 1024
 const maxDatagramBytes = 65_535
 
 /**
- * Datagrams that TypeScript sends, gathered until the end of the turn so that one native call sends them all. Each as
- * `own_datagram` in `native/src/binding/command.rs` reads it.
+ * Datagrams that TypeScript sends, gathered until the event loop has gone round once so that one native call sends them
+ * all, those of promises that were settled meanwhile among them. Each as `own_datagram` in
+ * `native/src/binding/command.rs` reads it.
  */
 export class Outbox {
   readonly #bytes = new Uint8Array(capacityBytes)
   readonly #view = new DataView(this.#bytes.buffer)
   readonly #send: (datagrams: Uint8Array, length: number) => void
+  readonly #endpoints = new Set<EndpointId>()
   #length = 0
   #isScheduled = false
 
@@ -36,11 +38,17 @@ export class Outbox {
     view.setUint8(at + 16, options.dontFragment === true ? 1 : 0)
     this.#bytes.set(bytes, at + headBytes)
     this.#length += needed
+    this.#endpoints.add(endpoint)
     if (!this.#isScheduled) {
       this.#isScheduled = true
-      queueMicrotask(this.#onTurnEnd)
+      setImmediate(this.#onTurnEnd)
     }
     return true
+  }
+
+  /** Whether something of this endpoint has gathered. */
+  has(endpoint: EndpointId): boolean {
+    return this.#endpoints.has(endpoint)
   }
 
   /** Sends what has gathered. */
@@ -48,6 +56,7 @@ export class Outbox {
     if (this.#length === 0) return
     const length = this.#length
     this.#length = 0
+    this.#endpoints.clear()
     this.#send(this.#bytes, length)
   }
 

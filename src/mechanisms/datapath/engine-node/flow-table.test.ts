@@ -11,6 +11,7 @@ it('finds what a plain list finds, through any adding and removing', () => {
       nil: undefined,
     }),
     channel: fc.constant(undefined),
+    peer: fc.constant(undefined),
   })
   const operation = fc.record({ source, isRemoval: fc.boolean() })
   const packet = fc.tuple(

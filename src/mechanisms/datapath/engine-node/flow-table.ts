@@ -1,4 +1,5 @@
 import type { FlowId, FlowSource } from '../contract.ts'
+import { readSendIndication } from './indications.ts'
 
 /** What a table needs to know of a flow to find it. */
 export interface TableFlow {
@@ -6,12 +7,14 @@ export interface TableFlow {
   readonly source: SourceKey
 }
 
-/** A flow's source, with the remote's address canonical. `channel` is set for flows that strip it. */
+/** A flow's source, with the remote's address canonical. `channel` is set for flows that strip it, `peer` for those that strip indications. */
 export interface SourceKey {
   readonly address: string
   readonly port: number
   readonly match: FlowSource['match'] | undefined
   readonly channel: number | undefined
+  /** As `peerKey` has it. */
+  readonly peer: string | undefined
 }
 
 /**
@@ -87,6 +90,8 @@ class RemoteFlows<F extends TableFlow> {
   /** On the first remote of a port: the other addresses with that port. */
   others: Map<string, RemoteFlows<F>> | undefined
   #channels: Map<number, F> | undefined
+  /** By the peer. */
+  #indications: Map<string, F> | undefined
   /** By offset, then by value. */
   #matches: Map<number, Map<number, F>> | undefined
 
@@ -103,6 +108,11 @@ class RemoteFlows<F extends TableFlow> {
       const flow = this.#channels.get(((bytes[0] as number) << 8) | (bytes[1] as number))
       if (flow !== undefined) return flow
     }
+    if (this.#indications !== undefined) {
+      const indication = readSendIndication(bytes)
+      const flow = indication && this.#indications.get(indication.peer)
+      if (flow !== undefined) return flow
+    }
     if (this.#matches !== undefined) {
       for (const [offset, byValue] of this.#matches) {
         if (offset + 4 > bytes.length) continue
@@ -114,8 +124,8 @@ class RemoteFlows<F extends TableFlow> {
   }
 
   add(flow: F): boolean {
-    const { channel, match } = flow.source
-    if (channel === undefined && match === undefined) {
+    const { channel, peer, match } = flow.source
+    if (channel === undefined && peer === undefined && match === undefined) {
       if (this.plain !== undefined) return false
       this.plain = flow
       return true
@@ -124,6 +134,10 @@ class RemoteFlows<F extends TableFlow> {
       this.#channels ??= new Map()
       if (this.#channels.has(channel)) return false
       this.#channels.set(channel, flow)
+    } else if (peer !== undefined) {
+      this.#indications ??= new Map()
+      if (this.#indications.has(peer)) return false
+      this.#indications.set(peer, flow)
     } else if (match !== undefined) {
       this.#matches ??= new Map()
       let byValue = this.#matches.get(match.offset)
@@ -136,10 +150,13 @@ class RemoteFlows<F extends TableFlow> {
   }
 
   remove(flow: F): void {
-    const { channel, match } = flow.source
+    const { channel, peer, match } = flow.source
     if (channel !== undefined) {
       if (this.#channels?.get(channel) === flow) this.#channels.delete(channel)
       if (this.#channels?.size === 0) this.#channels = undefined
+    } else if (peer !== undefined) {
+      if (this.#indications?.get(peer) === flow) this.#indications.delete(peer)
+      if (this.#indications?.size === 0) this.#indications = undefined
     } else if (match === undefined) {
       if (this.plain === flow) this.plain = undefined
     } else {
@@ -148,7 +165,8 @@ class RemoteFlows<F extends TableFlow> {
       if (byValue?.size === 0) this.#matches?.delete(match.offset)
       if (this.#matches?.size === 0) this.#matches = undefined
     }
-    this.isPlain = this.#channels === undefined && this.#matches === undefined
+    this.isPlain =
+      this.#channels === undefined && this.#indications === undefined && this.#matches === undefined
   }
 }
 

@@ -103,8 +103,11 @@ export class NodeDatapath extends DatapathControl<NodeEndpoint<NodeFlow>, NodeFl
   protected override readFlows(flows: readonly FlowId[], into: Float64Array): void {
     for (const [index, id] of flows.entries()) {
       const flow = this.flows.get(id)
-      const counters = [flow?.packets ?? 0, flow?.bytes ?? 0, flow?.drops ?? 0, flow?.lastSeenMs ?? 0]
-      into.set(counters, index * COUNTER_STRIDE)
+      if (flow === undefined) into.fill(0, index * COUNTER_STRIDE, (index + 1) * COUNTER_STRIDE)
+      else {
+        const { packets, bytes, drops, lastSeenMs, framing } = flow
+        into.set([packets, bytes, drops, lastSeenMs, framing], index * COUNTER_STRIDE)
+      }
     }
   }
 

@@ -13,7 +13,8 @@ import { familyOf } from '../control/ip-address.ts'
 import type { Meter } from './meter.ts'
 import type { EndpointListener, NodeEndpoint } from './node-endpoint.ts'
 import type { EngineOptions } from '../control/engine-options.ts'
-import type { NodeFlow, NodeTarget } from './node-flow.ts'
+import { readSendIndication } from './indications.ts'
+import type { FlowSent, NodeFlow, NodeTarget } from './node-flow.ts'
 import { bucketOf, type TokenBucket } from './token-bucket.ts'
 
 /**
@@ -99,10 +100,12 @@ export class NodePacketPath implements EndpointListener<NodeFlow> {
       } else {
         flow.drops++
       }
-    } else if (flow.isChannel) {
+    } else if (flow.kind === 'turn-channel') {
       this.#onChannel(flow, flow.target, bytes)
+    } else if (flow.kind === 'turn-indication') {
+      this.#onIndication(flow, flow.target, bytes)
     } else {
-      this.#forward(flow, flow.target, bytes, bytes.length)
+      this.#forward(flow, flow.target, bytes, bytes.length, 0)
       if (flow.copiesStunRequests && bytes[0] === 0 && bytes[1] === 1) {
         this.#deliver(endpoint, socket, flow.id, 'data', bytes, from, nowMs)
       }
@@ -148,6 +151,7 @@ export class NodePacketPath implements EndpointListener<NodeFlow> {
     target: NodeTarget,
     bytes: Uint8Array | readonly Uint8Array[],
     length: number,
+    framing: number,
   ): void {
     let socket = target.socket
     if (socket === undefined || !socket.isOpen) {
@@ -159,11 +163,11 @@ export class NodePacketPath implements EndpointListener<NodeFlow> {
       return
     }
     const isChecked = socket.isConnected || target.sendsUntilCheck <= 0 || length > uncheckedMaxBytes
-    if (!socket.send(bytes, target.port, target.address, isChecked ? flow.sent : undefined)) {
+    if (!socket.send(bytes, target.port, target.address, isChecked ? flow.sent(framing) : undefined)) {
       this.#drop(flow, 'queue')
     } else if (!isChecked) {
       target.sendsUntilCheck--
-      this.#countForwarded(flow, length)
+      this.#countForwarded(flow, length, framing)
     }
   }
 
@@ -173,12 +177,32 @@ export class NodePacketPath implements EndpointListener<NodeFlow> {
       const header = Buffer.allocUnsafe(channelHeaderBytes)
       header.writeUInt16BE(flow.channel, 0)
       header.writeUInt16BE(bytes.length, 2)
-      this.#forward(flow, target, [header, bytes], channelHeaderBytes + bytes.length)
+      this.#forward(flow, target, [header, bytes], channelHeaderBytes + bytes.length, channelHeaderBytes)
       return
     }
     const length = ((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0)
     if (channelHeaderBytes + length > bytes.length) this.#drop(flow, 'malformed')
-    else this.#forward(flow, target, bytes.subarray(channelHeaderBytes, channelHeaderBytes + length), length)
+    else this.#strip(flow, target, bytes, bytes.subarray(channelHeaderBytes, channelHeaderBytes + length))
+  }
+
+  /** Makes Data indications, or takes the data out of Send indications, RFC 8656 §11. */
+  #onIndication(flow: NodeFlow, target: NodeTarget, bytes: Uint8Array): void {
+    if (flow.dataHeader !== undefined) {
+      const header = flow.dataHeader.next(bytes.length)
+      if (header === undefined) return this.#drop(flow, 'error')
+      const padding = zeros[-bytes.length & 3] as Uint8Array
+      const framing = header.length + padding.length
+      this.#forward(flow, target, [header, bytes, padding], bytes.length + framing, framing)
+      return
+    }
+    const indication = readSendIndication(bytes)
+    // The flow was found by it, so that there is none is not to be.
+    if (indication === undefined) this.#drop(flow, 'malformed')
+    else this.#strip(flow, target, bytes, indication.data)
+  }
+
+  #strip(flow: NodeFlow, target: NodeTarget, bytes: Uint8Array, data: Uint8Array): void {
+    this.#forward(flow, target, data, data.length, bytes.length - data.length)
   }
 
   /** Hands over what a known peer sent, within the budget of the known. */
@@ -226,15 +250,16 @@ export class NodePacketPath implements EndpointListener<NodeFlow> {
   }
 
   /** Told how a send of a flow ended. */
-  readonly onForwarded = (flow: NodeFlow, error: Error | null, bytes: number): void => {
+  readonly onForwarded: FlowSent = (flow, error, bytes, framing) => {
     if (flow.target !== undefined) flow.target.sendsUntilCheck = error === null ? checkEvery - 1 : 0
-    if (error === null) this.#countForwarded(flow, bytes)
+    if (error === null) this.#countForwarded(flow, bytes, framing)
     else this.#drop(flow, 'error')
   }
 
-  #countForwarded(flow: NodeFlow, bytes: number): void {
+  #countForwarded(flow: NodeFlow, bytes: number, framing: number): void {
     flow.packets++
     flow.bytes += bytes
+    flow.framing += framing
     this.#forwarded.packets++
     this.#forwarded.bytes += bytes
   }
@@ -260,6 +285,8 @@ const checkEvery = 16
 /** Larger datagrams may be refused for their size. */
 const uncheckedMaxBytes = 16_384
 const noBytes = new Uint8Array(0)
+/** By their number. */
+const zeros = [0, 1, 2, 3].map((length) => new Uint8Array(length))
 
 /** One object for all arrivals: receivers may not keep it. */
 class ReusedArrival implements Arrival {

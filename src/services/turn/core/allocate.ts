@@ -105,7 +105,9 @@ function readWanted(
   }
   if (dontFragment && !state.datapath.features.has('dont-fragment')) return dontFragmentUnknown
   const requested = message.attribute(StunAttribute.requestedAddressFamily)
-  const additional = message.attribute(StunAttribute.additionalAddressFamily)
+  const additional =
+    message.attribute(StunAttribute.additionalAddressFamily) ??
+    message.attribute(StunAttribute.additionalAddressFamilyDraft)
   if (reservationToken !== undefined) {
     if (even !== undefined || requested !== undefined || additional !== undefined) return 400
     if (reservationToken.length !== 8) return 400
@@ -114,7 +116,8 @@ function readWanted(
   const families = familiesOf(requested, additional)
   if (typeof families === 'number') return families
   const isOffered = (family: 4 | 6) => client.listener.relays.some((relay) => relay.family === family)
-  if (!families.some(isOffered)) return 440
+  // A reserved address has the family that it was reserved with.
+  if (reservationToken === undefined && !families.some(isOffered)) return 440
   const reserveNext = even === undefined ? undefined : decodeEvenPort(even)
   if (even !== undefined && reserveNext === undefined) return 400
   if (reserveNext === true && additional !== undefined) return 400
@@ -174,7 +177,8 @@ async function openRelays(
       next = opened[1]
     }
   }
-  return { relays, next, failed }
+  // A copy is just as long as it has to be.
+  return { relays: [...relays], next, failed }
 }
 
 async function openRelay(

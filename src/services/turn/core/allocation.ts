@@ -6,6 +6,7 @@ import type { Identity } from './authenticator.ts'
 import type { Client } from './client.ts'
 import type { MeterSet } from './meters.ts'
 import type { Outcome } from './outcome.ts'
+import type { SmallMap } from '../../../foundation/small-map.ts'
 
 /** An allocation: a client's five-tuple and what was allotted to it (RFC 8656 §3.2). */
 export interface Allocation {
@@ -27,9 +28,11 @@ export interface Allocation {
   readonly meters: MeterSet
   readonly createdWallMs: number
   expiresAtMs: number
-  readonly permissions: Map<string, Permission>
+  readonly permissions: SmallMap<string, Permission>
   /** By channel number; made with the first. */
-  channels: Map<number, PeerPath> | undefined
+  channels: SmallMap<number, PeerPath> | undefined
+  /** Paths without a channel, oldest first; made with the first. */
+  loosePaths: SmallMap<PeerPath, true> | undefined
   /** Hands over what the client sends outside of channels, apart from strangers'. */
   clientFlow: FlowId | undefined
   /** TCP connections to peers (RFC 6062). */
@@ -60,7 +63,7 @@ export interface Permission {
   readonly address: string
   expiresAtMs: number
   /** By port. */
-  readonly paths: Map<number, PeerPath>
+  readonly paths: SmallMap<number, PeerPath>
 }
 
 /**

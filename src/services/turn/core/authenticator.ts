@@ -67,29 +67,35 @@ export class Authenticator {
     if (nonce === undefined || realm === undefined || (username === undefined && hash === undefined))
       return 400
     if (username !== undefined && username.length > maxUsernameLength) return 400
-    if (!nonces.isGood(nonce, client.address, client.port, wallMs)) return 438
+    if (!nonces.isGood(nonce, client.address, noncePort(client), wallMs)) return 438
     const algorithm = this.#algorithm(request)
     if (algorithm === undefined) return 400
-    if (known !== undefined && realm === known.realm && isSameUser(known, username, hash)) {
-      const proved = prove(request, [known.credential], realm, algorithm)
+    if (realm === known?.realm && isSameUser(known, username, hash)) {
+      const proved = prove(request, [known.credential], known.realm, algorithm)
       // The password may have been changed under the same name.
       if (proved !== undefined) return proved
     }
     if (realm !== this.#options.realm) return 401
     const accessToken = request.attribute(StunAttribute.accessToken)
-    const found = credentials.find({
-      ...(username !== undefined && { username }),
-      ...(hash !== undefined && { userhash: hash }),
-      ...(accessToken !== undefined && { accessToken }),
-      realm,
-      clientAddress: client.address,
-      listener: client.listener.options.name,
-    })
-    if (!(found instanceof Promise)) return prove(request, found, realm, algorithm) ?? 401
+    let found: ReturnType<CredentialSource['find']>
+    try {
+      found = credentials.find({
+        ...(username !== undefined && { username }),
+        ...(hash !== undefined && { userhash: hash }),
+        ...(accessToken !== undefined && { accessToken }),
+        realm,
+        clientAddress: client.address,
+        listener: client.listener.options.name,
+      })
+    } catch {
+      // A source that fails is not the client's doing, and must not end its connection.
+      return 500
+    }
+    if (!(found instanceof Promise)) return prove(request, found, this.#options.realm, algorithm) ?? 401
     // The request's bytes are gone when the promise resolves.
     const kept = request.copy()
     return found.then(
-      (candidates) => prove(kept, candidates, realm, algorithm) ?? 401,
+      (candidates) => prove(kept, candidates, this.#options.realm, algorithm) ?? 401,
       () => 500,
     )
   }
@@ -104,6 +110,14 @@ export class Authenticator {
     if (choice.length !== 4 || choice[0] !== 0) return undefined
     return choice[1] === 2 ? 'sha256' : choice[1] === 1 ? 'md5' : undefined
   }
+}
+
+/**
+ * What stands for the client's port in its nonce. A connection proves its address by itself, and clients use the nonce of
+ * one on another, for ConnectionBind (RFC 6062 §4.3).
+ */
+export function noncePort({ isStream, port }: Pick<Client, 'isStream' | 'port'>): number {
+  return isStream ? 0 : port
 }
 
 /** RFC 8489 §14.3 allows 508 bytes, RFC 5389 512. */

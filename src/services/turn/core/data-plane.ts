@@ -30,8 +30,9 @@ export const DATA_DROP_REASONS = [
 export type DataDropReason = (typeof DATA_DROP_REASONS)[number]
 
 /**
- * What no flow of the engine carries: Send and Data indications, and the channels of clients that come over a stream
- * (RFC 8656 §11, §12; reference: data paths). Whatever fails a check is dropped in silence and counted.
+ * What no flow of the engine carries: the first packet of each peer, indications that ask for more than to pass data on, and
+ * all data of clients that come over a stream (RFC 8656 §11, §12; reference: data paths). Whatever fails a check is dropped in
+ * silence and counted.
  */
 export class DataPlane {
   readonly dropped: Record<DataDropReason, number> = {
@@ -73,6 +74,7 @@ export class DataPlane {
         peer ??= decodeXorAddress(message.subarray(from, to), message.subarray(8, 20))
       } else if (type === StunAttribute.data) data ??= message.subarray(from, to)
       else if (type === StunAttribute.dontFragment) dontFragment = true
+      else if (type === StunAttribute.messageIntegrity || type === StunAttribute.messageIntegritySha256) break
       else if (isComprehensionRequired(type)) return this.#drop('malformed')
       at = from + ((to - from + 3) & ~3)
     }

@@ -50,6 +50,23 @@ describe('ExpiryWheel', () => {
     expect(due).toEqual(['first', 'again', 'again'])
   })
 
+  it('has one timer, whatever callbacks cancel and schedule', () => {
+    const clock = new ManualClock()
+    const w: ExpiryWheel<string> = new ExpiryWheel(clock, (item) => {
+      if (item !== 'first') return
+      w.cancel('other')
+      w.schedule('later', 60_000)
+    })
+    w.schedule('first', 1000)
+    w.schedule('other', 5000)
+    for (let seconds = 0; seconds < 10; seconds++) {
+      clock.advance(1000)
+      expect(clock.pending).toBe(1)
+    }
+    w.cancel('later')
+    expect(clock.pending).toBe(0)
+  })
+
   it('catches up after the clock has jumped', () => {
     const { clock, wheel: w, due } = wheel()
     clock.advance(3700)

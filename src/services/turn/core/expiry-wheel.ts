@@ -54,6 +54,7 @@ export class ExpiryWheel<T> {
 
   #turn(): void {
     const nowMs = this.#clock.nowMs()
+    this.#timer = undefined
     // Before the callbacks: what they schedule lies ahead.
     const from = this.#doneSlot + 1
     this.#doneSlot = slotAt(nowMs)
@@ -68,7 +69,8 @@ export class ExpiryWheel<T> {
         this.#onDue(item, nowMs)
       }
     }
-    this.#timer = this.#slotOf.size > 0 ? this.#arm() : undefined
+    // A callback may have armed it.
+    if (this.#slotOf.size > 0) this.#timer ??= this.#arm()
   }
 }
 

@@ -33,7 +33,13 @@ export function joinSockets(client: Socket, peer: Socket, { clock, charge }: Joi
   const fromPeer = new Throttle(clock, charge)
   client.pipe(toPeer).pipe(peer)
   peer.pipe(fromPeer).pipe(client)
-  peer.once('close', () => client.destroy())
+  // What breaks off breaks the other off; what has said its end has all that it said passed on first.
+  client.once('close', (isBroken) => {
+    if (isBroken || !toPeer.writableEnded) peer.destroy()
+  })
+  peer.once('close', (isBroken) => {
+    if (isBroken || !fromPeer.writableEnded) client.destroy()
+  })
   return {
     get bytesToPeer() {
       return toPeer.bytes

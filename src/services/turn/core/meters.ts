@@ -17,8 +17,7 @@ export interface MeterSet {
 export class Meters {
   readonly #datapath: Pick<Datapath, 'openMeter' | 'closeMeter'>
   readonly #rates: Rates
-  readonly #users = new Map<string, { readonly meter: MeterId; allocations: number }>()
-  #total: MeterId | undefined
+  readonly #shared = new Map<string, SharedMeter>()
 
   constructor(datapath: Pick<Datapath, 'openMeter' | 'closeMeter'>, rates: Rates) {
     this.#datapath = datapath
@@ -37,38 +36,45 @@ export class Meters {
       })
       ids.push(own)
     }
-    if (userBytesPerSecond > 0) ids.push(this.#openUser(userId, userBytesPerSecond))
-    if (totalBytesPerSecond > 0) {
-      this.#total ??= this.#bytes(totalBytesPerSecond)
-      ids.push(this.#total)
-    }
+    const user = `user ${userId}`
+    if (userBytesPerSecond > 0) ids.push(this.#openShared(user, userBytesPerSecond))
+    if (totalBytesPerSecond > 0) ids.push(this.#openShared(all, totalBytesPerSecond))
+    if (ids.length === 0) return noMeters
     return {
-      ids,
+      // A copy is just as long as it has to be.
+      ids: [...ids],
       close: () => {
         if (own !== undefined) this.#datapath.closeMeter(own)
-        this.#closeUser(userId)
+        this.#closeShared(user)
+        this.#closeShared(all)
       },
     }
   }
 
-  #openUser(userId: string, bytesPerSecond: number): MeterId {
-    let user = this.#users.get(userId)
-    if (user === undefined) {
-      user = { meter: this.#bytes(bytesPerSecond), allocations: 0 }
-      this.#users.set(userId, user)
+  #openShared(key: string, bytesPerSecond: number): MeterId {
+    let shared = this.#shared.get(key)
+    if (shared === undefined) {
+      shared = { meter: this.#datapath.openMeter({ bytesPerSecond }), allocations: 0 }
+      this.#shared.set(key, shared)
     }
-    user.allocations++
-    return user.meter
+    shared.allocations++
+    return shared.meter
   }
 
-  #closeUser(userId: string): void {
-    const user = this.#users.get(userId)
-    if (user === undefined || --user.allocations > 0) return
-    this.#users.delete(userId)
-    this.#datapath.closeMeter(user.meter)
-  }
-
-  #bytes(bytesPerSecond: number): MeterId {
-    return this.#datapath.openMeter({ bytesPerSecond })
+  #closeShared(key: string): void {
+    const shared = this.#shared.get(key)
+    if (shared === undefined || --shared.allocations > 0) return
+    this.#shared.delete(key)
+    this.#datapath.closeMeter(shared.meter)
   }
 }
+
+const noMeters: MeterSet = { ids: [], close: () => {} }
+
+interface SharedMeter {
+  readonly meter: MeterId
+  allocations: number
+}
+
+/** Whose meter all allocations share; users' keys begin otherwise. */
+const all = 'all'

@@ -10,8 +10,10 @@ import {
 } from '../../../protocols/turn/index.ts'
 import type { Allocation, Permission } from './allocation.ts'
 import type { Outcome } from './outcome.ts'
+import { mayMeet } from './new-peers.ts'
 import { relayTo } from './peer-paths.ts'
 import type { AllocationRequest } from './request.ts'
+import { SmallMap } from '../../../foundation/small-map.ts'
 import type { TurnState } from './turn-state.ts'
 
 /** CreatePermission (RFC 8656 §10.2): all of the addresses, or none. */
@@ -26,6 +28,8 @@ export function createPermission(
     if (relayTo(allocation, address) === undefined) return 443
     addresses.add(address)
   }
+  // Rules are not asked about thousands of addresses that there is no room for anyway.
+  if (addresses.size > state.settings.limits.maxPermissions) return 508
   if (!peers.every((peer) => mayPermit(allocation, peer, state))) return 403
   if (!hasRoom(allocation, addresses, nowMs, state)) return 508
   for (const address of addresses) permit(allocation, address, nowMs, state)
@@ -53,17 +57,10 @@ export function channelBind(
   if (!hasRoom(allocation, new Set([peer.address]), nowMs, state)) return 508
   if (bound === undefined && (allocation.channels?.size ?? 0) >= limits.maxChannels) return 508
   const permission = permit(allocation, peer.address, nowMs, state)
-  const opened = state.paths.to(allocation, permission, peer)
-  if (opened === undefined) return 508
-  const expiresAtMs = nowMs + limits.channelSeconds * 1000
   // What has expired may still lie there until the next sweep.
-  if (bound !== undefined && bound !== opened) state.paths.unbindChannel(bound)
-  if (opened.channel?.number === number) opened.channel.expiresAtMs = expiresAtMs
-  else {
-    if (opened.channel !== undefined) state.paths.unbindChannel(opened)
-    state.paths.bindChannel(opened, { number, expiresAtMs })
-  }
-  return nothing
+  if (bound !== undefined && bound !== path) state.paths.unbindChannel(bound)
+  const channel = { number, expiresAtMs: nowMs + limits.channelSeconds * 1000 }
+  return state.paths.bindChannel(allocation, permission, peer, channel) ? nothing : 508
 }
 
 /** Whether the families of a Refresh are the allocation's: undefined where it names none that is (443), else those meant. */
@@ -87,7 +84,7 @@ export function permit(allocation: Allocation, address: string, nowMs: number, s
     for (const path of permission.paths.values()) state.paths.setPaused(path, false)
     return permission
   }
-  const made: Permission = { address, expiresAtMs, paths: new Map() }
+  const made: Permission = { address, expiresAtMs, paths: new SmallMap() }
   allocation.permissions.set(address, made)
   return made
 }
@@ -117,17 +114,8 @@ function hasRoom(
   let added = 0
   for (const address of addresses) if (!permissions.has(address)) added++
   if (added === 0) return true
-  if (permissions.size + added > limits.maxPermissions) return false
-  if (limits.newPeersPerSecond <= 0) return true
-  const most = limits.newPeersPerSecond * newPeersBurstSeconds
-  const { tokens, filledMs } = allocation.newPeers ?? { tokens: most, filledMs: nowMs }
-  const filled = Math.min(most, tokens + ((nowMs - filledMs) / 1000) * limits.newPeersPerSecond)
-  const isEnough = filled >= added
-  allocation.newPeers = { tokens: isEnough ? filled - added : filled, filledMs: nowMs }
-  return isEnough
+  return permissions.size + added <= limits.maxPermissions && mayMeet(allocation, added, nowMs, limits)
 }
-
-const newPeersBurstSeconds = 20
 
 function isLive(channel: { readonly expiresAtMs: number } | undefined, nowMs: number): boolean {
   return channel !== undefined && channel.expiresAtMs > nowMs

@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Timer } from '../../../foundation/clock.ts'
-import type { Clock } from '../../../foundation/clock.ts'
+import type { Clock, Timer } from '../../../foundation/clock.ts'
 import { plainAddress } from '../../../mechanisms/net/index.ts'
 import {
   StunAttribute,
@@ -10,9 +9,10 @@ import {
   type TransportAddress,
 } from '../../../protocols/stun/index.ts'
 import { peerAddress } from '../../../protocols/turn/index.ts'
-import type { Allocation, PeerConnection, PeerConnectionTable, TcpRelay } from './allocation.ts'
+import type { Allocation, PeerConnection, PeerConnectionTable } from './allocation.ts'
 import { isOwner } from './authenticator.ts'
 import { type JoinedSockets, joinSockets } from './join-sockets.ts'
+import { mayMeet } from './new-peers.ts'
 import type { Outcome } from './outcome.ts'
 import { relayTo } from './peer-paths.ts'
 import type { AllocationRequest, TurnRequest } from './request.ts'
@@ -31,15 +31,13 @@ interface Entry {
 /** The TCP connections of one allocation. */
 export class PeerConnections implements PeerConnectionTable {
   readonly #allocation: Allocation
-  readonly #relay: TcpRelay
   readonly #state: TurnState
   readonly #entries = new Map<string, Entry>()
 
-  constructor(allocation: Allocation, relay: TcpRelay, state: TurnState) {
+  constructor(allocation: Allocation, state: TurnState) {
     this.#allocation = allocation
-    this.#relay = relay
     this.#state = state
-    relay.onConnection((socket) => this.#accept(socket))
+    for (const { tcp } of allocation.relays) tcp?.onConnection((socket) => this.#accept(socket))
   }
 
   list(): readonly PeerConnection[] {
@@ -54,15 +52,20 @@ export class PeerConnections implements PeerConnectionTable {
   connect(peer: TransportAddress, onSettled: (outcome: Outcome) => void): void {
     const key = keyOf(peer)
     if (this.#entries.has(key)) return onSettled(446)
-    if (this.#entries.size >= this.#state.settings.limits.maxPeerConnections) return onSettled(508)
+    const { clock, settings } = this.#state
+    if (this.#entries.size >= settings.limits.maxPeerConnections) return onSettled(508)
+    // Connecting needs no permission, so it is bounded here.
+    if (!mayMeet(this.#allocation, 1, clock.nowMs(), settings.limits)) return onSettled(508)
     let isSettled = false
     const settle = (outcome: Outcome): void => {
       if (!isSettled) onSettled(outcome)
       isSettled = true
     }
+    const tcp = relayTo(this.#allocation, peer.address)?.tcp
+    if (tcp === undefined) return settle(443)
     let socket: Socket
     try {
-      socket = this.#relay.dial(peer)
+      socket = tcp.dial(peer)
     } catch {
       return settle(447)
     }
@@ -81,12 +84,15 @@ export class PeerConnections implements PeerConnectionTable {
     this.#state.waitingConnections.delete(entry.id)
     const { limits } = this.#state.settings
     const isLimited = limits.bytesPerSecond + limits.userBytesPerSecond + limits.totalBytesPerSecond > 0
-    const { ids } = this.#allocation.meters
+    const allocation = this.#allocation
+    const { ids } = allocation.meters
+    // Its meters go with the allocation.
+    const charge = (bytes: number): boolean =>
+      allocation.isGone || ids.every((id) => this.#state.datapath.charge(id, bytes))
     entry.joined = joinSockets(client, entry.socket, {
       clock: this.#state.clock,
-      ...(isLimited && { charge: (bytes) => ids.every((id) => this.#state.datapath.charge(id, bytes)) }),
+      ...(isLimited && { charge }),
     })
-    client.on('close', () => entry.socket.destroy())
   }
 
   /** Ends connections with peers that may no longer be reached. */

@@ -40,9 +40,17 @@ export class PeerGate {
     if (port === 0) return false
     const isRelayAddress = this.#relays.isRelayAddress(address)
     if (isRelayAddress && protocol === 'udp' && this.#relays.find(peer) !== undefined) return true
-    if (this.#own.has(`${protocol} ${port}`) && (isRelayAddress || this.#localAddresses().has(address))) {
-      return false
-    }
+    if (this.#own.has(`${protocol} ${port}`) && (isRelayAddress || this.#isLocal(address))) return false
     return options.peers.admits(address, port, protocol)
+  }
+
+  /** Whether it leads to this machine: the unspecified address and all of 127/8 do, though no interface has them (CVE-2020-26262). */
+  #isLocal(address: string): boolean {
+    return (
+      address === '0.0.0.0' ||
+      address === '::' ||
+      address.startsWith('127.') ||
+      this.#localAddresses().has(address)
+    )
   }
 }

@@ -5,10 +5,10 @@ import {
   type MeterId,
 } from '../../../mechanisms/datapath/index.ts'
 import type { TransportAddress } from '../../../protocols/stun/index.ts'
-import { channelHeaderBytes } from '../../../protocols/turn/index.ts'
 import type { Allocation, Channel, PeerPath, Permission, Relay, Traffic } from './allocation.ts'
 import type { Allocations } from './allocations.ts'
 import type { PeerGate } from './peer-gate.ts'
+import { SmallMap } from '../../../foundation/small-map.ts'
 import type { RelayPool } from './relay-pool.ts'
 
 export interface PeerPathsOptions {
@@ -33,14 +33,18 @@ export class PeerPaths {
     this.#gate = gate
   }
 
-  /** The path to a peer, as the client names it; undefined when it may not be reached, or has too many ports. */
+  /** The path to a peer, as the client names it; undefined when it may not be reached. */
   to(allocation: Allocation, permission: Permission, peer: TransportAddress): PeerPath | undefined {
-    const path = permission.paths.get(peer.port)
-    if (path !== undefined) return path
-    return permission.paths.size < maxPaths ? this.#open(allocation, permission, peer) : undefined
+    const known = permission.paths.get(peer.port)
+    if (known !== undefined) return known
+    const path = this.#open(allocation, permission, peer)
+    if (path === undefined) return undefined
+    this.#keepLoose(path)
+    this.#addFlows(path)
+    return path
   }
 
-  /** Hands over what the client sends outside of channels apart from strangers' datagrams. */
+  /** Hands over what the client sends outside of the flows to its peers, apart from strangers' datagrams. */
   attachClient(allocation: Allocation): void {
     const { client, meters } = allocation
     if (client.datagram === undefined) return
@@ -60,12 +64,30 @@ export class PeerPaths {
     allocation.clientFlow = undefined
   }
 
-  bindChannel(path: PeerPath, channel: Channel): void {
+  /**
+   * Binds or renews the channel of the path to a peer, which is made if need be. False when the peer may not be reached. The
+   * number must be free, and the peer without another one that has not expired.
+   */
+  bindChannel(
+    allocation: Allocation,
+    permission: Permission,
+    peer: TransportAddress,
+    channel: Channel,
+  ): boolean {
+    const path = permission.paths.get(peer.port) ?? this.#open(allocation, permission, peer)
+    if (path === undefined) return false
+    if (path.channel?.number === channel.number) {
+      path.channel.expiresAtMs = channel.expiresAtMs
+      return true
+    }
     this.#removeFlows(path)
+    dropLoose(path)
+    if (path.channel !== undefined) allocation.channels?.delete(path.channel.number)
     path.channel = channel
-    path.allocation.channels ??= new Map()
-    path.allocation.channels.set(channel.number, path)
+    allocation.channels ??= new SmallMap()
+    allocation.channels.set(channel.number, path)
     this.#addFlows(path)
+    return true
   }
 
   /** The path goes on as long as the permission does, without the channel. */
@@ -74,6 +96,7 @@ export class PeerPaths {
     this.#removeFlows(path)
     path.allocation.channels?.delete(path.channel.number)
     path.channel = undefined
+    this.#keepLoose(path)
     this.#addFlows(path)
   }
 
@@ -90,6 +113,7 @@ export class PeerPaths {
     this.#removeFlows(path)
     if (channel !== undefined) allocation.channels?.delete(channel.number)
     permission.paths.delete(peer.port)
+    dropLoose(path)
     path.peerRelay?.incoming?.delete(path)
     add(allocation.sent, path.sent)
     add(allocation.received, path.received)
@@ -116,39 +140,43 @@ export class PeerPaths {
     readonly received: Traffic
     readonly dropped: number
   } {
-    const sent = { ...path.sent }
-    const received = { ...path.received }
-    return { sent, received, dropped: this.#readFlows(path, sent, received) }
+    const { sent, received, dropped } = this.#readFlows(path)
+    add(sent, path.sent)
+    add(received, path.received)
+    return { sent, received, dropped }
   }
 
-  /** What limits have dropped of what the client sent outside of channels. */
+  /** What limits have dropped of what the client sent outside of the flows to its peers. */
   readClientDrops(allocation: Allocation): number {
     return allocation.clientFlow === undefined ? 0 : this.#readDrops(allocation.clientFlow)
   }
 
-  /** Adds what flows that exist have carried between a client and its listener, ChannelData headers included. */
-  addFlowTraffic(allocation: Allocation, rx: Traffic, tx: Traffic): void {
-    for (const path of allocation.channels?.values() ?? []) {
-      if (path.toPeer === undefined) continue
-      const sent = { packets: 0, bytes: 0 }
-      const received = { packets: 0, bytes: 0 }
-      this.#readFlows(path, sent, received)
-      addMessages(rx, sent)
-      addMessages(tx, received)
+  /** Adds what flows that exist have carried between a client and its listener, as whole messages. */
+  addFlowTraffic({ channels, loosePaths }: Allocation, rx: Traffic, tx: Traffic): void {
+    for (const paths of [channels?.values(), loosePaths?.keys()]) {
+      for (const path of paths ?? []) {
+        if (path.toPeer === undefined) continue
+        const carried = this.#readFlows(path)
+        add(rx, carried.rx)
+        add(tx, carried.tx)
+      }
     }
   }
 
+  /** A path without flows. */
   #open(allocation: Allocation, permission: Permission, peer: TransportAddress): PeerPath | undefined {
     const relay = relayTo(allocation, peer.address)
     if (relay?.endpoint === undefined || !this.#gate.admits(allocation.client.listener, peer, 'udp'))
       return undefined
     const peerRelay = this.#relays.isRelayAddress(peer.address) ? this.#relays.find(peer) : undefined
+    if (peerRelay !== undefined && hasPathByOtherName(allocation, peer, peerRelay)) return undefined
+    const named = { address: peer.address, port: peer.port }
     const path: PeerPath = {
       allocation,
       permission,
       relay,
-      peer: { address: peer.address, port: peer.port },
-      target: peerRelay?.bound ?? { address: peer.address, port: peer.port },
+      peer: named,
+      target: peerRelay?.bound ?? named,
       peerRelay,
       channel: undefined,
       fromPeer: undefined,
@@ -162,39 +190,38 @@ export class PeerPaths {
       peerRelay.incoming ??= new Set()
       peerRelay.incoming.add(path)
     }
-    this.#addFlows(path)
     return path
   }
 
+  /** The oldest make room: peers, and who sends in their name, have as many ports as they like. */
+  #keepLoose(path: PeerPath): void {
+    const { allocation } = path
+    const excess = (allocation.loosePaths?.size ?? 0) + 1 - maxLoosePaths
+    if (excess > 0)
+      for (const oldest of allocation.loosePaths?.keys().slice(0, excess) ?? []) this.end(oldest)
+    allocation.loosePaths ??= new SmallMap()
+    allocation.loosePaths.set(path, true)
+  }
+
   #addFlows(path: PeerPath): void {
-    const { allocation, channel, relay, target } = path
+    const { allocation, channel, relay, peer, target } = path
     const { client } = allocation
     const meters: readonly MeterId[] = allocation.meters.ids
     if (relay.endpoint === undefined) return
-    const from = { endpoint: relay.endpoint, remote: target }
-    if (channel === undefined || client.datagram === undefined) {
-      path.fromPeer = this.#datapath.addFlow({ kind: 'deliver', from, meters })
-      this.#allocations.ownFlow(path.fromPeer, path)
+    const there = { endpoint: relay.endpoint, remote: target }
+    if (client.datagram === undefined) {
+      path.fromPeer = this.#datapath.addFlow({ kind: 'deliver', from: there, meters })
     } else {
-      path.fromPeer = this.#datapath.addFlow({
-        kind: 'turn-channel',
-        header: 'add',
-        channel: channel.number,
-        from,
-        to: { ...client.datagram, remote: client },
-        meters,
-      })
-      path.toPeer = this.#datapath.addFlow({
-        kind: 'turn-channel',
-        header: 'strip',
-        channel: channel.number,
-        from: { ...client.datagram, remote: client },
-        to: { endpoint: relay.endpoint, remote: target },
-        meters,
-      })
-      // ICMP errors of what the engine has sent come to us with this flow.
-      this.#allocations.ownFlow(path.fromPeer, path)
+      const here = { ...client.datagram, remote: client }
+      const framing =
+        channel === undefined
+          ? ({ kind: 'turn-indication', peer } as const)
+          : ({ kind: 'turn-channel', channel: channel.number } as const)
+      path.fromPeer = this.#datapath.addFlow({ ...framing, header: 'add', from: there, to: here, meters })
+      path.toPeer = this.#datapath.addFlow({ ...framing, header: 'strip', from: here, to: there, meters })
     }
+    // What it delivers, and ICMP errors of what the engine has sent, come to us with this flow.
+    this.#allocations.ownFlow(path.fromPeer, path)
     if (!path.isPaused) return
     path.isPaused = false
     this.setPaused(path, true)
@@ -204,35 +231,41 @@ export class PeerPaths {
     const flows = [path.toPeer, path.fromPeer].filter((flow) => flow !== undefined)
     if (flows.length === 0) return
     const { traffic } = path.allocation.client.listener
-    const sent = { packets: 0, bytes: 0 }
-    const received = { packets: 0, bytes: 0 }
-    path.allocation.dropped += this.#readFlows(path, sent, received)
+    const { sent, received, rx, tx, dropped } = this.#readFlows(path)
+    path.allocation.dropped += dropped
     add(path.sent, sent)
     add(path.received, received)
-    traffic.rxPackets += sent.packets
-    traffic.rxBytes += sent.bytes + channelHeaderBytes * sent.packets
-    traffic.txPackets += received.packets
-    traffic.txBytes += received.bytes + channelHeaderBytes * received.packets
+    traffic.rxPackets += rx.packets
+    traffic.rxBytes += rx.bytes
+    traffic.txPackets += tx.packets
+    traffic.txBytes += tx.bytes
     if (path.fromPeer !== undefined) this.#allocations.disownFlow(path.fromPeer)
     for (const flow of flows) this.#datapath.removeFlow(flow)
     path.toPeer = undefined
     path.fromPeer = undefined
   }
 
-  /** Adds what the engine's flows have carried; a delivered one has been counted where it was taken. Gives the drops. */
-  #readFlows(path: PeerPath, sent: Traffic, received: Traffic): number {
-    const { toPeer, fromPeer } = path
-    if (fromPeer === undefined) return 0
-    const counters = this.#counters
-    this.#datapath.readCounters(toPeer === undefined ? [fromPeer] : [fromPeer, toPeer], counters)
-    if (toPeer === undefined) return counters[2] as number
-    const packets = counters[0] as number
-    received.packets += packets
-    // A flow counts what it sends: here with the header that it has put before.
-    received.bytes += (counters[1] as number) - channelHeaderBytes * packets
-    sent.packets += counters[COUNTER_STRIDE] as number
-    sent.bytes += counters[COUNTER_STRIDE + 1] as number
-    return (counters[2] as number) + (counters[COUNTER_STRIDE + 2] as number)
+  /** What the engine's flows have carried; what one has delivered is counted where it was taken. */
+  #readFlows({ toPeer, fromPeer }: PeerPath): FlowTraffic {
+    if (fromPeer === undefined || toPeer === undefined) {
+      const dropped = fromPeer === undefined ? 0 : this.#readDrops(fromPeer)
+      return { sent: noTraffic(), received: noTraffic(), rx: noTraffic(), tx: noTraffic(), dropped }
+    }
+    this.#datapath.readCounters([toPeer, fromPeer], this.#counters)
+    const [to, from] = [this.#counted(0), this.#counted(COUNTER_STRIDE)]
+    // A flow counts the bytes that it sends: to the peer without what it has taken off, to the client with what it has added.
+    return {
+      sent: { packets: to.packets, bytes: to.bytes },
+      received: { packets: from.packets, bytes: from.bytes - from.framing },
+      rx: { packets: to.packets, bytes: to.bytes + to.framing },
+      tx: { packets: from.packets, bytes: from.bytes },
+      dropped: to.drops + from.drops,
+    }
+  }
+
+  #counted(at: number): { packets: number; bytes: number; drops: number; framing: number } {
+    const [packets = 0, bytes = 0, drops = 0, , framing = 0] = this.#counters.subarray(at)
+    return { packets, bytes, drops, framing }
   }
 
   #readDrops(flow: FlowId): number {
@@ -241,13 +274,33 @@ export class PeerPaths {
   }
 }
 
-/** Ports of one peer address that get a path of their own. */
-const maxPaths = 64
+function dropLoose(path: PeerPath): void {
+  const { allocation } = path
+  allocation.loosePaths?.delete(path)
+  if (allocation.loosePaths?.size === 0) allocation.loosePaths = undefined
+}
 
-/** The relayed address of the peer's family. */
+/** Paths without a channel that an allocation keeps; each costs two flows, and what has none is made again when needed. */
+const maxLoosePaths = 256
+
+/** The relayed address of the peer's family. None reaches an IPv4-mapped IPv6 address: to sockets that is an IPv4 host. */
 export function relayTo(allocation: Allocation, address: string): Relay | undefined {
+  if (ipv4Mapped.test(address)) return undefined
   const family = address.includes(':') ? 6 : 4
   return allocation.relays.find((relay) => relay.family === family)
+}
+
+/** As `ipToText` writes ::ffff:0:0/96. */
+const ipv4Mapped = /^::ffff:[0-9a-f]+:[0-9a-f]+$/
+
+/** A relay of ours may be named by where it is bound and by what is advertised of it; the engine knows one flow from there. */
+function hasPathByOtherName(
+  { permissions }: Allocation,
+  { address }: TransportAddress,
+  { bound, relayed }: Relay,
+): boolean {
+  const other = address === relayed.address ? bound : relayed
+  return other.address !== address && permissions.get(other.address)?.paths.has(other.port) === true
 }
 
 function add(to: Traffic, more: Traffic): void {
@@ -255,7 +308,15 @@ function add(to: Traffic, more: Traffic): void {
   to.bytes += more.bytes
 }
 
-function addMessages(to: Traffic, { packets, bytes }: Traffic): void {
-  to.packets += packets
-  to.bytes += bytes + channelHeaderBytes * packets
+function noTraffic(): Traffic {
+  return { packets: 0, bytes: 0 }
+}
+
+/** What flows have carried: between client and peer as payload, between client and listener as whole messages. */
+interface FlowTraffic {
+  readonly sent: Traffic
+  readonly received: Traffic
+  readonly rx: Traffic
+  readonly tx: Traffic
+  readonly dropped: number
 }

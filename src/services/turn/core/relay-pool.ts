@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto'
 import type { Clock } from '../../../foundation/clock.ts'
 import { errorCode } from '../../../foundation/errors.ts'
 import type { Datapath, Endpoint, EndpointId, Receiver } from '../../../mechanisms/datapath/index.ts'
@@ -12,6 +11,8 @@ export interface RelayPoolOptions {
   readonly clock: Clock
   /** Takes what peers send. */
   readonly receiver: Receiver
+  /** Gives random bytes. */
+  readonly random: (bytes: number) => Uint8Array
 }
 
 /** Opens and closes relayed transport addresses, and knows which of our addresses are such. */
@@ -19,14 +20,16 @@ export class RelayPool {
   readonly #datapath: Datapath
   readonly #clock: Clock
   readonly #receiver: Receiver
+  readonly #random: (bytes: number) => Uint8Array
   /** By protocol and address. */
   readonly #ports = new Map<string, RelayPorts>()
   readonly #byEndpoint = new Map<EndpointId, Relay>()
-  /** By where they are bound, and by what is advertised. UDP only. */
-  readonly #byAddress = new Map<string, Relay>()
+  /** By where they are bound, and by what is advertised: address, then port. UDP only. */
+  readonly #byAddress = new Map<string, Map<number, Relay>>()
   #addresses: ReadonlySet<string> = new Set()
 
-  constructor({ datapath, clock, receiver }: RelayPoolOptions) {
+  constructor({ datapath, clock, receiver, random }: RelayPoolOptions) {
+    this.#random = random
     this.#datapath = datapath
     this.#clock = clock
     this.#receiver = receiver
@@ -47,7 +50,7 @@ export class RelayPool {
 
   /** The live UDP relay that is bound there, or advertised as that. */
   find({ address, port }: TransportAddress): Relay | undefined {
-    return this.#byAddress.get(`${address} ${port}`)
+    return this.#byAddress.get(address)?.get(port)
   }
 
   /**
@@ -93,8 +96,8 @@ export class RelayPool {
       return
     }
     this.#byEndpoint.delete(endpoint)
-    this.#byAddress.delete(`${bound.address} ${bound.port}`)
-    this.#byAddress.delete(`${relayed.address} ${relayed.port}`)
+    this.#byAddress.get(bound.address)?.delete(bound.port)
+    this.#byAddress.get(relayed.address)?.delete(relayed.port)
     this.#datapath.closeEndpoint(endpoint)
     this.portsOf('udp', bound.address).release(bound.port, this.#clock.nowMs())
   }
@@ -104,17 +107,18 @@ export class RelayPool {
     const key = `${protocol} ${address}`
     let ports = this.#ports.get(key)
     if (ports === undefined) {
-      ports = new RelayPorts((below) => randomInt(below))
+      ports = new RelayPorts(this.#random)
       this.#ports.set(key, ports)
     }
     return ports
   }
 
   #add({ id, port }: Endpoint, where: ResolvedRelay): Relay {
+    const bound = { address: where.address, port }
     const relay: Relay = {
       family: where.family,
-      bound: { address: where.address, port },
-      relayed: { address: where.advertised, port },
+      bound,
+      relayed: where.advertised === where.address ? bound : { address: where.advertised, port },
       endpoint: id,
       tcp: undefined,
       allocation: undefined,
@@ -122,8 +126,11 @@ export class RelayPool {
       isClosed: false,
     }
     this.#byEndpoint.set(id, relay)
-    this.#byAddress.set(`${where.address} ${port}`, relay)
-    this.#byAddress.set(`${where.advertised} ${port}`, relay)
+    for (const address of new Set([where.address, where.advertised])) {
+      let byPort = this.#byAddress.get(address)
+      if (byPort === undefined) this.#byAddress.set(address, (byPort = new Map<number, Relay>()))
+      byPort.set(port, relay)
+    }
     return relay
   }
 }

@@ -7,19 +7,21 @@ export type PortKind = 'any' | 'even' | 'pair'
  */
 export class RelayPorts {
   readonly #states = new Uint8Array(65_536)
-  /** Released ports, oldest first, and when their rest is over. */
-  readonly #resting: { readonly port: number; readonly untilMs: number }[] = []
+  /** Released ports, oldest first, and when their rest is over: a ring. */
+  readonly #resting = new Uint16Array(ringSize)
+  readonly #restUntilMs = new Float64Array(ringSize)
   #restingFrom = 0
-  readonly #random: (below: number) => number
+  #restingTo = 0
+  readonly #random: (bytes: number) => Uint8Array
 
-  /** @param random gives an integer from 0 to below the argument, that nobody can foretell */
-  constructor(random: (below: number) => number) {
+  /** @param random gives bytes that nobody can foretell */
+  constructor(random: (bytes: number) => Uint8Array) {
     this.#random = random
   }
 
   /**
    * Takes a port of a range: any, an even one, or an even one and the next higher. Undefined when all are in use. Only
-   * where no other is left does one come out of its rest before its time.
+   * where hardly any other is left does one come out of its rest before its time, the longest-rested first.
    */
   take(from: number, to: number, kind: PortKind, nowMs: number): number | undefined {
     this.#wake(nowMs)
@@ -30,10 +32,12 @@ export class RelayPorts {
     if (count <= 0) return undefined
     const isPair = kind === 'pair'
     for (let tries = 0; tries < quickTries; tries++) {
-      const port = first + this.#random(count) * step
+      const port = first + this.#below(count) * step
       if (this.#isFree(port, isPair, free)) return this.#mark(port, isPair)
     }
-    const start = this.#random(count)
+    const rested = isPair ? undefined : this.#oldestResting(first, last, step)
+    if (rested !== undefined) return this.#mark(rested, false)
+    const start = this.#below(count)
     for (const most of [free, resting]) {
       for (let i = 0; i < count; i++) {
         const port = first + ((start + i) % count) * step
@@ -43,11 +47,22 @@ export class RelayPorts {
     return undefined
   }
 
-  /** Gives a port back. It rests if it was used; one that the system would not give is free again. */
-  release(port: number, nowMs: number, wasUsed = true): void {
+  /** Gives a port back, to rest. */
+  release(port: number, nowMs: number): void {
     if (this.#states[port] !== used) return
-    this.#states[port] = wasUsed ? resting : free
-    if (wasUsed) this.#resting.push({ port, untilMs: nowMs + restMs })
+    this.#states[port] = resting
+    const at = this.#restingTo++ % ringSize
+    this.#resting[at] = port
+    this.#restUntilMs[at] = nowMs + restMs
+    // Entries of ports that were taken out of their rest lie there until their time; the oldest are given up first.
+    if (this.#restingTo - this.#restingFrom > ringSize) this.#restingFrom++
+  }
+
+  /** Of 2^32 values, so that none of at most 65,536 is noticeably likelier than another. */
+  #below(limit: number): number {
+    const bytes = this.#random(4)
+    const value = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0)
+    return value % limit
   }
 
   #isFree(port: number, isPair: boolean, most: number): boolean {
@@ -60,19 +75,32 @@ export class RelayPorts {
     return port
   }
 
-  #wake(nowMs: number): void {
-    for (;;) {
-      const next = this.#resting[this.#restingFrom]
-      if (next === undefined || next.untilMs > nowMs) break
+  /** A scan of tens of thousands of ports for each allocation would be what a user who makes and ends many could slow all others with. */
+  #oldestResting(first: number, last: number, step: number): number | undefined {
+    for (let i = 0; i < quickTries && this.#restingFrom < this.#restingTo; i++) {
+      const port = this.#resting[this.#restingFrom % ringSize] as number
+      if (this.#states[port] === resting) {
+        if (port < first || port > last || (port - first) % step !== 0) return undefined
+        this.#restingFrom++
+        return port
+      }
       this.#restingFrom++
-      if (this.#states[next.port] === resting) this.#states[next.port] = free
     }
-    if (this.#restingFrom < 1024 || this.#restingFrom * 2 < this.#resting.length) return
-    this.#resting.splice(0, this.#restingFrom)
-    this.#restingFrom = 0
+    return undefined
+  }
+
+  #wake(nowMs: number): void {
+    while (this.#restingFrom < this.#restingTo) {
+      const at = this.#restingFrom % ringSize
+      if ((this.#restUntilMs[at] as number) > nowMs) return
+      this.#restingFrom++
+      const port = this.#resting[at] as number
+      if (this.#states[port] === resting) this.#states[port] = free
+    }
   }
 }
 
+const ringSize = 65_536
 const free = 0
 const resting = 1
 const used = 2

@@ -21,7 +21,14 @@ export class Tickets {
     this.#random = random
   }
 
-  seal({ allocation, number }: Ticket): Uint8Array {
+  /** Never with a zero among its bytes: coturn's clients keep tickets as texts that end there. */
+  seal(ticket: Ticket): Uint8Array {
+    let sealed = this.#seal(ticket)
+    for (let tries = 0; sealed.includes(0) && tries < maxTries; tries++) sealed = this.#seal(ticket)
+    return sealed
+  }
+
+  #seal({ allocation, number }: Ticket): Uint8Array {
     const nonce = this.#random(nonceBytes)
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonce, { authTagLength: tagBytes })
     const plain = Buffer.alloc(plainBytes)
@@ -45,6 +52,8 @@ export class Tickets {
   }
 }
 
+/** One in nine has a zero. */
+const maxTries = 32
 const nonceBytes = 12
 const tagBytes = 8
 const numberBytes = 4

@@ -14,7 +14,7 @@ import type { AllocationEnd } from '../events.ts'
 import { type Allotted, allot, encodeFailed } from './allocate.ts'
 import { allocationInfo } from './allocation-view.ts'
 import type { Allocation } from './allocation.ts'
-import { Authenticator, isOwner, type RefusalCode, type Verdict } from './authenticator.ts'
+import { Authenticator, isOwner, noncePort, type RefusalCode, type Verdict } from './authenticator.ts'
 import { Challenge } from './challenge.ts'
 import type { Client } from './client.ts'
 import { type DataPlane } from './data-plane.ts'
@@ -24,6 +24,7 @@ import { channelBind, createPermission, refreshedFamilies } from './methods.ts'
 import { Nonces } from './nonces.ts'
 import type { Outcome, Refusal } from './outcome.ts'
 import { connect, connectionBind, PeerConnections } from './peer-connections.ts'
+import { relayTo } from './peer-paths.ts'
 import {
   type AllocationRequest,
   beginError,
@@ -33,6 +34,7 @@ import {
   type TurnRequest,
   unknownAttributes,
 } from './request.ts'
+import { SmallMap } from '../../../foundation/small-map.ts'
 import { StrangerBudget } from './stranger-budget.ts'
 import { nextDeadline, sweep } from './sweep.ts'
 import type { TurnSettings, TurnState } from './turn-state.ts'
@@ -50,7 +52,9 @@ export class TurnCore {
   readonly #wheel: ExpiryWheel<Allocation>
   #authenticator!: Authenticator
   #challenge!: Challenge
-  #budget!: StrangerBudget
+  #budget: StrangerBudget | undefined
+  /** By budgets of earlier settings. */
+  #unansweredBefore = 0
   /** Requests whose credentials somebody else is asked about. */
   #judging = 0
 
@@ -76,6 +80,7 @@ export class TurnCore {
       ...(thirdPartyServer !== undefined && { thirdPartyServer }),
     })
     this.#authenticator = new Authenticator({ credentials, realm, security, nonces })
+    this.#unansweredBefore = this.unanswered
     this.#budget = new StrangerBudget({
       perPrefix: limits.strangerRepliesPerSecond,
       total: limits.totalStrangerRepliesPerSecond,
@@ -90,7 +95,7 @@ export class TurnCore {
 
   /** Requests of strangers that were not answered, for want of budget. */
   get unanswered(): number {
-    return this.#budget.refused
+    return this.#unansweredBefore + (this.#budget?.refused ?? 0)
   }
 
   /** One whole message of a client: a datagram, or a frame of a stream. The bytes are valid during the call only. */
@@ -98,7 +103,7 @@ export class TurnCore {
     const { traffic } = client.listener
     traffic.rxPackets++
     traffic.rxBytes += bytes.length
-    if (allocation !== undefined && allocation.movingTo === client && isData(bytes)) this.#move(allocation)
+    if (allocation?.movingTo === client && isData(bytes)) this.#move(allocation)
     if (isChannelData(bytes[0])) {
       if (allocation === undefined) this.#data.dropped['no-allocation']++
       else this.#data.onChannelData(allocation, bytes)
@@ -109,6 +114,10 @@ export class TurnCore {
       this.stats.malformed++
       return
     }
+    if (message.fingerprintOffset !== undefined && !verifyFingerprint(message)) {
+      this.stats.malformed++
+      return
+    }
     if (message.class === StunClass.indication) {
       if (message.method !== StunMethod.send) return
       if (allocation === undefined) this.#data.dropped['no-allocation']++
@@ -116,10 +125,6 @@ export class TurnCore {
       return
     }
     if (message.class !== StunClass.request) return
-    if (message.fingerprintOffset !== undefined && !verifyFingerprint(message)) {
-      this.stats.malformed++
-      return
-    }
     if (message.method === StunMethod.binding) this.#bind(message, client, allocation)
     else if (methods.has(message.method)) this.#judge(message, client, allocation)
   }
@@ -147,6 +152,9 @@ export class TurnCore {
     if (allocation.isGone) return
     allocation.isGone = true
     const state = this.#state
+    const { allocationDeleted } = state.settings.events
+    // While its paths are there to be counted.
+    const last = allocationDeleted === undefined ? undefined : this.view(allocation)
     this.#wheel.cancel(allocation)
     for (const permission of [...allocation.permissions.values()]) {
       state.paths.endPermission(allocation, permission)
@@ -160,9 +168,8 @@ export class TurnCore {
     allocation.countedBy.give(allocation.quota)
     this.stats.ended[reason]++
     this.stats.addEnded(allocation)
-    this.#tell('allocationDeleted', () =>
-      state.settings.events.allocationDeleted?.(this.view(allocation), reason),
-    )
+    if (state.allocations.size === 0) state.onEmpty?.()
+    if (last !== undefined) this.#tell('allocationDeleted', () => allocationDeleted?.(last, reason))
   }
 
   /** As operators see it. */
@@ -190,17 +197,16 @@ export class TurnCore {
 
   #bind(message: StunMessage, client: Client, allocation: Allocation | undefined): void {
     if (!this.#mayAnswer(message, client, allocation)) return
-    this.stats.count('binding', 'success')
     const unknown = unknownAttributes(message)
-    if (unknown === undefined) {
-      const writer = beginSuccess({ message }).xorAddress(StunAttribute.xorMappedAddress, client)
-      client.send(finish(writer, message))
-    } else this.#refuse(message, client, undefined, unknown)
+    if (unknown !== undefined) return this.#refuse(message, client, undefined, unknown)
+    this.stats.count('binding', 'success')
+    const writer = beginSuccess({ message }).xorAddress(StunAttribute.xorMappedAddress, client)
+    client.send(finish(writer, message))
   }
 
   #judge(message: StunMessage, client: Client, allocation: Allocation | undefined): void {
     const { clock } = this.#state
-    const owner = allocation ?? this.#ofTicket(message)
+    const owner = allocation ?? this.#ofTicket(message) ?? this.#ofConnection(message)
     const verdict = this.#authenticator.judge(message, client, owner?.identity, clock.wallMs())
     if (!(verdict instanceof Promise)) {
       this.#proceed(message, client, verdict)
@@ -214,6 +220,7 @@ export class TurnCore {
     const kept = message.copy()
     void verdict
       .then((settled) => this.#proceed(kept, client, settled))
+      .catch((error: unknown) => this.#lost(error))
       .finally(() => {
         this.#judging--
       })
@@ -283,6 +290,7 @@ export class TurnCore {
         allocating.delete(client.key)
         this.#allotted(kept, allotted, transaction)
       })
+      .catch((error: unknown) => this.#lost(error))
   }
 
   #allotted(request: TurnRequest, allotted: Allotted, transaction: string): void {
@@ -291,11 +299,18 @@ export class TurnCore {
     const { wanted, quota, countedBy, relays, next, failed } = allotted
     const state = this.#state
     const { clock, settings } = state
-    if (client.isGone?.() === true || state.isDraining) {
+    const giveUp = (): void => {
       countedBy.give(quota)
       for (const relay of next === undefined ? relays : [...relays, next]) this.#closeRelay(relay)
-      if (client.isGone?.() !== true) this.#answer(request, 508)
-      return
+    }
+    if (client.isGone?.() === true) return giveUp()
+    // What was so when it was asked for may have changed since: another has been made, or its client has moved here.
+    const { maxPerAddress } = settings.limits
+    const isFull = maxPerAddress > 0 && state.allocations.fromSource(client.address) >= maxPerAddress
+    const refusal = state.allocations.ofClient(client.key) !== undefined ? 437 : 508
+    if (refusal === 437 || isFull || state.isDraining) {
+      giveUp()
+      return this.#answer(request, refusal)
     }
     const nowMs = clock.nowMs()
     const allocation: Allocation = {
@@ -311,8 +326,9 @@ export class TurnCore {
       meters: state.meters.open(quota.userId),
       createdWallMs: clock.wallMs(),
       expiresAtMs: nowMs + wanted.lifetimeSeconds * 1000,
-      permissions: new Map(),
+      permissions: new SmallMap(),
       channels: undefined,
+      loosePaths: undefined,
       clientFlow: undefined,
       connections: undefined,
       newPeers: undefined,
@@ -325,10 +341,17 @@ export class TurnCore {
     }
     for (const relay of relays) {
       relay.allocation = allocation
-      if (relay.tcp !== undefined) allocation.connections = new PeerConnections(allocation, relay.tcp, state)
+    }
+    if (wanted.relayTransport === 'tcp') allocation.connections = new PeerConnections(allocation, state)
+    try {
+      state.paths.attachClient(allocation)
+    } catch (error) {
+      // Its listener was closed meanwhile.
+      allocation.meters.close()
+      giveUp()
+      throw error
     }
     state.allocations.add(allocation)
-    state.paths.attachClient(allocation)
     client.listener.traffic.clients++
     this.stats.created++
     if (next !== undefined) allocation.reservation = state.reservations.keep(next, identity)
@@ -427,6 +450,7 @@ export class TurnCore {
       this.#closeRelay(relay)
     }
     allocation.relays = rest
+    allocation.connections?.recheck(({ address }) => relayTo(allocation, address) !== undefined)
   }
 
   #closeRelay(relay: Allocation['relays'][number]): void {
@@ -444,6 +468,13 @@ export class TurnCore {
     const ticket = this.#state.tickets.open(value)
     const allocation = ticket === undefined ? undefined : this.#state.allocations.ofId(ticket.allocation)
     return allocation?.ticket === ticket?.number ? allocation : undefined
+  }
+
+  /** The allocation whose peer connection a ConnectionBind asks for; its own client need not be looked up again. */
+  #ofConnection(message: StunMessage): Allocation | undefined {
+    if (message.method !== StunMethod.connectionBind) return undefined
+    const id = message.u32(StunAttribute.connectionId)
+    return id === undefined ? undefined : this.#state.waitingConnections.get(id)?.allocation
   }
 
   #isMobile({ ticket }: Allocation): boolean {
@@ -506,13 +537,20 @@ export class TurnCore {
     if (!this.#mayAnswer(message, client, allocation)) return
     if (code !== 401 && code !== 438) return this.#refuse(message, client, undefined, { code })
     this.stats.count(methodOf(message), code)
-    client.send(this.#challenge.write(code, message, client, this.#state.clock.wallMs()))
+    client.send(
+      this.#challenge.write(
+        code,
+        message,
+        { address: client.address, port: noncePort(client) },
+        this.#state.clock.wallMs(),
+      ),
+    )
   }
 
   #mayAnswer(message: StunMessage, client: Client, allocation: Allocation | undefined): boolean {
     return (
       allocation !== undefined ||
-      this.#budget.admits(client.address, message.bytes.length, this.#state.clock.nowMs())
+      this.#budget?.admits(client.address, message.bytes.length, this.#state.clock.nowMs()) === true
     )
   }
 
@@ -524,6 +562,11 @@ export class TurnCore {
   /** After anything that may have brought a deadline forward. */
   #schedule(allocation: Allocation): void {
     if (!allocation.isGone) this.#wheel.schedule(allocation, nextDeadline(allocation))
+  }
+
+  /** Nobody waits for what goes on later: a client whose listener was closed meanwhile cannot be answered any more. */
+  #lost(error: unknown): void {
+    this.#state.log.warn({ code: errorCode(error), err: error }, 'a request could not be brought to its end')
   }
 
   #tell(event: string, call: () => void): void {

@@ -5,8 +5,7 @@ import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import type { CredentialSource } from '../credentials/contract.ts'
 import type { Redirect, TurnLimits, TurnServerOptions } from '../options.ts'
 import type { AllocationQuota } from '../quota.ts'
-import type { Allocation } from './allocation.ts'
-import type { Relay } from './allocation.ts'
+import type { Allocation, Relay } from './allocation.ts'
 import type { Allocations } from './allocations.ts'
 import type { ResolvedRelay } from './listener-state.ts'
 import type { Meters } from './meters.ts'
@@ -55,6 +54,8 @@ export interface TurnState {
   readonly waitingConnections: Map<number, WaitingConnection>
   /** New allocations are refused. */
   isDraining: boolean
+  /** Told when the last allocation has gone. */
+  onEmpty?: (() => void) | undefined
   /** Opens a relay for TCP peers (RFC 6062). */
   openTcpRelay(where: ResolvedRelay): Promise<readonly Relay[]>
 }

@@ -135,7 +135,7 @@ class StreamClient implements Client {
     if (this.#isTaken || !socket.writable) return false
     // A client that does not read: its data is dropped like a datagram (RFC 8656 §3.1); it must not cost us memory.
     if (socket.writableLength + bytes.length > this.#limits().maxClientQueueBytes) return false
-    socket.write(Uint8Array.from(bytes))
+    socket.write(new Uint8Array(bytes))
     return true
   }
 
