@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { timeLimitedPassword } from '../services/turn/index.ts'
-import { type ConfiguredIssuer, credential, type CredentialOptions } from './credential.ts'
+import { credential, type CredentialOptions } from './credential.ts'
 
 let folder = ''
 beforeAll(async () => {
@@ -21,9 +21,15 @@ async function fileWith(text: string): Promise<string> {
   return file
 }
 
-async function printed(options: CredentialOptions, configured?: ConfiguredIssuer): Promise<unknown> {
+async function configWith(turn: object): Promise<string> {
+  const file = join(folder, 'sluice.json')
+  await writeFile(file, JSON.stringify({ turn }))
+  return file
+}
+
+async function printed(options: CredentialOptions): Promise<unknown> {
   const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
-  await credential(options, configured)
+  await credential(options)
   return JSON.parse(String(write.mock.lastCall?.[0]))
 }
 
@@ -42,9 +48,12 @@ describe('sluice credential', () => {
   })
 
   it('prefers the file to the environment, and that to the configuration', async () => {
-    const configured = { secret: 'configured', uris: ['turn:c.example'], ttlSeconds: 9, separator: '|' }
+    const config = await configWith({
+      uris: ['turn:c.example'],
+      credentials: { secrets: ['configured', 'the one before'], ttlSeconds: 9, separator: '|' },
+    })
     const secretOf = async (options: CredentialOptions) => {
-      const shown = await printed({ user: 'u', ...options }, configured)
+      const shown = await printed({ user: 'u', config, ...options })
       expect(shown).toMatchObject({
         username: expect.stringMatching(/^\d+\|u$/),
         ttl: 9,
@@ -55,10 +64,28 @@ describe('sluice credential', () => {
         (it) => timeLimitedPassword(it, username) === password,
       )
     }
+    vi.stubEnv('SLUICE_TURN_SECRET', '')
     expect(await secretOf({})).toBe('configured')
     vi.stubEnv('SLUICE_TURN_SECRET', 'environment')
     expect(await secretOf({})).toBe('environment')
     expect(await secretOf({ secretFile: await fileWith('file\r\n') })).toBe('file')
+  })
+
+  it('prefers flags to the configuration', async () => {
+    const config = await configWith({
+      uris: ['turn:c.example'],
+      credentials: { secrets: ['configured'], ttlSeconds: 9 },
+    })
+    expect(await printed({ config, ttl: '60', uri: ['turn:a.example', 'turn:b.example'] })).toMatchObject({
+      ttl: 60,
+      uris: ['turn:a.example', 'turn:b.example'],
+    })
+  })
+
+  it('makes none with a configuration that cannot be used', async () => {
+    vi.stubEnv('SLUICE_TURN_SECRET', 'north')
+    const config = await configWith({ uris: 'turn:c.example' })
+    await expect(credential({ config })).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
   })
 
   it('prints what browsers take', async () => {

@@ -1,11 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { systemClock } from '../foundation/clock.ts'
-import {
-  CredentialError,
-  type CredentialIssuer,
-  iceConfigurationOf,
-  issueCredential,
-} from '../services/turn/index.ts'
+import { CredentialError, iceConfigurationOf, issueCredential } from '../services/turn/index.ts'
+import { configOf } from './config-file.ts'
 
 /** The options of the command line; secrets are none of them, since lists of processes show those. */
 export interface CredentialOptions {
@@ -15,27 +11,24 @@ export interface CredentialOptions {
   readonly relayOnly?: boolean
   readonly uri?: readonly string[]
   readonly secretFile?: string
+  readonly config?: string
 }
-
-/** What a configuration says of credentials. */
-export type ConfiguredIssuer = Partial<CredentialIssuer> & { readonly ttlSeconds?: number }
 
 /**
  * `sluice credential`: a time-limited credential as JSON, as draft-uberti-behave-turn-rest has it or, with `--ice`, as
- * browsers take it. The secret comes from `--secret-file`, else from SLUICE_TURN_SECRET, else from the configuration.
+ * browsers take it. The secret comes from `--secret-file`, else from SLUICE_TURN_SECRET, else from `[turn]` of the
+ * configuration, as does what the other options do not say.
  *
- * @throws TURN_CREDENTIAL_NO_SECRET, TURN_CREDENTIAL_NO_URIS, TURN_CREDENTIAL_BAD_REQUEST
+ * @throws TURN_CREDENTIAL_NO_SECRET, TURN_CREDENTIAL_NO_URIS, TURN_CREDENTIAL_BAD_REQUEST, and CONFIG_*
  */
-export async function credential(
-  options: CredentialOptions,
-  configured: ConfiguredIssuer = {},
-): Promise<void> {
+export async function credential(options: CredentialOptions): Promise<void> {
   const { user, ice = false, relayOnly = false, uri } = options
+  const configured = (await configOf(options.config))?.turn
   const issued = issueCredential({
-    ...configured,
-    secret: await secretOf(options.secretFile, configured.secret),
-    uris: (uri ?? configured.uris ?? []).map(checkUri),
-    ttlSeconds: ttlOf(options.ttl, configured.ttlSeconds),
+    secret: await secretOf(options.secretFile, configured?.credentials.secrets[0]),
+    uris: (uri ?? configured?.uris ?? []).map(checkUri),
+    ttlSeconds: ttlOf(options.ttl, configured?.credentials.ttlSeconds),
+    ...(configured !== undefined && { separator: configured.credentials.separator }),
     wallMs: systemClock.wallMs(),
     ...(user !== undefined && { userId: user }),
   })
@@ -46,12 +39,13 @@ export async function credential(
 const defaultTtlSeconds = 86_400
 
 async function secretOf(file: string | undefined, configured: string | undefined): Promise<string> {
-  const found = file === undefined ? (process.env['SLUICE_TURN_SECRET'] ?? configured) : await firstLine(file)
+  // A variable that is set to nothing is none.
+  const found = file === undefined ? process.env['SLUICE_TURN_SECRET'] || configured : await firstLine(file)
   if (found !== undefined && found !== '') return found
   throw new CredentialError(
     'TURN_CREDENTIAL_NO_SECRET',
     file === undefined
-      ? 'no secret: name a file with --secret-file, or set SLUICE_TURN_SECRET'
+      ? 'no secret: name a file with --secret-file, set SLUICE_TURN_SECRET, or configure turn.credentials.secrets'
       : `${file} has no secret in its first line`,
   )
 }

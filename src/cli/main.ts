@@ -46,11 +46,18 @@ program
   .command('credential')
   .description('make a time-limited TURN credential and print it as JSON')
   .option('-u, --user <id>', 'who it is for')
-  .option('-t, --ttl <seconds>', 'for how long it is good (default: 86400)')
+  .option('-t, --ttl <seconds>', 'for how long it is good (default: that of the configuration, 86400)')
   .option('--uri <uri...>', 'where the TURN servers are, e.g. turn:turn.example.com:3478?transport=udp')
   .option('--ice', 'print what RTCPeerConnection takes')
   .option('--relay-only', 'the same, and browsers use no other path')
-  .option('--secret-file <file>', 'file with the secret in its first line (default: $SLUICE_TURN_SECRET)')
+  .option(
+    '--secret-file <file>',
+    'file with the secret in its first line (default: $SLUICE_TURN_SECRET, else that of the configuration)',
+  )
+  .option(
+    '-c, --config <file>',
+    'configuration whose [turn] has what is not said here (default: sluice.toml here, if there is one)',
+  )
   .action((options: CredentialOptions) => credential(options))
 
 program

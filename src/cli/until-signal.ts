@@ -18,9 +18,17 @@ export interface UntilSignalOptions {
  */
 export async function runUntilSignal(service: Lifecycle, options: UntilSignalOptions): Promise<void> {
   const { logger, graceMs } = options
+  // Without a handler it would end the process, also while that starts.
+  let isReady = false
+  let isHungUp = false
+  process.on('SIGHUP', () => {
+    if (isReady) options.onHangUp?.()
+    else isHungUp = true
+  })
   await service.start()
+  isReady = true
   options.onReady?.()
-  process.on('SIGHUP', () => options.onHangUp?.())
+  if (isHungUp) options.onHangUp?.()
   const signal = await firstSignal((second) => {
     logger.warn({ signal: second }, 'cut by a second signal')
     process.exit(1)

@@ -1,4 +1,5 @@
-import { createServer, type Server, Socket } from 'node:net'
+import { createServer as createHttpServer, type ServerResponse } from 'node:http'
+import { type AddressInfo, createServer, type Server, Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../foundation/clock.ts'
 import { MemoryBalancerStore, streamKeyOf } from '../mechanisms/balancer/index.ts'
@@ -22,6 +23,17 @@ function config(changes: Partial<Config> = {}): Config {
     ...changes,
   }
 }
+
+/** TURN by TCP on a port that HTTP shares. */
+const sharedListener = {
+  name: 'shared',
+  transport: 'tcp',
+  listen: '127.0.0.1:0',
+  relayTransports: ['udp'],
+  proxyProtocolFrom: [],
+  sharedWithHttp: true,
+  strictChannels: false,
+} as const
 
 async function start(parts: Partial<GatewayParts> = {}): Promise<Gateway> {
   const gateway = new Gateway(config(), { logger: silentLogger(), ...parts })
@@ -93,9 +105,51 @@ describe('Gateway', () => {
         { logger: silentLogger() },
       )
       await expect(gateway.start()).rejects.toThrow(`127.0.0.1:${port}`)
-      expect(gateway.addresses).toEqual({ http: [], rtmp: [], webrtc: [], registration: '', admin: '' })
+      expect(gateway.addresses).toEqual({
+        http: [],
+        rtmp: [],
+        webrtc: [],
+        turn: {},
+        registration: '',
+        admin: '',
+      })
     } finally {
       taken.close()
+    }
+  })
+
+  it('lets HTTP on a port of TURN go on while it drains, as on its own ports', async () => {
+    const viewers: ServerResponse[] = []
+    const origin = createHttpServer((_request, response) => {
+      response.writeHead(200, { 'content-type': 'video/x-flv' }).write('first')
+      viewers.push(response)
+    })
+    await new Promise<void>((resolve) => origin.listen(0, '127.0.0.1', resolve))
+    try {
+      const { port } = origin.address() as AddressInfo
+      const base = config()
+      const gateway = new Gateway(
+        { ...base, turn: { ...base.turn, listeners: [sharedListener] } },
+        { logger: silentLogger() },
+      )
+      await gateway.start()
+      await register(gateway, { rtmp: ['1935'], http: [String(port)] })
+      const bodies = []
+      for (const address of [gateway.addresses.http[0], `127.0.0.1:${gateway.addresses.turn['shared']}`]) {
+        const response = await fetch(`http://${address}/live/s.flv`)
+        expect(response.status).toBe(200)
+        bodies.push(response.text())
+      }
+      const closed = gateway.close({ graceMs: 60_000 })
+      expect(gateway.addresses.turn).toHaveProperty('shared')
+      await new Promise((resolve) => setImmediate(resolve))
+      for (const viewer of viewers) viewer.end(' last')
+      expect(await Promise.all(bodies)).toEqual(['first last', 'first last'])
+      await closed
+      expect(gateway.addresses.turn).toEqual({})
+    } finally {
+      origin.closeAllConnections()
+      origin.close()
     }
   })
 

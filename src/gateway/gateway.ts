@@ -226,8 +226,9 @@ export class Gateway implements Lifecycle {
         this.#registration,
         this.#webrtc,
         this.#rtmp,
-        this.#http,
+        // Before HTTP, so that it is closed after it: its ports may carry HTTP that still goes on.
         this.#turn,
+        this.#http,
       ]) {
         options.signal?.throwIfAborted()
         // Remembered before it has started: what fails half-way is closed too.
@@ -251,8 +252,11 @@ export class Gateway implements Lifecycle {
     const started = this.#started
     this.#started = []
     // HTTP listens on meanwhile: clients end their WebRTC sessions over it.
-    const first = [this.#webrtc, this.#rtmp, this.#turn].filter((service) => started.includes(service))
-    await Promise.all(first.map((service) => service.close({ graceMs })))
+    const sessions = [this.#webrtc, this.#rtmp].filter((service) => started.includes(service))
+    await Promise.all([
+      ...sessions.map((service) => service.close({ graceMs })),
+      this.#turn.drain({ graceMs }),
+    ])
     for (const service of started.toReversed()) {
       await service.close({ graceMs: Math.max(0, untilMs - this.#clock.nowMs()) })
     }
@@ -264,17 +268,18 @@ export class Gateway implements Lifecycle {
 
   /**
    * Puts another configuration in force, as far as that is possible while the gateway runs: the `[turn]` section. Gives the
-   * names of sections that differ and want a restart.
+   * names of sections and keys that differ and want a restart.
    *
    * @throws what is wrong with the section; then nothing has changed
    */
   async reload(config: Config): Promise<readonly string[]> {
-    await this.#turn.reload(config.turn)
+    const turn = await this.#turn.reload(config.turn)
     const before = this.#config
     this.#config = { ...before, turn: config.turn }
-    return (Object.keys(config) as (keyof Config)[]).filter(
+    const others = (Object.keys(config) as (keyof Config)[]).filter(
       (section) => section !== 'turn' && !isDeepStrictEqual(config[section], before[section]),
     )
+    return [...turn, ...others]
   }
 
   #readiness(): { readonly ok: boolean; readonly reason: string } {

@@ -10,6 +10,7 @@ import {
   selfSignedListener,
   testCertificate,
 } from './stunnerd.testkit.ts'
+import type { AllocationQuota } from '../../services/turn/index.ts'
 import { Stunnerd, type StunnerdOptions } from './stunnerd.ts'
 
 const opened: Stunnerd[] = []
@@ -75,15 +76,15 @@ describe('stunnerd', () => {
 
   it('counts allocations of a user as the configuration says, also after it has changed', async () => {
     const { server, reload } = await open({ text: configText({ admin: { user_quota: 1 } }) })
-    const { quota } = server.options
+    const quota = server.options.quota as AllocationQuota
     const request = { userId: 'u', realm: 'r', listener: 'udp', clientAddress: '192.0.2.1' }
-    expect(quota?.take(request)).toBe(true)
-    expect(quota?.take(request)).toBe(false)
+    expect(quota.take(request)).toBe(true)
+    expect(quota.take(request)).toBe(false)
     await reload(configText({ admin: { user_quota: 2 } }))
-    expect(quota?.take(request)).toBe(true)
-    expect(quota?.take(request)).toBe(false)
+    expect(quota.take(request)).toBe(true)
+    expect(quota.take(request)).toBe(false)
     await reload(configText())
-    expect(quota?.take(request)).toBe(true)
+    expect(quota.take(request)).toBe(true)
   })
 
   it('does not start with a configuration that cannot be used, and leaves nothing open', async () => {

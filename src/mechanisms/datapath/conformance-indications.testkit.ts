@@ -171,7 +171,15 @@ export function describeIndications(subject: Subject): void {
       bytes[offset] = value
       return bytes
     }
+    // A length that is no multiple of four: the last attribute is not padded.
+    const unpadded = indication(0x16, [address, [0x13, Buffer.from('abcdefghi')]], id).subarray(0, -3)
+    unpadded.writeUInt16BE(unpadded.length - 20, 2)
+    // Another cookie, which masks the address just so.
+    const otherCookie = Buffer.from(sound)
+    for (const offset of [4, 26, 28]) otherCookie[offset] = (sound[offset] as number) ^ 0x80
     const odd: readonly Buffer[] = [
+      unpadded,
+      otherCookie,
       // Without one of the two, with one twice, with others.
       indication(0x16, [address], id),
       indication(0x16, [data], id),
@@ -306,8 +314,10 @@ export function describeIndications(subject: Subject): void {
     const peer = { address: '2001:db8::1', port: 7 }
     const flow = { kind: 'turn-indication', header: 'strip', peer, from: from(), to } as const
     const first = engine.addFlow(flow)
+    engine.addFlow({ ...flow, peer: { ...peer, address: '192.0.2.1' } })
     const bad: readonly [string, Flow][] = [
       ['DATAPATH_FLOW_EXISTS', { ...flow, peer: { ...peer, address: '2001:0DB8:0::1' } }],
+      ['DATAPATH_FLOW_EXISTS', { ...flow, peer: { ...peer, address: '::ffff:192.0.2.1' } }],
       ['DATAPATH_INVALID', { ...flow, peer: { ...peer, port: 0 } }],
       ['DATAPATH_INVALID', { ...flow, peer: { ...peer, address: 'localhost' } }],
       ['DATAPATH_INVALID', { ...flow, peer: { ...peer, address: 'fe80::1%lo' }, header: 'add' }],
@@ -319,7 +329,7 @@ export function describeIndications(subject: Subject): void {
     engine.addFlow({ ...flow, header: 'add', from: { ...from(), match: { offset: 0, value: 0 } } })
     engine.removeFlow(first)
     engine.addFlow(flow)
-    expect(engine.totals().flows).toBe(2)
+    expect(engine.totals().flows).toBe(3)
   })
 }
 

@@ -11,6 +11,7 @@ import { Allocations } from './core/allocations.ts'
 import { DataPlane } from './core/data-plane.ts'
 import type { ListenerState } from './core/listener-state.ts'
 import { Meters } from './core/meters.ts'
+import { notifier } from './core/notify.ts'
 import { PeerGate } from './core/peer-gate.ts'
 import { PeerPaths } from './core/peer-paths.ts'
 import { RandomPool } from './core/random-pool.ts'
@@ -275,6 +276,7 @@ export class TurnServer implements Lifecycle {
     })
     const gate = new PeerGate({ relays, localAddresses: () => localAddresses(clock) })
     const settings = this.#settingsOf(this.#options)
+    const notify = notifier(() => this.#state.settings.events, this.#log)
     return {
       settings,
       datapath,
@@ -286,7 +288,8 @@ export class TurnServer implements Lifecycle {
       relays,
       reservations: new Reservations(relays, clock, random),
       gate,
-      paths: new PeerPaths({ datapath, allocations, relays, gate }),
+      paths: new PeerPaths({ datapath, allocations, relays, gate, notify }),
+      notify,
       tickets: new Tickets(ticketKey, random),
       meters: new Meters(datapath, settings.limits),
       waitingConnections: new Map(),

@@ -1,5 +1,5 @@
+import { addressText } from './address-text.ts'
 import type { Clock } from '../../../foundation/clock.ts'
-import type { TransportAddress } from '../../../protocols/stun/index.ts'
 import type { AllocationInfo } from '../allocation-info.ts'
 import type { Allocation } from './allocation.ts'
 import type { Client } from './client.ts'
@@ -56,9 +56,4 @@ export function allocationInfo(allocation: Allocation, paths: PeerPaths, clock: 
 
 function clientText({ address, port }: Client): string {
   return addressText({ address, port })
-}
-
-/** `192.0.2.1:3478`, `[2001:db8::1]:3478`. */
-export function addressText({ address, port }: TransportAddress): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }

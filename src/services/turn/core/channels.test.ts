@@ -221,6 +221,7 @@ describe.each(ways)('a channel of a client by %s', (_way, clientOf) => {
     kit.clock.advance(600_100)
     expect(await client.bind(0x4003, peer)).toBeUndefined()
     client.sendChannel(0x4003, 'moved')
+    client.sendChannel(0x4001, 'by a number that is no more')
     expect(far.heard).toEqual(['moved'])
     await client.refresh(3600)
     kit.clock.advance(600_100)

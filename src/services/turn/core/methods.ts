@@ -11,7 +11,7 @@ import {
 import type { Allocation, Permission } from './allocation.ts'
 import type { Outcome } from './outcome.ts'
 import { mayMeet } from './new-peers.ts'
-import { relayTo } from './peer-paths.ts'
+import { permissionInfo, relayTo } from './peer-paths.ts'
 import type { AllocationRequest } from './request.ts'
 import { SmallMap } from '../../../foundation/small-map.ts'
 import type { TurnState } from './turn-state.ts'
@@ -86,6 +86,9 @@ export function permit(allocation: Allocation, address: string, nowMs: number, s
   }
   const made: Permission = { address, expiresAtMs, paths: new SmallMap() }
   allocation.permissions.set(address, made)
+  state.notify('permissionCreated', (events) =>
+    events.permissionCreated?.(permissionInfo(allocation, address)),
+  )
   return made
 }
 

@@ -223,6 +223,27 @@ describe('ConnectionBind', () => {
     expect((await bind(await TcpTestClient.connect(port), id)).code).toBe(400)
   })
 
+  it('by another who has a token gets 400, though any token refreshes an allocation', async () => {
+    const { port } = await running({
+      credentials: {
+        find: (claim) =>
+          users.find(claim).map((found) => ({
+            username: found.username,
+            userId: found.userId,
+            key: (algorithm) => found.key(algorithm),
+            isToken: true,
+          })),
+      },
+    })
+    const peer = await TcpTestPeer.listen()
+    const { client } = await allocated(port)
+    const id = idOf(await connect(client, peer))
+    expect((await bind(await TcpTestClient.connect(port, 'bob'), id)).code).toBe(400)
+    expect((await bind(await TcpTestClient.connect(port), id)).code).toBeUndefined()
+    client.user = 'bob'
+    expect((await client.refresh(600)).code).toBeUndefined()
+  })
+
   it('on a connection that has an allocation gets 400', async () => {
     const { port } = await running()
     const peer = await TcpTestPeer.listen()

@@ -10,7 +10,7 @@ import {
 } from '../../../protocols/stun/index.ts'
 import { peerAddress } from '../../../protocols/turn/index.ts'
 import type { Allocation, PeerConnection, PeerConnectionTable } from './allocation.ts'
-import { isOwner } from './authenticator.ts'
+import { type Identity, isOwner } from './authenticator.ts'
 import { type JoinedSockets, joinSockets } from './join-sockets.ts'
 import { mayMeet } from './new-peers.ts'
 import type { Outcome } from './outcome.ts'
@@ -201,10 +201,16 @@ export function connectionBind(
   const isTheirs =
     waiting !== undefined &&
     isOwner(waiting.allocation.identity, identity) &&
+    // An id of four bytes can be guessed; whoever holds any token is not the client for that.
+    (identity.credential.isToken !== true || isSameKey(waiting.allocation.identity, identity)) &&
     state.allocations.ofClient(client.key) === undefined
   if (waiting === undefined || !isTheirs || client.takeOver === undefined) return onSettled(400)
   onSettled((writer) => void writer)
   waiting.take(client.takeOver())
+}
+
+function isSameKey({ key: one }: Identity, { key: other }: Identity): boolean {
+  return Buffer.compare(one, other) === 0
 }
 
 /** RFC 6062 §5.2 and §5.4: 30 s to connect, and as long for the client to come for it. */

@@ -1,3 +1,6 @@
+import type { ChannelInfo, PermissionInfo } from '../events.ts'
+import type { Notify } from './notify.ts'
+import { addressText } from './address-text.ts'
 import {
   COUNTER_STRIDE,
   type Datapath,
@@ -16,6 +19,7 @@ export interface PeerPathsOptions {
   readonly allocations: Allocations
   readonly relays: RelayPool
   readonly gate: PeerGate
+  readonly notify: Notify
 }
 
 /** Makes and ends the paths between allocations and peers, and the flows of the engine that carry them. */
@@ -24,9 +28,11 @@ export class PeerPaths {
   readonly #allocations: Allocations
   readonly #relays: RelayPool
   readonly #gate: PeerGate
+  readonly #notify: Notify
   readonly #counters = new Float64Array(2 * COUNTER_STRIDE)
 
-  constructor({ datapath, allocations, relays, gate }: PeerPathsOptions) {
+  constructor({ datapath, allocations, relays, gate, notify }: PeerPathsOptions) {
+    this.#notify = notify
     this.#datapath = datapath
     this.#allocations = allocations
     this.#relays = relays
@@ -82,11 +88,12 @@ export class PeerPaths {
     }
     this.#removeFlows(path)
     dropLoose(path)
-    if (path.channel !== undefined) allocation.channels?.delete(path.channel.number)
+    this.#forgetChannel(path)
     path.channel = channel
     allocation.channels ??= new SmallMap()
     allocation.channels.set(channel.number, path)
     this.#addFlows(path)
+    this.#notify('channelCreated', (events) => events.channelCreated?.(channelInfo(path, channel)))
     return true
   }
 
@@ -94,8 +101,7 @@ export class PeerPaths {
   unbindChannel(path: PeerPath): void {
     if (path.channel === undefined) return
     this.#removeFlows(path)
-    path.allocation.channels?.delete(path.channel.number)
-    path.channel = undefined
+    this.#forgetChannel(path)
     this.#keepLoose(path)
     this.#addFlows(path)
   }
@@ -109,9 +115,9 @@ export class PeerPaths {
   }
 
   end(path: PeerPath): void {
-    const { allocation, permission, channel, peer } = path
+    const { allocation, permission, peer } = path
     this.#removeFlows(path)
-    if (channel !== undefined) allocation.channels?.delete(channel.number)
+    this.#forgetChannel(path)
     permission.paths.delete(peer.port)
     dropLoose(path)
     path.peerRelay?.incoming?.delete(path)
@@ -122,6 +128,9 @@ export class PeerPaths {
   endPermission(allocation: Allocation, permission: Permission): void {
     for (const path of [...permission.paths.values()]) this.end(path)
     allocation.permissions.delete(permission.address)
+    this.#notify('permissionDeleted', (events) =>
+      events.permissionDeleted?.(permissionInfo(allocation, permission.address)),
+    )
   }
 
   /** The client is met elsewhere from now on: all its flows are made anew. */
@@ -161,6 +170,14 @@ export class PeerPaths {
         add(tx, carried.tx)
       }
     }
+  }
+
+  #forgetChannel(path: PeerPath): void {
+    const { channel } = path
+    if (channel === undefined) return
+    path.allocation.channels?.delete(channel.number)
+    path.channel = undefined
+    this.#notify('channelDeleted', (events) => events.channelDeleted?.(channelInfo(path, channel)))
   }
 
   /** A path without flows. */
@@ -272,6 +289,16 @@ export class PeerPaths {
     this.#datapath.readCounters([flow], this.#counters)
     return this.#counters[2] as number
   }
+}
+
+/** A permission as events tell of it. */
+export function permissionInfo({ id, quota }: Allocation, peerAddress: string): PermissionInfo {
+  return { allocationId: id, userId: quota.userId, peerAddress }
+}
+
+function channelInfo({ allocation, peer }: PeerPath, { number }: Channel): ChannelInfo {
+  const { id, quota } = allocation
+  return { allocationId: id, userId: quota.userId, number, peer: addressText(peer) }
 }
 
 function dropLoose(path: PeerPath): void {

@@ -169,7 +169,9 @@ export class TurnCore {
     this.stats.ended[reason]++
     this.stats.addEnded(allocation)
     if (state.allocations.size === 0) state.onEmpty?.()
-    if (last !== undefined) this.#tell('allocationDeleted', () => allocationDeleted?.(last, reason))
+    if (last !== undefined) {
+      state.notify('allocationDeleted', (events) => events.allocationDeleted?.(last, reason))
+    }
   }
 
   /** As operators see it. */
@@ -230,6 +232,7 @@ export class TurnCore {
   #proceed(message: StunMessage, client: Client, verdict: Verdict): void {
     const { allocations, clock } = this.#state
     const allocation = allocations.ofClient(client.key)
+    this.#tellOfAttempt(message, client, verdict)
     if (typeof verdict === 'number') {
       this.#turnAway(message, client, allocation, verdict)
       return
@@ -247,6 +250,23 @@ export class TurnCore {
       allocation.identity = verdict
       this.#onAllocation({ ...request, allocation })
     }
+  }
+
+  #tellOfAttempt(message: StunMessage, client: Client, verdict: Verdict): void {
+    const isAccepted = typeof verdict !== 'number'
+    // Who brings no credentials makes no attempt, and an old nonce says nothing of them.
+    if (!isAccepted && (verdict !== 401 || !isSigned(message))) return
+    this.#state.notify('authenticated', (events) => {
+      const username = message.text(StunAttribute.username)
+      events.authenticated?.({
+        method: methodOf(message),
+        ...(username !== undefined && { username }),
+        ...(isAccepted && { userId: verdict.credential.userId }),
+        clientAddress: client.address,
+        listener: client.listener.options.name,
+        isAccepted,
+      })
+    })
   }
 
   #onAllocation(request: AllocationRequest): void {
@@ -369,7 +389,7 @@ export class TurnCore {
     this.stats.count(methodOf(message), 'success')
     client.send(bytes)
     this.#schedule(allocation)
-    this.#tell('allocationCreated', () => settings.events.allocationCreated?.(this.view(allocation)))
+    state.notify('allocationCreated', (events) => events.allocationCreated?.(this.view(allocation)))
   }
 
   #refresh(request: AllocationRequest): void {
@@ -405,7 +425,7 @@ export class TurnCore {
     this.stats.count('refresh', 'success')
     client.send(bytes)
     this.#schedule(allocation)
-    this.#tell('allocationRefreshed', () => settings.events.allocationRefreshed?.(this.view(allocation)))
+    this.#state.notify('allocationRefreshed', (events) => events.allocationRefreshed?.(this.view(allocation)))
   }
 
   /** A Refresh from a five-tuple that has no allocation: from a client that has moved, with its ticket (RFC 8016 §3.2.1). */
@@ -523,8 +543,8 @@ export class TurnCore {
     client.send(known === undefined ? finish(writer, message) : sign(writer, known))
     if (known === undefined) return
     const { userId } = known.identity.credential
-    this.#tell('requestRefused', () =>
-      this.#state.settings.events.requestRefused?.({ method, code, userId, clientAddress: client.address }),
+    this.#state.notify('requestRefused', (events) =>
+      events.requestRefused?.({ method, code, userId, clientAddress: client.address }),
     )
   }
 
@@ -568,14 +588,6 @@ export class TurnCore {
   #lost(error: unknown): void {
     this.#state.log.warn({ code: errorCode(error), err: error }, 'a request could not be brought to its end')
   }
-
-  #tell(event: string, call: () => void): void {
-    try {
-      call()
-    } catch (error) {
-      this.#state.log.error({ event, code: errorCode(error), err: error }, 'an event callback has thrown')
-    }
-  }
 }
 
 /** Methods that are served to who proves who they are; the others are passed over (RFC 8489 §6.3). */
@@ -600,6 +612,10 @@ function isData(bytes: Uint8Array): boolean {
 
 function methodOf(message: StunMessage): TurnMethod {
   return methods.get(message.method) ?? 'binding'
+}
+
+function isSigned({ integrityOffset, integritySha256Offset }: StunMessage): boolean {
+  return integrityOffset !== undefined || integritySha256Offset !== undefined
 }
 
 function transactionText(message: StunMessage): string {

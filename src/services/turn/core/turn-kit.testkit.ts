@@ -17,6 +17,7 @@ import { FakeDatapath } from './fake-datapath.testkit.ts'
 import type { ListenerState, ResolvedRelay } from './listener-state.ts'
 import { Meters } from './meters.ts'
 import type { Security } from './nonces.ts'
+import { notifier } from './notify.ts'
 import { PeerGate } from './peer-gate.ts'
 import { PeerPaths } from './peer-paths.ts'
 import { RelayPool } from './relay-pool.ts'
@@ -120,6 +121,7 @@ export class TurnKit {
       localAddresses: () => new Set(options.interfaces ?? [serverAddress, '127.0.0.1']),
     })
     gate.setOwnPorts([{ protocol: 'udp', port: 3478 }])
+    const notify = notifier(() => this.state.settings.events, silentLogger())
     this.state = {
       settings: {
         realm: options.realm ?? 'sluice',
@@ -148,7 +150,8 @@ export class TurnKit {
       relays: relayPool,
       reservations: new Reservations(relayPool, clock, random),
       gate,
-      paths: new PeerPaths({ datapath: this.datapath, allocations, relays: relayPool, gate }),
+      paths: new PeerPaths({ datapath: this.datapath, allocations, relays: relayPool, gate, notify }),
+      notify,
       tickets: new Tickets(random(32), random),
       meters: new Meters(this.datapath, limits),
       waitingConnections: new Map(),

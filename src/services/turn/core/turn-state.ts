@@ -8,6 +8,7 @@ import type { AllocationQuota } from '../quota.ts'
 import type { Allocation, Relay } from './allocation.ts'
 import type { Allocations } from './allocations.ts'
 import type { ResolvedRelay } from './listener-state.ts'
+import type { Notify } from './notify.ts'
 import type { Meters } from './meters.ts'
 import type { PeerGate } from './peer-gate.ts'
 import type { PeerPaths } from './peer-paths.ts'
@@ -41,6 +42,7 @@ export interface TurnState {
   readonly clock: Clock
   readonly log: Logger
   readonly random: (bytes: number) => Uint8Array
+  readonly notify: Notify
   readonly allocations: Allocations
   /** Clients whose allocation is being made, and the transaction that asked for it. */
   readonly allocating: Map<string, string>

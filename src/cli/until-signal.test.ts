@@ -1,0 +1,41 @@
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { silentLogger } from '../mechanisms/telemetry/index.ts'
+import { runUntilSignal } from './until-signal.ts'
+
+const before = new Map(
+  (['SIGHUP', 'SIGTERM', 'SIGINT'] as const).map((name) => [name, process.listeners(name)]),
+)
+afterEach(() => {
+  vi.restoreAllMocks()
+  for (const [name, kept] of before) {
+    for (const listener of process.listeners(name)) if (!kept.includes(listener)) process.off(name, listener)
+  }
+})
+
+describe('runUntilSignal', () => {
+  it('hangs up at each SIGHUP, for one during the start when that is over, and drains at SIGTERM', async () => {
+    const exit = vi.spyOn(process, 'exit').mockImplementation((() => undefined) as never)
+    const told: string[] = []
+    let stand: (() => void) | undefined
+    const service = {
+      start: () => new Promise<void>((resolve) => (stand = resolve)),
+      close: async ({ graceMs }: { graceMs?: number } = {}) => void told.push(`closed within ${graceMs}`),
+    }
+    const run = runUntilSignal(service, {
+      logger: silentLogger(),
+      graceMs: 7,
+      onReady: () => told.push('ready'),
+      onHangUp: () => told.push('hung up'),
+    })
+    process.emit('SIGHUP', 'SIGHUP')
+    process.emit('SIGHUP', 'SIGHUP')
+    expect(told).toEqual([])
+    stand?.()
+    await vi.waitFor(() => expect(told).toEqual(['ready', 'hung up']))
+    process.emit('SIGHUP', 'SIGHUP')
+    process.emit('SIGTERM', 'SIGTERM')
+    await run
+    expect(told).toEqual(['ready', 'hung up', 'hung up', 'closed within 7'])
+    expect(exit).toHaveBeenCalledWith(0)
+  })
+})
