@@ -1,6 +1,14 @@
+import { Socket } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { StunAttribute, StunMethod } from '../../../protocols/stun/index.ts'
-import { AddressFamily, decodeAddressErrorCode, encodeAddressFamily } from '../../../protocols/turn/index.ts'
+import {
+  AddressFamily,
+  decodeAddressErrorCode,
+  encodeAddressFamily,
+  encodeRequestedTransport,
+} from '../../../protocols/turn/index.ts'
+import type { Relay } from './allocation.ts'
 import { addressesOf, type Answer, family, udpAnd } from './test-client.testkit.ts'
 import { relay4, relay6, TurnKit } from './turn-kit.testkit.ts'
 
@@ -89,5 +97,53 @@ describe('ADDITIONAL-ADDRESS-FAMILY', () => {
     expect((await client.refresh(600, family(1))).code).toBe(443)
     await client.refresh(0, family(2))
     expect(kit.ended).toEqual(['released'])
+  })
+
+  it('for TCP peers dials each from the address of its family', async () => {
+    const dialled: { readonly from: string; readonly to: string; readonly socket: Socket }[] = []
+    const kit = await TurnKit.open({
+      openTcpRelay: ({ family: ofRelay, address, advertised, from }) => {
+        const relay: Relay = {
+          family: ofRelay,
+          bound: { address, port: from },
+          relayed: { address: advertised, port: from },
+          endpoint: undefined,
+          tcp: {
+            onConnection: () => undefined,
+            dial: (peer) => {
+              const socket = new Socket()
+              dialled.push({ from: address, to: peer.address, socket })
+              return socket
+            },
+            close: () => undefined,
+          },
+          allocation: undefined,
+          incoming: undefined,
+          isClosed: false,
+        }
+        return Promise.resolve([relay])
+      },
+    })
+    const client = kit.streamClient()
+    await client.allocate((writer) =>
+      writer
+        .attribute(StunAttribute.requestedTransport, encodeRequestedTransport(6))
+        .attribute(StunAttribute.additionalAddressFamily, encodeAddressFamily(AddressFamily.ipv6)),
+    )
+    for (const peer of [peer4, peer6]) {
+      client.put(
+        client.signed(StunMethod.connect, (writer) => writer.xorAddress(StunAttribute.xorPeerAddress, peer)),
+      )
+    }
+    expect(dialled.map(({ from, to }) => [from, to])).toEqual([
+      [relay4.address, peer4.address],
+      [relay6.address, peer6.address],
+    ])
+    await client.refresh(0, family(1))
+    expect(dialled.map(({ socket }) => socket.destroyed)).toEqual([true, false])
+    await client.refresh(0)
+    expect(dialled.map(({ socket }) => socket.destroyed)).toEqual([true, true])
+    // They say so a little later.
+    await setImmediate()
   })
 })
