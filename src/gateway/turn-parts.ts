@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { type Clock, systemClock } from '../foundation/clock.ts'
 import { errorCode, SluiceError } from '../foundation/errors.ts'
 import type { TurnConfig, TurnListenerConfig, TurnPeersConfig } from '../mechanisms/config/index.ts'
@@ -9,6 +10,7 @@ import {
   opaqueString,
   opaqueStringRefusal,
   PeerRules,
+  type Redirect,
   ResolvedNames,
   StaticUsers,
   TimeLimited,
@@ -23,7 +25,7 @@ export interface TurnParts {
   readonly settings: Pick<
     TurnServerOptions,
     'listeners' | 'credentials' | 'realm' | 'mobility' | 'security' | 'limits'
-  >
+  > & { readonly redirect: Redirect }
   /** Allocations that a user may hold, where something is said of this one. */
   readonly maxAllocations: (userId: string) => number | undefined
   readonly close: () => Promise<void>
@@ -55,11 +57,25 @@ export async function makeTurnParts(config: TurnConfig, resources: TurnPartsReso
     const listeners = await listenersOf(config, resources, closers)
     const credentials = credentialsOf(config, resources, closers)
     const { mobility, security, limits } = config
-    const settings = { listeners, credentials, realm: realmOf(config), mobility, security, limits }
+    const redirect = redirectTo(config.alternateServers)
+    const settings = { listeners, credentials, realm: realmOf(config), mobility, security, limits, redirect }
     return { settings, maxAllocations: (userId) => credentials.maxAllocations(userId), close }
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+/** Sends clients to one of these servers, whichever has their address family; to none where there is none. */
+function redirectTo(servers: TurnConfig['alternateServers']): Redirect {
+  const known = servers.map(({ address, port, domain }) => ({
+    address,
+    port,
+    ...(domain !== undefined && { domain }),
+  }))
+  return (client) => {
+    const fitting = known.filter(({ address }) => address.includes(':') === client.address.includes(':'))
+    return fitting[randomInt(Math.max(1, fitting.length))]
   }
 }
 

@@ -181,6 +181,13 @@ describe('TurnRole', () => {
     expect(udp).not.toHaveProperty('onHttp')
     expect(udp).not.toHaveProperty('proxyProtocolFrom')
     expect(parts.settings).toMatchObject({ mobility: false, security: 'sha256', realm: 'sluice.test' })
+    expect(parts.settings.redirect({ address: '198.51.100.1', userId: 'alice' })).toEqual({
+      address: '192.0.2.7',
+      port: 3479,
+      domain: 'other.example.com',
+    })
+    // It has no address of the client's family.
+    expect(parts.settings.redirect({ address: '2001:db8::1', userId: 'alice' })).toBeUndefined()
     expect(parts.settings.limits).toMatchObject({ maxPerUser: 5, maxAllocations: 50 })
     expect(parts.settings.credentials.thirdPartyServer).toBe('auth.test')
     expect(parts.maxAllocations('alice')).toBe(3)
@@ -486,6 +493,7 @@ async function fullConfig(): Promise<TurnConfig> {
       webhook: { url: 'http://127.0.0.1:9/', token: 'w', timeoutSeconds: 1, rememberSeconds: 1 },
     },
     uris: ['turn:127.0.0.1'],
+    alternateServers: [{ address: '192.0.2.7', port: 3479, domain: 'other.example.com' }],
     mobility: false,
     security: 'sha256',
     secret: 'secret',

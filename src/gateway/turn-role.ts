@@ -18,6 +18,7 @@ import {
   TurnServer,
   type TurnServerOptions,
 } from '../services/turn/index.ts'
+import { registerStunnerMetrics } from './stunnerd/stunner-metrics.ts'
 import { makeTurnParts, type TurnParts } from './turn-parts.ts'
 
 export interface TurnRoleOptions {
@@ -57,6 +58,12 @@ export class TurnRole implements Lifecycle {
     this.#options = options
     const { logger, registry, clock } = options
     registerEventMetrics(registry, () => this.#eventsLost + (this.#events?.lost ?? 0))
+    registerStunnerMetrics(registry, {
+      allocationCount: () => this.#server?.allocationCount ?? 0,
+      listenerStats: () => this.#server?.listenerStats() ?? [],
+      // Only STUNner's configuration knows of clusters.
+      clusterStats: () => [],
+    })
     this.#names = new ResolvedNames({
       clock,
       onError: (error, name) =>

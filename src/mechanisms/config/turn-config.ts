@@ -10,6 +10,11 @@ export interface TurnConfig {
   readonly security: 'none' | 'sha256' | 'anonymity'
   readonly secret?: string | undefined
   readonly events?: { readonly url: string; readonly token?: string | undefined } | undefined
+  readonly alternateServers: readonly {
+    readonly address: string
+    readonly port: number
+    readonly domain?: string | undefined
+  }[]
   readonly limits: Readonly<Record<TurnLimitName, number>>
 }
 

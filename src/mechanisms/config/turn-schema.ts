@@ -335,6 +335,24 @@ export const turnSchema: z.ZodType<TurnConfig> = z
       })
       .optional()
       .describe('A service that follows allocations. See docs/turn.md.'),
+    alternateServers: z
+      .array(
+        z.strictObject({
+          address: address.describe('The other server.'),
+          port: z.int().min(1).max(65_535).default(3478).describe('Its port.'),
+          domain: z
+            .string()
+            .min(1)
+            .max(255)
+            .optional()
+            .describe('Its name, by which clients check its certificate (TLS, DTLS).'),
+        }),
+      )
+      .max(64)
+      .default([])
+      .describe(
+        'Where clients are sent instead of getting an allocation here (300, ALTERNATE-SERVER): one at random that has the family of the client. Empty: none is.',
+      ),
     limits,
   })
   .check(({ value: { listeners }, issues }) => {

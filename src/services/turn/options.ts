@@ -31,7 +31,10 @@ export interface TurnListenerOptions {
   readonly peers: PeerPolicy
   /** Which relay transports a client may ask for. @defaultValue both */
   readonly relayTransports?: readonly ('udp' | 'tcp')[]
-  /** Certificate and key of `tls` and `dtls`, in PEM. New ones hold for new connections. */
+  /**
+   * Certificate and key of `tls` and `dtls`, in PEM. New ones hold for new connections. With `dtls` it is shown alone,
+   * without those of authorities, has at most 1234 bytes, and its key is RSA or P-256.
+   */
   readonly certificate?: Certificate
   /** Ranges of balancers whose PROXY protocol header names the client; only `tcp` and `tls`. @defaultValue none */
   readonly proxyProtocolFrom?: readonly string[]
