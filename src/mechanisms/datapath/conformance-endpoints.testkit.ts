@@ -1,3 +1,4 @@
+import { setImmediate as endOfTurn } from 'node:timers/promises'
 import { networkInterfaces } from 'node:os'
 import { describe, expect, it } from 'vitest'
 import { at, DatapathFixture, type Subject } from './conformance-setup.testkit.ts'
@@ -202,6 +203,7 @@ export function describeEndpoints(subject: Subject): void {
       const endpoint = await fixture.open({ remote: gone })
       // The error of the first waits in the socket; whether receiving or sending finds it is a race.
       fixture.engine.send(endpoint.id, gone, Buffer.from('lost'))
+      await endOfTurn()
       const back = await fixture.peer('127.0.0.1', gone.port)
       fixture.engine.send(endpoint.id, gone, Buffer.from('arrives'))
       expect((await back.next()).text).toBe('arrives')

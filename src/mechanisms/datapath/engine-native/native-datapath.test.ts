@@ -1,3 +1,4 @@
+import { setImmediate as endOfTurn } from 'node:timers/promises'
 import { availableParallelism } from 'node:os'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
@@ -135,7 +136,7 @@ function describeNative(): void {
         for (let count = 0; count < 10; count++) {
           datapath.send(edge.id, { address, port: origin.port }, Buffer.alloc(100, count))
         }
-        await until(() => true, 'one turn')
+        await endOfTurn()
       }
       // From a loopback address there is no way to the outside.
       await train('203.0.113.9')

@@ -19,8 +19,9 @@ import {
   transaction,
   udpAnd,
   udpTransport,
+  settle,
 } from './test-client.testkit.ts'
-import { relay4, relay6, settle, TurnKit } from './turn-kit.testkit.ts'
+import { relay4, relay6, TurnKit } from './turn-kit.testkit.ts'
 
 const tcpTransport: Build = (writer) =>
   writer.attribute(StunAttribute.requestedTransport, encodeRequestedTransport(6))

@@ -82,9 +82,12 @@ export interface PeerPath {
   /** The relay of this server that the peer is. */
   readonly peerRelay: Relay | undefined
   channel: Channel | undefined
-  /** Takes what the peer sends; with a channel of a UDP client the engine passes it on itself, else it is delivered. */
+  /**
+   * Takes what the peer sends; of a UDP client the engine passes it on itself, in ChannelData or indications, else it is
+   * delivered.
+   */
   fromPeer: FlowId | undefined
-  /** Takes ChannelData of a UDP client, and passes it on. */
+  /** Takes ChannelData, or without a channel Send indications to the peer, of a UDP client, and passes the data on. */
   toPeer: FlowId | undefined
   isPaused: boolean
   /** What earlier flows of this path have carried; those that exist now come on top. */

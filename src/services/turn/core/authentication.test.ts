@@ -9,8 +9,8 @@ import {
 import type { Credential, CredentialSource } from '../credentials/contract.ts'
 import { NoCredentials } from '../credentials/no-credentials.ts'
 import { StaticUsers } from '../credentials/static-users.ts'
-import { type Build, noAttributes, transaction, udpTransport } from './test-client.testkit.ts'
-import { settle, TurnKit } from './turn-kit.testkit.ts'
+import { type Build, noAttributes, transaction, udpTransport, settle } from './test-client.testkit.ts'
+import { TurnKit } from './turn-kit.testkit.ts'
 
 const methods = [
   ['Allocate', StunMethod.allocate],

@@ -1,8 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { StunAttribute, StunMethod } from '../../../protocols/stun/index.ts'
-import type { Answer, Build, TestClient } from './test-client.testkit.ts'
-import { udpAnd, udpTransport } from './test-client.testkit.ts'
-import { settle, TurnKit } from './turn-kit.testkit.ts'
+import {
+  type Answer,
+  type Build,
+  type TestClient,
+  udpAnd,
+  udpTransport,
+  settle,
+} from './test-client.testkit.ts'
+import { TurnKit } from './turn-kit.testkit.ts'
 
 const peer = { address: '192.0.2.200', port: 9000 }
 const mobile: Build = udpAnd((writer) => writer.attribute(StunAttribute.mobilityTicket, new Uint8Array(0)))

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { PeerRules } from '../peers/peer-rules.ts'
-import { relay4, relay6, serverAddress, TurnKit } from './turn-kit.testkit.ts'
+import { serverAddress } from './test-client.testkit.ts'
+import { relay4, relay6, TurnKit } from './turn-kit.testkit.ts'
 
 describe('our own listeners', () => {
   it.each([

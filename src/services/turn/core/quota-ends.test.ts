@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { StunMethod } from '../../../protocols/stun/index.ts'
 import { MemoryQuota } from '../quota.ts'
-import { udpTransport } from './test-client.testkit.ts'
-import { CountingQuota, settle, TurnKit } from './turn-kit.testkit.ts'
+import { udpTransport, settle } from './test-client.testkit.ts'
+import { CountingQuota, TurnKit } from './turn-kit.testkit.ts'
 
 const empty = {
   allocations: 0,

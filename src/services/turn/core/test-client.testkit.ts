@@ -22,8 +22,9 @@ import {
 } from '../../../protocols/turn/index.ts'
 import type { ClientTransport } from '../client-transport.ts'
 import type { Client } from './client.ts'
+import type { FakeDatapath } from './fake-datapath.testkit.ts'
 import type { ListenerState } from './listener-state.ts'
-import { passwords, serverAddress, settle, type TurnKit } from './turn-kit.testkit.ts'
+import type { TurnCore } from './turn-core.ts'
 
 /** What is put into a request before it is signed. */
 export type Build = (writer: StunWriter) => void
@@ -49,6 +50,12 @@ export interface Answer {
 export interface TestClientOptions extends TransportAddress {
   readonly user: string
 }
+
+/** Where the listener of a `TurnKit` is. */
+export const serverAddress = '198.51.100.1'
+
+/** Users and their passwords. */
+export const passwords: Readonly<Record<string, string>> = { alice: 'wonderland', bob: 'builder' }
 
 let transactions = 0
 
@@ -219,10 +226,13 @@ export abstract class TestClient implements TransportAddress {
 
 /** A client by UDP. */
 export class UdpTestClient extends TestClient {
-  readonly #kit: Pick<TurnKit, 'datapath'>
+  readonly #kit: { readonly datapath: FakeDatapath }
   readonly #local: number
 
-  constructor(kit: Pick<TurnKit, 'datapath'>, options: TestClientOptions & { readonly local: number }) {
+  constructor(
+    kit: { readonly datapath: FakeDatapath },
+    options: TestClientOptions & { readonly local: number },
+  ) {
     super(options)
     this.#kit = kit
     this.#local = options.local
@@ -250,9 +260,12 @@ export class StreamClient extends TestClient implements Client {
   readonly key: string
   isClosed = false
   isFull = false
-  readonly #kit: TurnKit
+  readonly #kit: { readonly core: TurnCore }
 
-  constructor(kit: TurnKit, options: TestClientOptions) {
+  constructor(
+    kit: { readonly core: TurnCore; readonly listener: ListenerState },
+    options: TestClientOptions,
+  ) {
     super(options)
     this.#kit = kit
     this.listener = kit.listener
@@ -311,3 +324,8 @@ export function family(number: 1 | 2): Build {
 }
 
 export function noAttributes(): void {}
+
+/** Lets promises settle that wait for nothing outside. */
+export async function settle(): Promise<void> {
+  for (let i = 0; i < 40; i++) await Promise.resolve()
+}

@@ -13,8 +13,8 @@ import {
   encodeRequestedTransport,
 } from '../../../protocols/turn/index.ts'
 import type { PeerPolicy } from '../peers/contract.ts'
-import { StreamClient, type TestClient, transaction, udpTransport } from './test-client.testkit.ts'
-import { relay4, relay6, settle, TurnKit } from './turn-kit.testkit.ts'
+import { StreamClient, type TestClient, transaction, udpTransport, settle } from './test-client.testkit.ts'
+import { relay4, relay6, TurnKit } from './turn-kit.testkit.ts'
 
 /** So many are tried, or as many as there is time for. */
 function runs(most: number, timeMs: number): { numRuns: number; plugins: fc.Plugin<unknown>[] } {

@@ -22,7 +22,13 @@ import { PeerGate } from './peer-gate.ts'
 import { PeerPaths } from './peer-paths.ts'
 import { RelayPool } from './relay-pool.ts'
 import { Reservations } from './reservations.ts'
-import { StreamClient, type TestClient, UdpTestClient } from './test-client.testkit.ts'
+import {
+  passwords,
+  serverAddress,
+  StreamClient,
+  type TestClient,
+  UdpTestClient,
+} from './test-client.testkit.ts'
 import { Tickets } from './ticket.ts'
 import { TurnCore } from './turn-core.ts'
 import type { TurnState } from './turn-state.ts'
@@ -59,11 +65,6 @@ export const relay6: ResolvedRelay = {
   from: 49_152,
   to: 65_535,
 }
-export const serverAddress = '198.51.100.1'
-
-/** Users of the kit and their passwords. */
-export const passwords: Readonly<Record<string, string>> = { alice: 'wonderland', bob: 'builder' }
-
 /** A TURN core with a listener by UDP, on a datapath in memory and a clock that is moved by hand. */
 export class TurnKit {
   readonly clock: ManualClock = new ManualClock()
@@ -287,11 +288,6 @@ export function pseudoRandom(): (bytes: number) => Uint8Array {
     }
     return Uint8Array.from(Buffer.concat(made).subarray(0, bytes))
   }
-}
-
-/** Lets promises settle that wait for nothing outside. */
-export async function settle(): Promise<void> {
-  for (let i = 0; i < 40; i++) await Promise.resolve()
 }
 
 const nothing = {
