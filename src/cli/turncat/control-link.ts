@@ -81,7 +81,7 @@ export class ControlLink {
     return this.#link
   }
 
-  /** Gives the allocation back, then closes; resolves when the server has said so, or has not for two seconds. Tells no more. */
+  /** Gives the allocation back, then closes; resolves when the server has said so, or has not for a second. Tells no more. */
   async release(): Promise<void> {
     this.#isReleasing = true
     if (this.isOpen) {
@@ -165,8 +165,8 @@ export class ControlLink {
   }
 }
 
-/** How long a server may take to answer that an allocation is gone. */
-const releaseTimeoutMs = 2000
+/** How long a server may take to answer that an allocation is gone; over UDP it is asked twice. */
+const releaseTimeoutMs = 1000
 
 /** An error for a request that failed. */
 export function refusalOf(event: Extract<ControlEvent, { readonly kind: 'failed' }>): TurncatError {

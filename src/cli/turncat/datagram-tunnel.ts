@@ -59,16 +59,18 @@ export class DatagramTunnel implements Tunnel {
   endSending(): void {}
 
   close(): Promise<void> {
-    this.#closed ??= this.#isEnded ? Promise.resolve() : this.#release()
+    this.#closed ??= this.#release()
     return this.#closed
   }
 
   async #release(): Promise<void> {
+    this.#isEnded = true
     await this.#control.release()
     this.#options.logger.info({ dropped: this.#dropped }, 'tunnel closed')
   }
 
   #on(event: ControlEvent): void {
+    if (this.#isEnded) return
     const { logger } = this.#options
     switch (event.kind) {
       case 'allocated':
@@ -117,8 +119,8 @@ export class DatagramTunnel implements Tunnel {
   }
 
   #end(error: TurncatError): void {
+    if (this.#isEnded) return
     this.#isEnded = true
-    this.#control.close()
     this.#handlers.onEnd(error)
   }
 }

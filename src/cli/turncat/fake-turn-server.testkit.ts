@@ -25,9 +25,12 @@ export class FakeTurnServer implements AsyncDisposable {
   readonly came: string[] = []
   /** Answers this method with this error. */
   refusal: { readonly method: number; readonly code: number } | undefined
+  /** What is not answered before `answerHeld`, by its name in `came`. */
+  readonly held = new Set<string>()
   readonly server: TurnServer
   readonly sockets = new Set<Socket>()
   readonly #close: () => Promise<void>
+  readonly #heldAnswers: (() => void)[] = []
 
   private constructor(server: TurnServer, close: () => Promise<void>) {
     this.server = server
@@ -43,8 +46,7 @@ export class FakeTurnServer implements AsyncDisposable {
       () => new Promise((resolve) => socket.close(() => resolve())),
     )
     socket.on('message', (bytes, { port, address }) => {
-      const answer = fake.#answer(bytes)
-      if (answer !== undefined) socket.send(answer, port, address)
+      fake.#answer(bytes, (answer) => socket.send(answer, port, address))
     })
     return fake
   }
@@ -68,15 +70,18 @@ export class FakeTurnServer implements AsyncDisposable {
     await this.#close()
   }
 
+  answerHeld(): void {
+    for (const answer of this.#heldAnswers.splice(0)) answer()
+  }
+
   #serve(socket: Socket): void {
     this.sockets.add(socket)
     socket.on('error', () => undefined)
     const framer = new StreamFramer()
     const onData = (chunk: Uint8Array): void => {
       for (const frame of framer.push(chunk)) {
-        const answer = this.#answer(frame)
-        if (answer !== undefined) socket.write(answer)
-        if (this.came.at(-1) !== 'connectionBind') continue
+        this.#answer(frame, (answer) => socket.write(answer))
+        if (this.came.at(-1) !== 'connectionBind' || this.refusal !== undefined) continue
         socket.off('data', onData)
         socket.write(framer.stop())
         socket.pipe(socket)
@@ -86,7 +91,14 @@ export class FakeTurnServer implements AsyncDisposable {
     socket.once('end', () => socket.end())
   }
 
-  #answer(bytes: Uint8Array): Uint8Array | undefined {
+  #answer(bytes: Uint8Array, send: (answer: Uint8Array) => void): void {
+    const answer = this.#answerTo(bytes)
+    if (answer === undefined) return
+    if (this.held.has(this.came.at(-1) ?? '')) this.#heldAnswers.push(() => send(answer))
+    else send(answer)
+  }
+
+  #answerTo(bytes: Uint8Array): Uint8Array | undefined {
     if (isChannelData(bytes[0])) {
       this.came.push('data')
       return Uint8Array.from(bytes)

@@ -29,9 +29,11 @@ export async function pump(options: PumpOptions): Promise<void> {
   })
   let quiet: Timer | undefined
   let hasEnded = false
+  let isSinkFull = false
   const waitForQuiet = (): void => {
     quiet?.cancel()
-    quiet = clock.after(waitMs, () => finish(undefined))
+    // Then it is the sink that is slow, not the peer that is silent.
+    if (!isSinkFull) quiet = clock.after(waitMs, () => finish(undefined))
   }
 
   const tunnel = makeTunnel({
@@ -39,7 +41,10 @@ export async function pump(options: PumpOptions): Promise<void> {
       const isDatagram = tunnel.pieceBytes !== undefined
       if (isDatagram && sink.writableLength > maxHeldBytes) return
       // The sink may keep it for longer than the call.
-      if (!sink.write(Uint8Array.from(bytes)) && !isDatagram) tunnel.pause()
+      if (!sink.write(Uint8Array.from(bytes)) && !isDatagram) {
+        isSinkFull = true
+        tunnel.pause()
+      }
       if (hasEnded) waitForQuiet()
     },
     onReady() {
@@ -56,7 +61,11 @@ export async function pump(options: PumpOptions): Promise<void> {
     tunnel.endSending()
     if (tunnel.isDrained) waitForQuiet()
   }
-  const onDrain = (): void => tunnel.resume()
+  const onDrain = (): void => {
+    isSinkFull = false
+    tunnel.resume()
+    if (hasEnded && tunnel.isDrained) waitForQuiet()
+  }
   const onOver = (): void => finish(undefined)
 
   source.on('data', onChunk).once('end', onSourceEnd).once('error', onOver)

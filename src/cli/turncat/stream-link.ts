@@ -64,7 +64,8 @@ class StreamLink implements Link {
     // Reads on, so that the other side's end is seen, and waits for it no longer than a moment.
     this.#socket.resume()
     this.#socket.end()
-    this.#socket.setTimeout(closeTimeoutMs, () => this.#socket.destroy())
+    const late = setTimeout(() => this.#socket.destroy(), closeTimeoutMs)
+    this.#socket.once('close', () => clearTimeout(late))
   }
 }
 

@@ -82,7 +82,9 @@ export class StreamLocal {
     } catch (error) {
       logger.warn({ code: errorCode(error), reason: errorMessage(error) }, 'tunnel failed')
     } finally {
-      socket.destroySoon()
+      // A program that reads no more would keep the command from ending.
+      if (this.#closing.signal.aborted) socket.destroy()
+      else socket.destroySoon()
     }
   }
 }

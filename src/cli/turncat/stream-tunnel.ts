@@ -75,7 +75,7 @@ export class StreamTunnel implements Tunnel {
   endSending(): void {}
 
   close(): Promise<void> {
-    this.#closed ??= this.#isEnded ? Promise.resolve() : this.#release()
+    this.#closed ??= this.#release()
     return this.#closed
   }
 
@@ -87,6 +87,7 @@ export class StreamTunnel implements Tunnel {
   }
 
   #on(event: ControlEvent): void {
+    if (this.#isEnded) return
     const { logger } = this.#options
     switch (event.kind) {
       case 'allocated':
@@ -132,12 +133,7 @@ export class StreamTunnel implements Tunnel {
 
   #end(error: TurncatError | undefined): void {
     if (this.#isEnded) return
-    // When the peer has ended well, the allocation is still to be given back.
-    if (error !== undefined) {
-      this.#isEnded = true
-      this.#carrier.close()
-      this.#control.close()
-    }
+    this.#isEnded = true
     this.#handlers.onEnd(error)
   }
 }

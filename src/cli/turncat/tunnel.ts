@@ -15,7 +15,10 @@ export interface Tunnel {
   resume(): void
   /** The peer gets no more; what it sends still comes. */
   endSending(): void
-  /** Gives the allocation back; resolves when the server has said so, or has not for a moment. */
+  /**
+   * Gives the allocation back, also of a tunnel that has failed; resolves when the server has said so, or has not for a second.
+   * May be called twice.
+   */
   close(): Promise<void>
 }
 
@@ -25,6 +28,6 @@ export interface TunnelHandlers {
   readonly onData: (bytes: Uint8Array) => void
   /** `send` is of use again, or for the first time. */
   readonly onReady: () => void
-  /** It failed, and is closed; or the peer has ended its stream (undefined), and it is to be closed. */
+  /** Once: it failed, or the peer has ended its stream (undefined). Either way it is to be closed; it tells no more. */
   readonly onEnd: (error: TurncatError | undefined) => void
 }

@@ -28,7 +28,7 @@ export interface TurncatOptions {
 
 /**
  * `sluice turncat CLIENT TURN PEER`: carries what comes to a local end to a peer, through a TURN server. With `-` it ends with
- * standard input; else at SIGTERM or SIGINT. Either way the allocations are given back.
+ * standard input; else at SIGTERM, SIGINT or SIGHUP. However it ends, the allocations are given back.
  *
  * @throws TurncatError for what cannot be read or opened; with `-` also for what goes wrong on the way
  */
@@ -102,7 +102,7 @@ async function runLocal(
   await local.close()
 }
 
-/** Aborted by the first SIGTERM or SIGINT; a second one ends the process at once with code 1. */
+/** Aborted by the first signal to end, the end of a terminal included; a second one ends the process at once with code 1. */
 function stopSignal(logger: Logger): AbortSignal {
   const controller = new AbortController()
   const stop = (signal: NodeJS.Signals): void => {
@@ -110,7 +110,7 @@ function stopSignal(logger: Logger): AbortSignal {
     logger.info({ signal }, 'closing')
     controller.abort()
   }
-  process.on('SIGTERM', stop).on('SIGINT', stop)
+  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(name, stop)
   return controller.signal
 }
 

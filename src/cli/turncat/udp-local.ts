@@ -74,7 +74,7 @@ export class UdpLocal {
   #receive(bytes: Uint8Array, from: RemoteInfo): void {
     const key = `${from.address} ${from.port}`
     const source = this.#sources.get(key) ?? this.#admit(key, from)
-    if (source?.tunnel === undefined) return
+    if (source?.tunnel === undefined || source.isOver) return
     source.lastMs = this.#options.clock.nowMs()
     source.tunnel.send(bytes)
   }
@@ -86,7 +86,7 @@ export class UdpLocal {
       this.#isFull = true
       return undefined
     }
-    const source: Source = { tunnel: undefined, lastMs: clock.nowMs() }
+    const source: Source = { tunnel: undefined, isOver: false, lastMs: clock.nowMs() }
     source.tunnel = makeTunnel({
       onData: (bytes) => {
         source.lastMs = clock.nowMs()
@@ -96,7 +96,8 @@ export class UdpLocal {
       onEnd: (error) => {
         logger.warn({ code: error?.code, reason: error?.message }, 'tunnel failed')
         // Its next datagrams are dropped for a while, so that a server that refuses is not asked for each of them.
-        source.tunnel = undefined
+        source.isOver = true
+        void source.tunnel?.close()
         source.lastMs = clock.nowMs() - this.#idleMs + retryMs
       },
     })
@@ -122,17 +123,18 @@ export class UdpLocal {
 
   /** Until its allocation is gone, the source's datagrams are dropped. */
   async #forget(key: string, source: Source): Promise<void> {
-    const { tunnel } = source
-    source.tunnel = undefined
-    await tunnel?.close()
+    source.isOver = true
+    await source.tunnel?.close()
     this.#sources.delete(key)
     this.#isFull = false
   }
 }
 
 interface Source {
-  /** Undefined once it has failed, or is being closed. */
+  /** Undefined until it is made. */
   tunnel: Tunnel | undefined
+  /** It has failed, or is being closed. */
+  isOver: boolean
   lastMs: number
   closing?: Promise<void>
 }

@@ -478,6 +478,81 @@ describe('releasing', () => {
     expect(talk.told()).toEqual([{ kind: 'released' }])
   })
 
+  /** Has sent the request that makes the allocation, and then asked for its release. */
+  function releasedEarly() {
+    const talk = new Conversation()
+    talk.client.allocate(talk.nowMs)
+    talk.deliver(talk.challenge(talk.request(), 401))
+    const allocate = talk.request()
+    talk.client.release(talk.nowMs)
+    expect([talk.sent(), talk.told()]).toEqual([[], []])
+    return { talk, allocate }
+  }
+
+  test('while the allocation is being made waits for it', () => {
+    const { talk, allocate } = releasedEarly()
+    talk.deliver(talk.allocated(allocate))
+    const request = talk.request()
+    expect([request.method, request.u32(StunAttribute.lifetime)]).toEqual([StunMethod.refresh, 0])
+    talk.deliver(talk.success(request))
+    expect(talk.told()).toEqual([{ kind: 'released' }])
+    expect(talk.client.nextDeadlineMs()).toBeUndefined()
+  })
+
+  test('repeats the request that makes the allocation when that was lost', () => {
+    const { talk, allocate } = releasedEarly()
+    talk.advance(500)
+    expect(talk.request().transactionId).toEqual(allocate.transactionId)
+  })
+
+  test.each([
+    ['refused', 486],
+    ['asked for anew', 438],
+  ])('while the allocation is being made is done when that is %s', (_what, code) => {
+    const { talk, allocate } = releasedEarly()
+    talk.deliver(code === 438 ? talk.challenge(allocate, code) : talk.error(allocate, code))
+    expect([talk.sent(), talk.told()]).toEqual([[], [{ kind: 'released' }]])
+  })
+
+  test('asks for nothing when the allocation was refused', () => {
+    const talk = new Conversation()
+    talk.client.allocate(talk.nowMs)
+    talk.deliver(talk.challenge(talk.request(), 401))
+    talk.deliver(talk.error(talk.request(), 486))
+    talk.told()
+    talk.client.release(talk.nowMs)
+    expect([talk.sent(), talk.told()]).toEqual([[], [{ kind: 'released' }]])
+  })
+
+  test('asks for nothing when a refresh has found the allocation gone', () => {
+    const talk = new Conversation().establish()
+    talk.client.refresh(talk.nowMs)
+    talk.deliver(talk.error(talk.request(), 437))
+    talk.told()
+    talk.client.release(talk.nowMs)
+    expect([talk.sent(), talk.told()]).toEqual([[], [{ kind: 'released' }]])
+  })
+
+  test('is tried when nobody answered the request that makes the allocation: the answers may have been lost', () => {
+    const talk = new Conversation({ maxSends: 1 })
+    talk.client.allocate(talk.nowMs)
+    talk.deliver(talk.challenge(talk.request(), 401))
+    talk.sent()
+    talk.advance(60_000)
+    expect(talk.told()).toMatchObject([{ kind: 'failed', operation: 'allocate', code: 'timeout' }])
+    talk.client.release(talk.nowMs)
+    expect(talk.request().u32(StunAttribute.lifetime)).toBe(0)
+  })
+
+  test('is for allocations of servers that ask nobody who they are, too', () => {
+    const talk = new Conversation()
+    talk.client.allocate(talk.nowMs)
+    talk.deliver(talk.allocated(talk.request()))
+    talk.told()
+    talk.client.release(talk.nowMs)
+    expect(talk.request().u32(StunAttribute.lifetime)).toBe(0)
+  })
+
   test('before a challenge came there is nothing to delete', () => {
     const talk = new Conversation()
     talk.client.allocate(talk.nowMs)

@@ -62,6 +62,9 @@ export class TurnClient {
   #nextChannel: number = minChannel
   #dropped = 0
   #isBroken = false
+  /** From the first request that can make one, until the server says that there is none. */
+  #mayBeAllocated = false
+  #isReleasing = false
 
   /**
    * @param login shared with another client; see `forConnection`
@@ -91,6 +94,7 @@ export class TurnClient {
   /** Asks for the allocation: `allocated` or `failed`. @param attributes further ones, such as EVEN-PORT */
   allocate(nowMs: number, attributes: readonly StunAttributeView[] = []): void {
     const { relayTransport, family, lifetimeSeconds } = this.#options
+    this.#isReleasing = false
     this.#request(nowMs, {
       operation: 'allocate',
       method: StunMethod.allocate,
@@ -128,23 +132,37 @@ export class TurnClient {
     })
   }
 
-  /** Deletes the allocation and forgets all that was to be renewed: `released` or `failed`. */
+  /**
+   * Deletes the allocation, if the server may have one, and forgets all that was to be renewed: `released` or `failed`. While
+   * an allocation is being made its answer is waited for: a Refresh that overtakes it would delete nothing.
+   */
   release(nowMs: number): void {
+    const pending = [...this.#transactions].filter(
+      ([, { request, isSigned }]) => request.operation === 'allocate' && isSigned,
+    )
     this.#forget()
-    // Without a challenge there cannot be an allocation.
-    if (!this.#login.isReady) {
-      this.#outputs.push({ kind: 'released' })
-      return
-    }
+    this.#isReleasing = true
+    for (const [id, transaction] of pending) this.#transactions.set(id, transaction)
+    if (pending.length > 0) return
+    if (this.#mayBeAllocated) this.#delete(nowMs)
+    else this.#outputs.push({ kind: 'released' })
+  }
+
+  #delete(nowMs: number): void {
     this.#request(nowMs, {
       operation: 'release',
       method: StunMethod.refresh,
       write: (writer) => writer.u32(StunAttribute.lifetime, 0),
       succeed: () => {
-        this.#outputs.push({ kind: 'released' })
+        this.#released()
         return true
       },
     })
+  }
+
+  #released(): void {
+    this.#mayBeAllocated = false
+    this.#outputs.push({ kind: 'released' })
   }
 
   /** Lets peers in, and keeps them in: `permitted` or `failed`, for all of them together. Their ports do not count. */
@@ -292,6 +310,8 @@ export class TurnClient {
     request.write(writer)
     const isSigned = this.#login.isReady
     if (isSigned) this.#login.sign(writer)
+    // Without a challenge there is none to be had, except of a server that asks nobody who they are.
+    if (isSigned && request.operation === 'allocate') this.#mayBeAllocated = true
     if (this.#options.useFingerprint) writer.fingerprint()
     const { isStream, rtoMs, streamTimeoutMs } = this.#options
     const transaction: Transaction = {
@@ -366,6 +386,7 @@ export class TurnClient {
     const { request, isSigned, retries } = transaction
     const error = errorOf(message)
     const isChallenge = error?.code === 401 || error?.code === 438
+    const isUnwanted = this.#isReleasing && request.operation === 'allocate'
     if (isSigned && !isChallenge && !this.#isAuthentic(message, error?.code)) {
       this.#dropped++
       transaction.wasForged = true
@@ -379,12 +400,14 @@ export class TurnClient {
     this.#transactions.delete(id)
     if (error === undefined) {
       if (!request.succeed(message, nowMs)) this.#fail(request, 'malformed')
+    } else if (isUnwanted) {
+      this.#released()
     } else if (isChallenge && retries < maxRetries && (!isSigned || error.code === 438)) {
       if (this.#login.take(message)) this.#request(nowMs, request, retries + 1)
       else this.#fail(request, 'challenge')
     } else if (request.operation === 'release' && error.code === 437) {
       // The first answer was lost, or the server was quicker.
-      this.#outputs.push({ kind: 'released' })
+      this.#released()
     } else {
       const alternate = message.attribute(StunAttribute.alternateServer)
       this.#fail(request, error.code, error.reason, alternate && decodeAddress(alternate))
@@ -403,6 +426,11 @@ export class TurnClient {
   }
 
   #allocated(message: StunMessage, nowMs: number): boolean {
+    this.#mayBeAllocated = true
+    if (this.#isReleasing) {
+      this.#delete(nowMs)
+      return true
+    }
     const [relayed, additional] = addresses(message, StunAttribute.xorRelayedAddress)
     const [mapped] = addresses(message, StunAttribute.xorMappedAddress)
     const lifetimeSeconds = message.u32(StunAttribute.lifetime)
@@ -439,6 +467,8 @@ export class TurnClient {
   #fail(request: Request, code: TurnFailureCode, reason = '', alternateServer?: TransportAddress): void {
     const { operation, peers = [], channel } = request
     if (operation === 'refresh') this.#forget()
+    const isNone = operation === 'allocate' ? typeof code === 'number' : operation === 'refresh' && code === 437
+    if (isNone) this.#mayBeAllocated = false
     if (channel !== undefined) for (const peer of peers) this.#unbind(channel, peer)
     this.#outputs.push({
       kind: 'failed',

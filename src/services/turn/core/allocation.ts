@@ -54,7 +54,8 @@ export interface Allocation {
 /** What was answered to a transaction, for 40 seconds (RFC 8489 §6.3.1). */
 export interface Replay {
   readonly transactionId: string
-  readonly bytes: Uint8Array
+  /** Its bytes, one a character. */
+  readonly message: string
   readonly untilMs: number
 }
 

@@ -13,7 +13,7 @@ import type { AllocationInfo } from '../allocation-info.ts'
 import type { AllocationEnd } from '../events.ts'
 import { type Allotted, allot, encodeFailed } from './allocate.ts'
 import { allocationInfo } from './allocation-view.ts'
-import type { Allocation } from './allocation.ts'
+import type { Allocation, Replay } from './allocation.ts'
 import { Authenticator, isOwner, noncePort, type RefusalCode, type Verdict } from './authenticator.ts'
 import { Challenge } from './challenge.ts'
 import type { Client } from './client.ts'
@@ -385,7 +385,7 @@ export class TurnCore {
     writer.xorAddress(StunAttribute.xorMappedAddress, client)
     if (wanted.isMobile) this.#writeTicket(writer, allocation)
     const bytes = sign(writer, request)
-    allocation.replay = { transactionId: transaction, bytes, untilMs: nowMs + replayMs }
+    allocation.replay = replayOf(transaction, bytes, nowMs)
     this.stats.count(methodOf(message), 'success')
     client.send(bytes)
     this.#schedule(allocation)
@@ -420,8 +420,7 @@ export class TurnCore {
     }
     const bytes = sign(writer, request)
     // Another ticket each time: what is sent again must get the one that it was given.
-    if (ticket !== undefined)
-      allocation.replay = { transactionId: transaction, bytes, untilMs: nowMs + replayMs }
+    if (ticket !== undefined) allocation.replay = replayOf(transaction, bytes, nowMs)
     this.stats.count('refresh', 'success')
     client.send(bytes)
     this.#schedule(allocation)
@@ -510,7 +509,7 @@ export class TurnCore {
 
   #replay({ client, nowMs }: TurnRequest, { replay }: Allocation, transaction: string): boolean {
     if (replay === undefined || replay.transactionId !== transaction || replay.untilMs <= nowMs) return false
-    client.send(replay.bytes)
+    client.send(Buffer.from(replay.message, 'latin1'))
     return true
   }
 
@@ -616,6 +615,11 @@ function methodOf(message: StunMessage): TurnMethod {
 
 function isSigned({ integrityOffset, integritySha256Offset }: StunMessage): boolean {
   return integrityOffset !== undefined || integritySha256Offset !== undefined
+}
+
+/** As a text: a piece of a Buffer keeps all of the memory that it was cut from. */
+function replayOf(transactionId: string, message: Buffer, nowMs: number): Replay {
+  return { transactionId, message: message.toString('latin1'), untilMs: nowMs + replayMs }
 }
 
 function transactionText(message: StunMessage): string {
