@@ -52,6 +52,7 @@ const server = new TurnServer({
     newPeersPerSecond: 0,
     strangerRepliesPerSecond: 0,
     totalStrangerRepliesPerSecond: 0,
+    attemptsPerSecond: 0,
   },
   datapath,
 })

@@ -54,8 +54,7 @@ export async function stunnerd(uri: string | undefined, flags: StunnerdFlags): P
     threads: Math.min(Math.max(1, threads), availableParallelism(), 64),
     ...(logLevels !== undefined && { logLevels }),
   })
-  process.on('SIGHUP', () => void daemon.reload())
-  await runUntilSignal(daemon, { logger, graceMs })
+  await runUntilSignal(daemon, { logger, graceMs, onHangUp: () => void daemon.reload() })
 }
 
 async function sourceOf(

@@ -64,7 +64,8 @@ class StreamLink implements Link {
     // Reads on, so that the other side's end is seen, and waits for it no longer than a moment.
     this.#socket.resume()
     this.#socket.end()
-    const late = setTimeout(() => this.#socket.destroy(), closeTimeoutMs)
+    // The socket keeps the process alive until then, and nothing does when it has been closed before.
+    const late = setTimeout(() => this.#socket.destroy(), closeTimeoutMs).unref()
     this.#socket.once('close', () => clearTimeout(late))
   }
 }

@@ -77,6 +77,14 @@ describe('a TURN URI', () => {
     for (const uri of ['http://u:secret@h', 'turn://u:secret@h?transport=sctp', 'turn://', 'nonsense']) {
       await expect(read(uri)).rejects.toThrow(/^the URI must be turn:\/\/user:password@address:port/)
     }
-    await expect(read('turn://user@127.0.0.1')).rejects.toThrow('must have a user and a password')
+    for (const [uri, message] of [
+      ['turn://user@127.0.0.1', 'must have a user and a password'],
+      ['turn://user:50%@127.0.0.1', 'must be percent-encoded'],
+    ] as const) {
+      await expect(read(uri)).rejects.toMatchObject({
+        code: 'STUNNERD_BAD_OPTION',
+        message: expect.stringContaining(message),
+      })
+    }
   })
 })

@@ -441,6 +441,28 @@ describe('health and metrics', () => {
     expect((await ask(daemon, '/metrics', 'metrics')).status).toBe(200)
   })
 
+  it('credits what went to peers before a route changes to the cluster that they were of', async () => {
+    const clusters = [
+      { name: 'media', endpoints: ['10.0.0.0/8'] },
+      { name: 'other', endpoints: ['192.0.2.0/24'] },
+    ]
+    const { daemon, server, reload } = await open({ text: configText({ clusters }) })
+    const sent = { packets: 3, bytes: 300 }
+    const received = { packets: 0, bytes: 0 }
+    server.allocations = [
+      allocationInfo({ sent, received, peerTraffic: [{ peer: '10.0.0.1:5004', sent, received }] }),
+    ]
+    const listeners = [{ name: 'udp', address: '127.0.0.1', port: 3478, routes: ['other'] }]
+    await reload(configText({ clusters, listeners }))
+    server.allocations = [allocationInfo({ sent, received })]
+    expect(daemon.status()).toMatchObject({
+      clusters: [
+        { name: 'media', stats: { tx: { pkts: 3, bytes: 300 } } },
+        { name: 'other', stats: { tx: { pkts: 0, bytes: 0 } } },
+      ],
+    })
+  })
+
   it('keeps in the cluster counters what ended allocations have moved', async () => {
     const { daemon, server } = await open()
     server.options.events?.allocationDeleted?.(

@@ -279,6 +279,8 @@ export class Stunnerd implements Lifecycle {
       })
       throw error
     }
+    // What peers are about to be cut from has gone to the cluster that they are of until now.
+    this.#traffic.look(this.#server.listAllocations())
     plan.commit()
     this.#config = config
     this.#traffic.keep(new Set(config.clusters.map(({ name }) => name)))

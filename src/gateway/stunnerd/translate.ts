@@ -28,6 +28,7 @@ export const stunnerdLimits: Partial<TurnLimits> = {
   maxConnectionsPerAddress: defaultLimits.maxConnections,
   packetsPerSecond: 0,
   strangerRepliesPerSecond: 2000,
+  attemptsPerSecond: 2000,
 }
 
 /** The relay ports of STUNner's `v1alpha1`; its `v1` has the system choose. Twice as many as ours by default. */

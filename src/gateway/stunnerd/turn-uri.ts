@@ -19,15 +19,16 @@ export async function configTextOfTurnUri(text: string, makeCertificate: Certifi
       'the URI must be turn://user:password@address:port?transport=udp|tcp|tls|dtls',
     )
   }
-  if (url.username === '' || url.password === '')
-    throw new TypeError('the URI must have a user and a password')
+  if (url.username === '' || url.password === '') {
+    throw new StunnerdError('STUNNERD_BAD_OPTION', 'the URI must have a user and a password')
+  }
   const isTls = protocol === 'TURN-TLS' || protocol === 'TURN-DTLS'
   const certificate = isTls ? await makeCertificate() : undefined
   return JSON.stringify({
     version: 'v1',
     auth: {
       type: 'static',
-      credentials: { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) },
+      credentials: { username: decoded(url.username), password: decoded(url.password) },
     },
     listeners: [
       {
@@ -44,6 +45,15 @@ export async function configTextOfTurnUri(text: string, makeCertificate: Certifi
     ],
     clusters: [{ name: 'allow-any', type: 'STATIC', endpoints: ['0.0.0.0/0'] }],
   })
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch (error) {
+    const message = 'user and password of the URI must be percent-encoded: "%" is written "%25"'
+    throw new StunnerdError('STUNNERD_BAD_OPTION', message, error)
+  }
 }
 
 function protocolOf(url: URL): ListenerProtocol | undefined {

@@ -95,3 +95,4 @@ export type TurnLimitName =
   | 'maxClientQueueBytes'
   | 'strangerRepliesPerSecond'
   | 'totalStrangerRepliesPerSecond'
+  | 'attemptsPerSecond'

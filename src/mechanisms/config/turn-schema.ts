@@ -276,6 +276,10 @@ const limits = z
       'Answers per second to clients of which nothing is proved, per IPv4 /24 or IPv6 /56. 0: no limit.',
     ),
     totalStrangerRepliesPerSecond: rate(20_000, 'The same for all together.'),
+    attemptsPerSecond: rate(
+      100,
+      "Requests with credentials per second from one address (IPv6: /64) that has no allocation to go with them, two seconds' worth at once; further ones get no answer. 0: no limit.",
+    ),
   })
   .check(({ value: { lifetimeSeconds, maxLifetimeSeconds }, issues }) => {
     if (maxLifetimeSeconds >= lifetimeSeconds) return

@@ -51,6 +51,7 @@ describe('limits', () => {
       'totalBytesPerSecond',
       'strangerRepliesPerSecond',
       'totalStrangerRepliesPerSecond',
+      'attemptsPerSecond',
     ])
   })
 

@@ -83,6 +83,7 @@ const mayBeZero: ReadonlySet<string> = new Set([
   'totalBytesPerSecond',
   'strangerRepliesPerSecond',
   'totalStrangerRepliesPerSecond',
+  'attemptsPerSecond',
 ])
 
 /** A datagram must fit into one second's worth. */

@@ -93,6 +93,11 @@ export interface TurnLimits {
   readonly strangerRepliesPerSecond: number
   /** The same for all together. @defaultValue 20,000 */
   readonly totalStrangerRepliesPerSecond: number
+  /**
+   * Requests with credentials per second from one address (IPv6: /64) that has no allocation to go with them, two seconds'
+   * worth at once; further ones get no answer. 0: no limit. @defaultValue 100
+   */
+  readonly attemptsPerSecond: number
 }
 
 /** Says where a client should go instead; undefined: it may stay. */
@@ -168,4 +173,5 @@ export const defaultLimits: TurnLimits = {
   maxClientQueueBytes: 262_144,
   strangerRepliesPerSecond: 200,
   totalStrangerRepliesPerSecond: 20_000,
+  attemptsPerSecond: 100,
 }

@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { isIP } from 'node:net'
+import { canonicalAddress } from '../../mechanisms/datapath/index.ts'
 import type { ResolvedRelay } from './core/listener-state.ts'
 import { TurnError } from './errors.ts'
 import type { RelayOptions } from './options.ts'
@@ -9,8 +10,9 @@ export async function resolveRelays(relays: readonly RelayOptions[]): Promise<re
   const resolved = await Promise.all(
     relays.map(async ({ address, advertised, ports = { from: 49_152, to: 65_535 } }) => {
       const family = isIP(address) === 6 ? 6 : 4
-      const bound = wildcards.has(address) ? await outgoingAddress(family) : address
-      return { family, address: bound, advertised: advertised ?? bound, ...ports } as const
+      // In the form in which peers' addresses come.
+      const bound = canonicalAddress(wildcards.has(address) ? await outgoingAddress(family) : address)
+      return { family, address: bound, advertised: canonicalAddress(advertised ?? bound), ...ports } as const
     }),
   )
   return resolved.toSorted((one, other) => one.family - other.family)

@@ -297,6 +297,8 @@ describe('TurnServer.update', () => {
     await server.update({ mobility: false })
     await expect((await join(server, 'udp')).allocate()).rejects.toMatchObject({ code: 486 })
     await server.update({ limits: {} })
+    await expect((await join(server, 'udp')).allocate()).rejects.toMatchObject({ code: 486 })
+    await server.update({ limits: { maxPerUser: 2 } })
     await expect((await join(server, 'udp')).allocate()).rejects.toMatchObject({ code: 300 })
   })
 

@@ -79,6 +79,7 @@ export class TurnServer implements Lifecycle {
   readonly #listeners = new Map<string, OpenListener>()
   #listenerOptions: readonly TurnListenerOptions[]
   #isRunning = false
+  #updates: Promise<unknown> = Promise.resolve()
   #endMetrics: (() => void) | undefined
 
   /** @throws TURN_BAD_OPTION, TURN_UNSUPPORTED */
@@ -176,10 +177,18 @@ export class TurnServer implements Lifecycle {
    * @throws what `start` throws; then everything is as before, save that a listener which had to be opened anew has lost
    * its allocations
    */
-  async update(changes: TurnServerChanges): Promise<{ readonly restarted: readonly string[] }> {
+  update(changes: TurnServerChanges): Promise<{ readonly restarted: readonly string[] }> {
+    // One after the other: each builds on what the one before has left.
+    const updated = this.#updates.then(() => this.#update(changes))
+    this.#updates = updated.catch(() => undefined)
+    return updated
+  }
+
+  async #update(changes: TurnServerChanges): Promise<{ readonly restarted: readonly string[] }> {
     const { listeners, ...settings } = changes
     if (listeners !== undefined) checkListeners(listeners)
-    const options = { ...this.#options, ...settings }
+    const limitsGiven = { ...this.#options.limits, ...settings.limits }
+    const options = { ...this.#options, ...settings, limits: limitsGiven }
     const merged = this.#settingsOf(options)
     const restarted = listeners === undefined ? [] : await this.#updateListeners(listeners)
     const { limits } = merged
@@ -274,7 +283,7 @@ export class TurnServer implements Lifecycle {
       clock,
       receiver: (arrival) => this.#core.receiveFromPeer(arrival),
     })
-    const gate = new PeerGate({ relays, localAddresses: () => localAddresses(clock) })
+    const gate = new PeerGate({ relays, localAddresses: localAddresses(clock) })
     const settings = this.#settingsOf(this.#options)
     const notify = notifier(() => this.#state.settings.events, this.#log)
     return {
@@ -370,6 +379,7 @@ export class TurnServer implements Lifecycle {
       core: this.#core,
       limits: () => this.#state.settings.limits,
       cap: this.#cap,
+      log: this.#log,
       clock: this.#clock,
     })
   }
@@ -484,11 +494,13 @@ export class TurnServer implements Lifecycle {
 
   #untilEmpty(graceMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.#clock.after(graceMs, () => this.#state.onEmpty?.())
+      const before = this.#state.onEmpty
+      const timer = this.#clock.after(graceMs, resolve)
       this.#state.onEmpty = () => {
-        this.#state.onEmpty = undefined
         timer.cancel()
         resolve()
+        // Whoever waits longer.
+        before?.()
       }
     })
   }
@@ -522,16 +534,17 @@ function hasSameRates(before: TurnLimits, after: TurnLimits): boolean {
   )
 }
 
-let known: { readonly addresses: ReadonlySet<string>; readonly untilMs: number } | undefined
-
-/** The addresses of this machine, read again after some seconds. */
-function localAddresses(clock: Clock): ReadonlySet<string> {
-  const nowMs = clock.nowMs()
-  if (known === undefined || known.untilMs <= nowMs) {
-    const addresses = Object.values(networkInterfaces()).flatMap(
-      (list) => list?.map(({ address }) => address) ?? [],
+/** Gives the addresses of this machine, read again after some seconds. */
+function localAddresses(clock: Clock): () => ReadonlySet<string> {
+  let addresses: ReadonlySet<string> = new Set()
+  let untilMs = Number.NEGATIVE_INFINITY
+  return () => {
+    const nowMs = clock.nowMs()
+    if (untilMs > nowMs) return addresses
+    untilMs = nowMs + 5000
+    addresses = new Set(
+      Object.values(networkInterfaces()).flatMap((list) => list?.map(({ address }) => address) ?? []),
     )
-    known = { addresses: new Set(addresses), untilMs: nowMs + 5000 }
+    return addresses
   }
-  return known.addresses
 }

@@ -275,7 +275,7 @@ describe('a source of credentials', () => {
     let asked = 0
     const waiting: ((credentials: readonly Credential[]) => void)[] = []
     const kit = await TurnKit.open({
-      limits: { strangerRepliesPerSecond: 0, totalStrangerRepliesPerSecond: 0 },
+      limits: { strangerRepliesPerSecond: 0, totalStrangerRepliesPerSecond: 0, attemptsPerSecond: 0 },
       credentials: later(() => {
         asked++
         return new Promise((resolve) => waiting.push(resolve))
@@ -293,6 +293,25 @@ describe('a source of credentials', () => {
     waiting.at(-1)?.([])
     await settle()
     expect(client.inbox.length - answeredBefore).toBe(1025)
+  })
+
+  it('is not asked for an address that tries too often, while others and owners of allocations are served', async () => {
+    const kit = await TurnKit.open({ limits: { attemptsPerSecond: 5 } })
+    const owner = kit.client()
+    await owner.allocate()
+    const guesser = kit.client({ port: 40_001 })
+    await guesser.challenge()
+    const before = guesser.inbox.length
+    for (let i = 0; i < 50; i++) guesser.put(guesser.signed(StunMethod.refresh))
+    await settle()
+    // Two seconds' worth at once, one of which the owner has used.
+    expect(guesser.inbox.length - before).toBe(9)
+    expect(kit.core.unanswered).toBe(41)
+    await owner.refresh()
+    kit.clock.advance(1000)
+    guesser.put(guesser.signed(StunMethod.refresh))
+    await settle()
+    expect(guesser.inbox.length - before).toBe(10)
   })
 
   it('may answer after the listener was closed', async () => {

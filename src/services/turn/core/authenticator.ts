@@ -22,8 +22,8 @@ export interface Identity {
 /** Why a request was turned away; 401 and 438 are challenges. */
 export type RefusalCode = 400 | 401 | 403 | 438 | 500
 
-/** What comes of a request's credentials. */
-export type Verdict = Identity | RefusalCode
+/** What comes of a request's credentials; with too many attempts nothing, not even an answer. */
+export type Verdict = Identity | RefusalCode | 'unanswered'
 
 /** Whether requests of one may act on what belongs to the other (else 441). Any token refreshes what a token has made. */
 export function isOwner({ credential: owner }: Identity, { credential: other }: Identity): boolean {
@@ -35,6 +35,8 @@ export interface AuthenticatorOptions {
   readonly realm: string
   readonly security: Security
   readonly nonces: Nonces
+  /** Whether somebody at this address may try to prove who they are; each attempt costs us a look-up and an HMAC. */
+  readonly mayTry: (address: string) => boolean
 }
 
 /**
@@ -76,6 +78,7 @@ export class Authenticator {
       if (proved !== undefined) return proved
     }
     if (realm !== this.#options.realm) return 401
+    if (!this.#options.mayTry(client.address)) return 'unanswered'
     const accessToken = request.attribute(StunAttribute.accessToken)
     let found: ReturnType<CredentialSource['find']>
     try {

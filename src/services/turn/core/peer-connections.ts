@@ -52,7 +52,7 @@ export class PeerConnections implements PeerConnectionTable {
   connect(peer: TransportAddress, onSettled: (outcome: Outcome) => void): void {
     const key = keyOf(peer)
     if (this.#entries.has(key)) return onSettled(446)
-    const { clock, settings } = this.#state
+    const { clock, relays, settings } = this.#state
     if (this.#entries.size >= settings.limits.maxPeerConnections) return onSettled(508)
     // Connecting needs no permission, so it is bounded here.
     if (!mayMeet(this.#allocation, 1, clock.nowMs(), settings.limits)) return onSettled(508)
@@ -65,7 +65,8 @@ export class PeerConnections implements PeerConnectionTable {
     if (tcp === undefined) return settle(443)
     let socket: Socket
     try {
-      socket = tcp.dial(peer)
+      // Another relay of this server may be bound elsewhere than it is advertised.
+      socket = tcp.dial(relays.find(peer, 'tcp')?.bound ?? peer)
     } catch {
       return settle(447)
     }
@@ -102,14 +103,19 @@ export class PeerConnections implements PeerConnectionTable {
 
   /** Ends them all; the relay itself is closed by whoever opened it. */
   close(): void {
-    for (const { socket } of [...this.#entries.values()]) socket.destroy()
+    for (const entry of [...this.#entries.values()]) {
+      // Now, while the allocation's numbers are still looked at; the sockets close later.
+      this.#count(entry)
+      entry.socket.destroy()
+    }
   }
 
   /** A peer has called: only with a permission, and the client is told of it (RFC 6062 §5.3). */
   #accept(socket: Socket): void {
     const allocation = this.#allocation
-    const { clock, gate, settings } = this.#state
-    const peer = { address: plainAddress(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 }
+    const { clock, gate, relays, settings } = this.#state
+    const source = { address: plainAddress(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 }
+    const peer = relays.find(source, 'tcp')?.relayed ?? source
     const permission = allocation.permissions.get(peer.address)
     const isAdmitted =
       permission !== undefined &&
@@ -155,10 +161,16 @@ export class PeerConnections implements PeerConnectionTable {
       entry.deadline.cancel()
       waitingConnections.delete(id)
       if (this.#entries.get(key) === entry) this.#entries.delete(key)
-      this.#allocation.sent.bytes += entry.joined?.bytesToPeer ?? 0
-      this.#allocation.received.bytes += entry.joined?.bytesFromPeer ?? 0
+      this.#count(entry)
     })
     return entry
+  }
+
+  /** Adds what a connection has carried to the allocation's numbers, once. */
+  #count(entry: Entry): void {
+    this.#allocation.sent.bytes += entry.joined?.bytesToPeer ?? 0
+    this.#allocation.received.bytes += entry.joined?.bytesFromPeer ?? 0
+    entry.joined = undefined
   }
 
   /** What the peer sends meanwhile waits in the system: nothing is read before somebody takes it. */

@@ -39,7 +39,7 @@ export class PeerGate {
     const { address, port } = peer
     if (port === 0) return false
     const isRelayAddress = this.#relays.isRelayAddress(address)
-    if (isRelayAddress && protocol === 'udp' && this.#relays.find(peer) !== undefined) return true
+    if (isRelayAddress && this.#relays.find(peer, protocol) !== undefined) return true
     if (this.#own.has(`${protocol} ${port}`) && (isRelayAddress || this.#isLocal(address))) return false
     return options.peers.admits(address, port, protocol)
   }

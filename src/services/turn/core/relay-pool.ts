@@ -1,8 +1,8 @@
 import type { Clock } from '../../../foundation/clock.ts'
 import { errorCode } from '../../../foundation/errors.ts'
-import type { Datapath, Endpoint, EndpointId, Receiver } from '../../../mechanisms/datapath/index.ts'
+import type { Datapath, EndpointId, Receiver } from '../../../mechanisms/datapath/index.ts'
 import type { TransportAddress } from '../../../protocols/stun/index.ts'
-import type { Relay } from './allocation.ts'
+import type { Relay, TcpRelay } from './allocation.ts'
 import type { ResolvedRelay } from './listener-state.ts'
 import { type PortKind, RelayPorts } from './relay-ports.ts'
 
@@ -24,8 +24,11 @@ export class RelayPool {
   /** By protocol and address. */
   readonly #ports = new Map<string, RelayPorts>()
   readonly #byEndpoint = new Map<EndpointId, Relay>()
-  /** By where they are bound, and by what is advertised: address, then port. UDP only. */
-  readonly #byAddress = new Map<string, Map<number, Relay>>()
+  /** By where they are bound, and by what is advertised: address, then port. */
+  readonly #byAddress = {
+    udp: new Map<string, Map<number, Relay>>(),
+    tcp: new Map<string, Map<number, Relay>>(),
+  } as const
   #addresses: ReadonlySet<string> = new Set()
 
   constructor({ datapath, clock, receiver, random }: RelayPoolOptions) {
@@ -48,9 +51,9 @@ export class RelayPool {
     return this.#byEndpoint.get(endpoint)
   }
 
-  /** The live UDP relay that is bound there, or advertised as that. */
-  find({ address, port }: TransportAddress): Relay | undefined {
-    return this.#byAddress.get(address)?.get(port)
+  /** The live relay that is bound there, or advertised as that. */
+  find({ address, port }: TransportAddress, protocol: 'udp' | 'tcp' = 'udp'): Relay | undefined {
+    return this.#byAddress[protocol].get(address)?.get(port)
   }
 
   /**
@@ -75,7 +78,7 @@ export class RelayPool {
           this.#receiver,
         )
         const opened = endpoint.pair === undefined ? [endpoint] : [endpoint, endpoint.pair]
-        return opened.map((one) => this.#add(one, where))
+        return opened.map(({ id, port: of }) => this.add(of, where, id))
       } catch (error) {
         // Somebody else on this machine has it: so for a while it is not tried again.
         for (const one of kind === 'pair' ? [port, port + 1] : [port]) ports.release(one, this.#clock.nowMs())
@@ -90,16 +93,15 @@ export class RelayPool {
     if (relay.isClosed) return
     relay.isClosed = true
     const { bound, relayed, endpoint } = relay
-    if (endpoint === undefined) {
-      relay.tcp?.close()
-      this.portsOf('tcp', bound.address).release(bound.port, this.#clock.nowMs())
-      return
+    const protocol = endpoint === undefined ? 'tcp' : 'udp'
+    this.#byAddress[protocol].get(bound.address)?.delete(bound.port)
+    this.#byAddress[protocol].get(relayed.address)?.delete(relayed.port)
+    if (endpoint === undefined) relay.tcp?.close()
+    else {
+      this.#byEndpoint.delete(endpoint)
+      this.#datapath.closeEndpoint(endpoint)
     }
-    this.#byEndpoint.delete(endpoint)
-    this.#byAddress.get(bound.address)?.delete(bound.port)
-    this.#byAddress.get(relayed.address)?.delete(relayed.port)
-    this.#datapath.closeEndpoint(endpoint)
-    this.portsOf('udp', bound.address).release(bound.port, this.#clock.nowMs())
+    this.portsOf(protocol, bound.address).release(bound.port, this.#clock.nowMs())
   }
 
   /** The ports of an address, for who opens TCP relays. */
@@ -113,22 +115,25 @@ export class RelayPool {
     return ports
   }
 
-  #add({ id, port }: Endpoint, where: ResolvedRelay): Relay {
+  /** Takes up a relay that was opened: an endpoint, or a TCP port. */
+  add(port: number, where: ResolvedRelay, opened: EndpointId | TcpRelay): Relay {
     const bound = { address: where.address, port }
+    const isTcp = typeof opened === 'object'
     const relay: Relay = {
       family: where.family,
       bound,
       relayed: where.advertised === where.address ? bound : { address: where.advertised, port },
-      endpoint: id,
-      tcp: undefined,
+      endpoint: isTcp ? undefined : opened,
+      tcp: isTcp ? opened : undefined,
       allocation: undefined,
       incoming: undefined,
       isClosed: false,
     }
-    this.#byEndpoint.set(id, relay)
+    if (relay.endpoint !== undefined) this.#byEndpoint.set(relay.endpoint, relay)
+    const byAddress = this.#byAddress[isTcp ? 'tcp' : 'udp']
     for (const address of new Set([where.address, where.advertised])) {
-      let byPort = this.#byAddress.get(address)
-      if (byPort === undefined) this.#byAddress.set(address, (byPort = new Map<number, Relay>()))
+      let byPort = byAddress.get(address)
+      if (byPort === undefined) byAddress.set(address, (byPort = new Map<number, Relay>()))
       byPort.set(port, relay)
     }
     return relay

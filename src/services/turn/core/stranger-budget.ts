@@ -1,10 +1,11 @@
 import { ipToBytes } from '../../../foundation/ip-text.ts'
 import { SipHash } from './siphash.ts'
 
-/** How many answers per second strangers get; 0 is no limit. */
+/** How many requests per second count; 0 is no limit. */
 export interface StrangerBudgetOptions {
-  /** Per IPv4 /24 or IPv6 /56. */
   readonly perPrefix: number
+  /** What a prefix is: of a network IPv4 /24 and IPv6 /56, of a host all of an IPv4 address and IPv6 /64. @defaultValue 'network' */
+  readonly scope?: 'network' | 'host'
   readonly total: number
   /** 16 bytes: nobody can tell which prefixes share a slot. */
   readonly key: Uint8Array
@@ -16,6 +17,7 @@ export interface StrangerBudgetOptions {
  */
 export class StrangerBudget {
   readonly #perPrefix: number
+  readonly #scope: 'network' | 'host'
   readonly #total: Bucket
   readonly #hash: SipHash
   readonly #tokens: Float32Array
@@ -24,7 +26,8 @@ export class StrangerBudget {
   /** Requests that were not answered. */
   refused = 0
 
-  constructor({ perPrefix, total, key }: StrangerBudgetOptions) {
+  constructor({ perPrefix, total, key, scope = 'network' }: StrangerBudgetOptions) {
+    this.#scope = scope
     this.#perPrefix = perPrefix
     this.#total = { perSecond: total, tokens: total * burstSeconds, filledMs: 0 }
     this.#hash = new SipHash(key)
@@ -54,7 +57,7 @@ export class StrangerBudget {
 
   #slotOf(address: string): number {
     const bytes = ipToBytes(address)
-    const length = bytes?.length === 4 ? 3 : 7
+    const length = (bytes?.length === 4 ? 3 : 7) + (this.#scope === 'host' ? 1 : 0)
     if (bytes !== undefined) this.#prefix.set(bytes.subarray(0, length))
     this.#hash.hash(this.#prefix, length)
     return this.#hash.low & (slots - 1)
@@ -80,4 +83,4 @@ function takeFrom(bucket: Bucket, floor: number, nowMs: number): boolean {
 const slots = 16_384
 const burstSeconds = 2
 /** An Allocate of 28 bytes gets a challenge of 64; what is shorter is answered only while there is no flood. */
-const fairRequestBytes = 28
+export const fairRequestBytes = 28

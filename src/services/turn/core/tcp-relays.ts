@@ -23,20 +23,7 @@ export async function openTcpRelay(
     const port = ports.take(where.from, where.to, 'any', clock.nowMs())
     if (port === undefined) return []
     try {
-      const tcp = await listen(where.address, port, datapath)
-      const bound = { address: where.address, port }
-      const relayed = { address: where.advertised, port }
-      const relay: Relay = {
-        family: where.family,
-        bound,
-        relayed,
-        endpoint: undefined,
-        tcp,
-        allocation: undefined,
-        incoming: undefined,
-        isClosed: false,
-      }
-      return [relay]
+      return [pool.add(port, where, await listen(where.address, port, datapath))]
     } catch (error) {
       ports.release(port, clock.nowMs())
       if (!takenCodes.has(errorCode(error))) throw error

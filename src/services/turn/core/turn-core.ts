@@ -14,7 +14,14 @@ import type { AllocationEnd } from '../events.ts'
 import { type Allotted, allot, encodeFailed } from './allocate.ts'
 import { allocationInfo } from './allocation-view.ts'
 import type { Allocation, Replay } from './allocation.ts'
-import { Authenticator, isOwner, noncePort, type RefusalCode, type Verdict } from './authenticator.ts'
+import {
+  Authenticator,
+  type Identity,
+  isOwner,
+  noncePort,
+  type RefusalCode,
+  type Verdict,
+} from './authenticator.ts'
 import { Challenge } from './challenge.ts'
 import type { Client } from './client.ts'
 import { type DataPlane } from './data-plane.ts'
@@ -35,7 +42,7 @@ import {
   unknownAttributes,
 } from './request.ts'
 import { SmallMap } from '../../../foundation/small-map.ts'
-import { StrangerBudget } from './stranger-budget.ts'
+import { fairRequestBytes, StrangerBudget } from './stranger-budget.ts'
 import { nextDeadline, sweep } from './sweep.ts'
 import type { TurnSettings, TurnState } from './turn-state.ts'
 import { type TurnMethod, TurnStats } from './turn-stats.ts'
@@ -79,7 +86,15 @@ export class TurnCore {
       nonces,
       ...(thirdPartyServer !== undefined && { thirdPartyServer }),
     })
-    this.#authenticator = new Authenticator({ credentials, realm, security, nonces })
+    const attempts = new StrangerBudget({
+      perPrefix: limits.attemptsPerSecond,
+      scope: 'host',
+      total: 0,
+      key: Uint8Array.from(this.#state.random(16)),
+    })
+    const mayTry = (address: string): boolean =>
+      attempts.admits(address, fairRequestBytes, this.#state.clock.nowMs())
+    this.#authenticator = new Authenticator({ credentials, realm, security, nonces, mayTry })
     this.#unansweredBefore = this.unanswered
     this.#budget = new StrangerBudget({
       perPrefix: limits.strangerRepliesPerSecond,
@@ -232,6 +247,10 @@ export class TurnCore {
   #proceed(message: StunMessage, client: Client, verdict: Verdict): void {
     const { allocations, clock } = this.#state
     const allocation = allocations.ofClient(client.key)
+    if (verdict === 'unanswered') {
+      this.#unansweredBefore++
+      return
+    }
     this.#tellOfAttempt(message, client, verdict)
     if (typeof verdict === 'number') {
       this.#turnAway(message, client, allocation, verdict)
@@ -252,7 +271,7 @@ export class TurnCore {
     }
   }
 
-  #tellOfAttempt(message: StunMessage, client: Client, verdict: Verdict): void {
+  #tellOfAttempt(message: StunMessage, client: Client, verdict: Identity | RefusalCode): void {
     const isAccepted = typeof verdict !== 'number'
     // Who brings no credentials makes no attempt, and an old nonce says nothing of them.
     if (!isAccepted && (verdict !== 401 || !isSigned(message))) return
@@ -393,19 +412,14 @@ export class TurnCore {
   }
 
   #refresh(request: AllocationRequest): void {
-    const { message, allocation, client, identity, nowMs, wallMs } = request
-    const { settings } = this.#state
+    const { message, allocation, client, nowMs } = request
     const transaction = transactionText(message)
     const ticket = message.attribute(StunAttribute.mobilityTicket)
     if (ticket !== undefined && this.#replay(request, allocation, transaction)) return
-    const families = refreshedFamilies(message.attribute(StunAttribute.requestedAddressFamily), allocation)
-    if (typeof families === 'number') return this.#answer(request, families)
-    const asked = message.u32(StunAttribute.lifetime)
-    const granted = grantLifetime(message, identity.credential, settings.limits, wallMs)
-    if (granted === undefined) return this.#answer(request, 400)
-    if (ticket !== undefined && !this.#isMobile(allocation))
-      return this.#answer(request, settings.mobility ? 400 : 405)
-    if (asked === 0) {
+    const checked = this.#checkRefresh(request)
+    if (typeof checked === 'number') return this.#answer(request, checked)
+    const { families, granted } = checked
+    if (message.u32(StunAttribute.lifetime) === 0) {
       this.#answer(request, (writer) => writer.u32(StunAttribute.lifetime, 0))
       const rest = allocation.relays.filter(({ family }) => !families.includes(family))
       if (rest.length === 0) this.end(allocation, 'released')
@@ -427,6 +441,23 @@ export class TurnCore {
     this.#state.notify('allocationRefreshed', (events) => events.allocationRefreshed?.(this.view(allocation)))
   }
 
+  /** The families that a Refresh is about and the lifetime that it gets, in seconds, or the code of its refusal. */
+  #checkRefresh({
+    message,
+    allocation,
+    identity,
+    wallMs,
+  }: AllocationRequest): { readonly families: readonly (4 | 6)[]; readonly granted: number } | number {
+    const { limits, mobility } = this.#state.settings
+    const families = refreshedFamilies(message.attribute(StunAttribute.requestedAddressFamily), allocation)
+    if (typeof families === 'number') return families
+    const granted = grantLifetime(message, identity.credential, limits, wallMs)
+    if (granted === undefined) return 400
+    const hasTicket = message.attribute(StunAttribute.mobilityTicket) !== undefined
+    if (hasTicket && !this.#isMobile(allocation)) return mobility ? 400 : 405
+    return { families, granted }
+  }
+
   /** A Refresh from a five-tuple that has no allocation: from a client that has moved, with its ticket (RFC 8016 §3.2.1). */
   #refreshMoved(request: TurnRequest): void {
     const { message, client, identity } = request
@@ -440,6 +471,8 @@ export class TurnCore {
     ) {
       return this.#answer(request, 437)
     }
+    const checked = this.#checkRefresh({ ...request, allocation })
+    if (typeof checked === 'number') return this.#answer(request, checked)
     if (allocation.movingTo !== undefined) this.#state.allocations.removeClient(allocation.movingTo)
     allocation.movingTo = client
     this.#state.allocations.addClient(client, allocation)

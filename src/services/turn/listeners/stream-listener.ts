@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../../../foundation/clock.ts'
+import { errorCode } from '../../../foundation/errors.ts'
+import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import {
   type Certificate,
   type ConnectionCap,
@@ -23,6 +25,7 @@ export interface StreamListenerOptions {
   readonly limits: () => TurnLimits
   /** Connections of all listeners together. */
   readonly cap: ConnectionCap
+  readonly log: Logger
   readonly clock: Clock
 }
 
@@ -94,6 +97,7 @@ class StreamClient implements Client {
   readonly key: string
   readonly #socket: Socket
   readonly #core: TurnCore
+  readonly #log: Logger
   readonly #limits: () => TurnLimits
   readonly #clock: Clock
   readonly #framer = new StreamFramer(strangerFrameBytes)
@@ -104,7 +108,7 @@ class StreamClient implements Client {
     socket: Socket,
     { remoteAddress, remotePort, localAddress, localPort }: ConnectionInfo,
     number: number,
-    { state, core, limits, clock }: StreamListenerOptions,
+    { state, core, limits, clock, log }: StreamListenerOptions,
   ) {
     this.listener = state
     this.transport = state.options.transport === 'tls' ? 'tls' : 'tcp'
@@ -114,6 +118,7 @@ class StreamClient implements Client {
     this.key = `${state.options.name} ${number} ${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
     this.#socket = socket
     this.#core = core
+    this.#log = log
     this.#limits = limits
     this.#clock = clock
   }
@@ -164,7 +169,14 @@ class StreamClient implements Client {
     for (const frame of this.#framer.push(chunk)) {
       const allocation = this.#core.allocationOf(this.key)
       this.#framer.maxBytes = allocation === undefined ? strangerFrameBytes : maxFrameBytes
-      this.#core.receive(frame, this, allocation)
+      try {
+        this.#core.receive(frame, this, allocation)
+      } catch (error) {
+        // A bug of ours, which costs this client its connection and nobody else anything.
+        this.#log.error({ code: errorCode(error), err: error }, 'a message could not be handled')
+        this.#socket.destroy()
+        return
+      }
       if (this.isGone()) return
     }
     if (this.#framer.isBroken) this.#socket.destroy()

@@ -19,6 +19,8 @@ export class UdpListener implements BoundListener {
   readonly #allocations: Allocations
   readonly #datapath: Datapath
   #endpoint: Endpoint | undefined
+  /** Shared with the clients. */
+  #isClosed = { value: false }
 
   constructor(state: ListenerState, core: TurnCore, allocations: Allocations, datapath: Datapath) {
     this.#state = state
@@ -33,6 +35,7 @@ export class UdpListener implements BoundListener {
 
   /** @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE */
   async start(): Promise<void> {
+    this.#isClosed = { value: false }
     const { host, port } = this.#state.options.listen
     this.#endpoint = await this.#datapath.openEndpoint(
       {
@@ -48,6 +51,7 @@ export class UdpListener implements BoundListener {
   close(): Promise<void> {
     if (this.#endpoint !== undefined) this.#datapath.closeEndpoint(this.#endpoint.id)
     this.#endpoint = undefined
+    this.#isClosed.value = true
     return Promise.resolve()
   }
 
@@ -59,7 +63,7 @@ export class UdpListener implements BoundListener {
       this.#core.receive(arrival.bytes, owner.client, owner)
       return
     }
-    const client = new UdpClient(this.#state, this.#datapath, arrival)
+    const client = new UdpClient(this.#state, this.#datapath, arrival, this.#isClosed)
     const allocation = this.#allocations.ofClient(client.key)
     if (allocation === undefined) this.#core.receive(arrival.bytes, client, undefined)
     else {
@@ -80,8 +84,15 @@ class UdpClient implements Client {
   readonly key: string
   readonly datagram: { readonly endpoint: EndpointId; readonly local: number }
   readonly #datapath: Datapath
+  readonly #isListenerClosed: { readonly value: boolean }
 
-  constructor(listener: ListenerState, datapath: Datapath, { endpoint, local, address, port }: Arrival) {
+  constructor(
+    listener: ListenerState,
+    datapath: Datapath,
+    { endpoint, local, address, port }: Arrival,
+    isClosed: { readonly value: boolean },
+  ) {
+    this.#isListenerClosed = isClosed
     this.listener = listener
     this.address = address
     this.port = port
@@ -92,5 +103,9 @@ class UdpClient implements Client {
 
   send(bytes: Uint8Array): boolean {
     return this.#datapath.send(this.datagram.endpoint, this, bytes, this.datagram)
+  }
+
+  isGone(): boolean {
+    return this.#isListenerClosed.value
   }
 }
