@@ -1,8 +1,9 @@
+import { closeSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { at, DatapathFixture, type Subject } from './conformance-setup.testkit.ts'
 import type { Arrival, DatapathFeature } from './contract.ts'
-import { closeDescriptor, listenOnDescriptor } from '../net/bound-socket.ts'
+import { listenOnDescriptor } from '../net/bound-socket.ts'
 import { listenTcp } from '../net/listen-tcp.ts'
 import { until } from './udp-peer.testkit.ts'
 
@@ -172,7 +173,7 @@ export function describeFeatures(subject: Subject): void {
         const { port } = server.address() as AddressInfo
         const beside = fixture.engine.bindTcp(address, port)
         expect(beside).toBeGreaterThan(2)
-        closeDescriptor(beside)
+        closeSync(beside)
         // IPv6 leaves the port of IPv4 to others, and the other way round.
         const other = createServer()
         await listenTcp(other, { host: address.includes(':') ? '127.0.0.1' : '::1', port })

@@ -1,14 +1,9 @@
 import { once } from 'node:events'
-import { readlinkSync } from 'node:fs'
+import { closeSync, readlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createDatapath } from '../datapath/index.ts'
-import {
-  closeDescriptor,
-  connectFromDescriptor,
-  type DescriptorPeer,
-  listenOnDescriptor,
-} from './bound-socket.ts'
+import { connectFromDescriptor, type DescriptorPeer, listenOnDescriptor } from './bound-socket.ts'
 import { readToEnd } from './sockets.testkit.ts'
 
 const datapath = createDatapath({ engine: 'native' })
@@ -78,7 +73,7 @@ it('tells of a peer that cannot be reached by an error', async () => {
 
 it('rejects when it cannot listen for another reason', async () => {
   const { fd } = bind('127.0.0.1')
-  closeDescriptor(fd)
+  closeSync(fd)
   await expect(listenOnDescriptor(createServer(), fd)).rejects.toMatchObject({ code: 'NET_LISTEN_FAILED' })
 })
 
@@ -131,7 +126,7 @@ it('closes what is destroyed before it is connected', async () => {
 it('closes what is neither to listen nor to connect', () => {
   const { fd, isOpen } = bind('127.0.0.1')
   expect(isOpen()).toBe(true)
-  closeDescriptor(fd)
+  closeSync(fd)
   expect(isOpen()).toBe(false)
 })
 

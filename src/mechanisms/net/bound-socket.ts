@@ -1,11 +1,10 @@
-import { closeSync } from 'node:fs'
 import { isIP, type Server, Socket } from 'node:net'
 import { errorCode, errorMessage } from '../../foundation/errors.ts'
 import { NetError, NetErrorCode } from './errors.ts'
 
 /**
  * TCP sockets that somebody else has bound, by their descriptor: Node cannot set `SO_REUSEPORT`, so that one port both
- * listens and connects, and `Datapath.bindTcp` can. Each descriptor goes to one of these three functions, once, and
+ * listens and connects, and `Datapath.bindTcp` can. Each descriptor goes to one of these functions, once, and
  * is theirs from then on: it closes with the server or the socket, also when listening or connecting fails.
  */
 
@@ -72,9 +71,4 @@ export function connectFromDescriptor(
     socket.destroy()
     throw error
   }
-}
-
-/** Closes a descriptor that is not wanted after all. */
-export function closeDescriptor(fd: number): void {
-  closeSync(fd)
 }

@@ -4,7 +4,6 @@
  */
 export { AddressRanges } from './address-ranges.ts'
 export {
-  closeDescriptor,
   connectFromDescriptor,
   type DescriptorPeer,
   listenOnDescriptor,

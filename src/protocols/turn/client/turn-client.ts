@@ -467,7 +467,8 @@ export class TurnClient {
   #fail(request: Request, code: TurnFailureCode, reason = '', alternateServer?: TransportAddress): void {
     const { operation, peers = [], channel } = request
     if (operation === 'refresh') this.#forget()
-    const isNone = operation === 'allocate' ? typeof code === 'number' : operation === 'refresh' && code === 437
+    const isNone =
+      operation === 'allocate' ? typeof code === 'number' : operation === 'refresh' && code === 437
     if (isNone) this.#mayBeAllocated = false
     if (channel !== undefined) for (const peer of peers) this.#unbind(channel, peer)
     this.#outputs.push({

@@ -76,7 +76,7 @@ export function refreshedFamilies(
 }
 
 /** Gives or renews the permission for an address; what stood still for want of it goes on. */
-export function permit(allocation: Allocation, address: string, nowMs: number, state: TurnState): Permission {
+function permit(allocation: Allocation, address: string, nowMs: number, state: TurnState): Permission {
   const expiresAtMs = nowMs + state.settings.limits.permissionSeconds * 1000
   const permission = allocation.permissions.get(address)
   if (permission !== undefined) {
