@@ -3,7 +3,7 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type PeerCertificate, TLSSocket } from 'node:tls'
-import type { TransportAddress } from '../../protocols/stun/index.ts'
+import type { StunAttributeView, TransportAddress } from '../../protocols/stun/index.ts'
 import { TurnClient, type TurnClientOutput } from '../../protocols/turn/index.ts'
 
 export interface TestTurnClientOptions {
@@ -100,8 +100,8 @@ export class TestTurnClient implements AsyncDisposable {
   }
 
   /** @throws TurnRefusal, as all that asks for something */
-  async allocate(): Promise<OutputOf<'allocated'>> {
-    return await this.#ask('allocated', 'allocate', (nowMs) => this.#client.allocate(nowMs))
+  async allocate(attributes: readonly StunAttributeView[] = []): Promise<OutputOf<'allocated'>> {
+    return await this.#ask('allocated', 'allocate', (nowMs) => this.#client.allocate(nowMs, attributes))
   }
 
   async refresh(): Promise<void> {
