@@ -99,9 +99,10 @@ class DtlsLink implements Link {
     return this.#socket.getSendQueueSize()
   }
 
-  // Datagrams that nobody reads are lost in time.
+  // Datagrams that nobody reads are lost in time, and they have no end.
   pause(): void {}
   resume(): void {}
+  endSending(): void {}
 
   close(): void {
     if (this.#isClosed) return

@@ -11,6 +11,8 @@ export interface Link {
   /** Stops reading, where the transport can. */
   pause(): void
   resume(): void
+  /** Sends what is in the way, then says its end, where the transport can; what comes is still told. */
+  endSending(): void
   /** Sends what is in the way, then closes; no handler is called any more. */
   close(): void
 }

@@ -8,8 +8,13 @@ export interface PumpOptions {
   readonly source: Readable
   readonly sink: Writable
   readonly makeTunnel: (handlers: TunnelHandlers) => Tunnel
-  /** After the source has ended: over when the peer has been silent for so long, in milliseconds. */
+  /**
+   * After the source has ended, how long the peer must have been silent, in milliseconds. Then it is over; a stream peer is
+   * told the end and has `lingerMs` of silence to close, since what is still on its way to it ends with the allocation.
+   */
   readonly waitMs: number
+  /** @defaultValue 30,000 */
+  readonly lingerMs?: number
   readonly clock: Clock
   /** Ends it, as if the source had. */
   readonly signal: AbortSignal
@@ -22,7 +27,7 @@ export interface PumpOptions {
  * @throws TurncatError when the tunnel fails
  */
 export async function pump(options: PumpOptions): Promise<void> {
-  const { source, sink, makeTunnel, waitMs, clock, signal } = options
+  const { source, sink, makeTunnel, waitMs, lingerMs = 30_000, clock, signal } = options
   let finish: (error: TurncatError | undefined) => void = () => undefined
   const finished = new Promise<TurncatError | undefined>((resolve) => {
     finish = resolve
@@ -30,10 +35,20 @@ export async function pump(options: PumpOptions): Promise<void> {
   let quiet: Timer | undefined
   let hasEnded = false
   let isSinkFull = false
+  let isLingering = false
+  const onQuiet = (): void => {
+    if (isLingering || tunnel.pieceBytes !== undefined) {
+      finish(undefined)
+      return
+    }
+    isLingering = true
+    tunnel.endSending()
+    waitForQuiet()
+  }
   const waitForQuiet = (): void => {
     quiet?.cancel()
     // Then it is the sink that is slow, not the peer that is silent.
-    if (!isSinkFull) quiet = clock.after(waitMs, () => finish(undefined))
+    if (!isSinkFull) quiet = clock.after(isLingering ? lingerMs : waitMs, onQuiet)
   }
 
   const tunnel = makeTunnel({
@@ -51,14 +66,14 @@ export async function pump(options: PumpOptions): Promise<void> {
       source.resume()
       if (hasEnded && tunnel.isDrained) waitForQuiet()
     },
-    onEnd: (error) => finish(error),
+    // After our end the server may end as it likes.
+    onEnd: (error) => finish(isLingering ? undefined : error),
   })
   const onChunk = (chunk: Uint8Array): void => {
     if (!sendPieces(tunnel, chunk)) source.pause()
   }
   const onSourceEnd = (): void => {
     hasEnded = true
-    tunnel.endSending()
     if (tunnel.isDrained) waitForQuiet()
   }
   const onDrain = (): void => {

@@ -59,6 +59,10 @@ class StreamLink implements Link {
     this.#socket.resume()
   }
 
+  endSending(): void {
+    this.#socket.end()
+  }
+
   close(): void {
     this.#socket.removeAllListeners('data').removeAllListeners('drain').removeAllListeners('close')
     // Reads on, so that the other side's end is seen, and waits for it no longer than a moment.

@@ -7,7 +7,7 @@ import type { Tunnel, TunnelHandlers } from './tunnel.ts'
 
 /**
  * A tunnel to a TCP peer (RFC 6062): one connection to the server holds the allocation, a second one carries the bytes.
- * There is no half of an end: servers close the peer's connection when ours ends.
+ * Some servers, coturn for one, know no half of an end: they close the peer's connection when ours ends.
  */
 export class StreamTunnel implements Tunnel {
   readonly pieceBytes = undefined
@@ -72,7 +72,9 @@ export class StreamTunnel implements Tunnel {
     this.#joined?.resume()
   }
 
-  endSending(): void {}
+  endSending(): void {
+    this.#joined?.endSending()
+  }
 
   close(): Promise<void> {
     this.#closed ??= this.#release()

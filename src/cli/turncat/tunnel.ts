@@ -13,7 +13,7 @@ export interface Tunnel {
   /** Stops the peer, where it can be stopped, until `resume`. */
   pause(): void
   resume(): void
-  /** The peer gets no more; what it sends still comes. */
+  /** Tells a stream peer that it gets no more, once it is there; servers may take that for the end of both directions. */
   endSending(): void
   /**
    * Gives the allocation back, also of a tunnel that has failed; resolves when the server has said so, or has not for a second.

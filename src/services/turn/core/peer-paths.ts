@@ -64,7 +64,7 @@ export class PeerPaths {
 
   detachClient(allocation: Allocation): void {
     if (allocation.clientFlow === undefined) return
-    allocation.dropped += this.#readDrops(allocation.clientFlow)
+    allocation.dropped += this.readClientDrops(allocation)
     this.#allocations.disownFlow(allocation.clientFlow)
     this.#datapath.removeFlow(allocation.clientFlow)
     allocation.clientFlow = undefined
@@ -157,7 +157,9 @@ export class PeerPaths {
 
   /** What limits have dropped of what the client sent outside of the flows to its peers. */
   readClientDrops(allocation: Allocation): number {
-    return allocation.clientFlow === undefined ? 0 : this.#readDrops(allocation.clientFlow)
+    // Without meters there is nothing that drops.
+    if (allocation.clientFlow === undefined || allocation.meters.ids.length === 0) return 0
+    return this.#readDrops(allocation.clientFlow)
   }
 
   /** Adds what flows that exist have carried between a client and its listener, as whole messages. */
