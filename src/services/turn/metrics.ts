@@ -1,6 +1,7 @@
 import { Counter, Gauge, type Registry } from '../../mechanisms/telemetry/index.ts'
 import type { DataDropReason } from './core/data-plane.ts'
 import type { TurnStats } from './core/turn-stats.ts'
+import type { ConnectionRefusal } from './listeners/listener.ts'
 import type { ListenerStats } from './listener-stats.ts'
 
 /** What the server knows when metrics are read. */
@@ -9,6 +10,7 @@ export interface TurnCounts {
   readonly dataDropped: Readonly<Record<DataDropReason, number>>
   /** Requests of strangers that were not answered. */
   readonly unanswered: number
+  readonly connectionRefusals: Readonly<Record<ConnectionRefusal, number>>
   readonly listeners: readonly ListenerStats[]
 }
 
@@ -82,6 +84,16 @@ export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts
     collect() {
       this.reset()
       this.inc(counts().unanswered)
+    },
+  })
+  void new Counter({
+    name: named('sluice_turn_connections_refused_total'),
+    help: 'TCP and TLS connections of clients that came to nothing, by reason.',
+    labelNames: ['reason'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [reason, count] of Object.entries(counts().connectionRefusals)) this.inc({ reason }, count)
     },
   })
   void new Counter({

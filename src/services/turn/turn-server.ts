@@ -25,7 +25,7 @@ import { TurnError } from './errors.ts'
 import type { AllocationEnd } from './events.ts'
 import type { ListenerStats } from './listener-stats.ts'
 import { DtlsListener } from './listeners/dtls-listener.ts'
-import type { BoundListener } from './listeners/listener.ts'
+import { type BoundListener, CONNECTION_REFUSALS, type ConnectionRefusal } from './listeners/listener.ts'
 import { StreamListener } from './listeners/stream-listener.ts'
 import { UdpListener } from './listeners/udp-listener.ts'
 import { registerTurnMetrics } from './metrics.ts'
@@ -78,6 +78,14 @@ export class TurnServer implements Lifecycle {
   readonly #cap: ConnectionCap
   readonly #listeners = new Map<string, OpenListener>()
   #listenerOptions: readonly TurnListenerOptions[]
+  /** Of listeners that are gone. */
+  readonly #refusals: Record<ConnectionRefusal, number> = {
+    'over-cap': 0,
+    'bad-proxy-header': 0,
+    'failed-handshake': 0,
+    overdue: 0,
+    displaced: 0,
+  }
   #isRunning = false
   #updates: Promise<unknown> = Promise.resolve()
   #endMetrics: (() => void) | undefined
@@ -344,6 +352,7 @@ export class TurnServer implements Lifecycle {
       stats: this.#core.stats,
       dataDropped: this.#data.dropped,
       unanswered: this.#core.unanswered,
+      connectionRefusals: this.#connectionRefusals(),
       listeners: this.listenerStats(),
     }))
   }
@@ -390,7 +399,14 @@ export class TurnServer implements Lifecycle {
     this.#listeners.delete(name)
     listener.endRulesWatch()
     this.#endAll(({ client }) => client.listener === listener.state, 'closed')
+    addRefusals(this.#refusals, listener.bound)
     await listener.bound.close()
+  }
+
+  #connectionRefusals(): Readonly<Record<ConnectionRefusal, number>> {
+    const sum = { ...this.#refusals, 'over-cap': this.#cap.refused }
+    for (const { bound } of this.#listeners.values()) addRefusals(sum, bound)
+    return sum
   }
 
   async #updateListeners(wanted: readonly TurnListenerOptions[]): Promise<readonly string[]> {
@@ -504,6 +520,11 @@ export class TurnServer implements Lifecycle {
       }
     })
   }
+}
+
+function addRefusals(to: Record<ConnectionRefusal, number>, { refusals }: BoundListener): void {
+  if (refusals === undefined) return
+  for (const reason of CONNECTION_REFUSALS) if (reason !== 'over-cap') to[reason] += refusals[reason]
 }
 
 function pooledRandom(): (bytes: number) => Uint8Array {

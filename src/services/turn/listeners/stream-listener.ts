@@ -57,6 +57,11 @@ export class StreamListener implements BoundListener {
     return this.#listener.port ?? 0
   }
 
+  get refusals(): NonNullable<BoundListener['refusals']> {
+    const { badProxyHeaders, failedHandshakes, overdue, displaced } = this.#listener.counts
+    return { 'bad-proxy-header': badProxyHeaders, 'failed-handshake': failedHandshakes, overdue, displaced }
+  }
+
   /** @throws NET_PORT_TAKEN, NET_PORT_FORBIDDEN, NET_ADDRESS_UNAVAILABLE, NET_LISTEN_FAILED */
   start(): Promise<void> {
     return this.#listener.start()
