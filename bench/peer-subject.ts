@@ -17,9 +17,10 @@ export function startNodePeer(
   file: string,
   args: readonly string[],
   option: (port: string) => readonly string[],
+  nodeOptions: readonly string[] = [],
 ): Promise<Subject> {
   const path = fileURLToPath(new URL(`peers/${file}`, import.meta.url))
-  return startPeer(process.execPath, ['--import', 'tsx', path, ...args], option)
+  return startPeer(process.execPath, [...nodeOptions, '--import', 'tsx', path, ...args], option)
 }
 
 /** A built relay for datagrams. */

@@ -44,8 +44,14 @@ export function turnGroups(tools: Tools): ScenarioGroup[] {
       subjects: [direct, ...servers, ...shared],
       scenarios: [
         ...sizes.flatMap((sizeBytes) => channelData(sizeBytes, 16)),
-        relay({ sizeBytes: 172, rate: paced, window: 16, isIndication: true }),
-        relay({ sizeBytes: 172, rate: 'saturated', window: 16, isIndication: true }),
+        {
+          ...relay({ sizeBytes: 172, rate: paced, window: 16, isIndication: true }),
+          comparisons: comparisons(pacedTargets),
+        },
+        {
+          ...relay({ sizeBytes: 172, rate: 'saturated', window: 16, isIndication: true }),
+          comparisons: comparisons(saturatedTargets),
+        },
         flood,
       ],
       mostRounds: 3,
@@ -65,11 +71,15 @@ export function turnGroups(tools: Tools): ScenarioGroup[] {
       name: `${turnPrefix}, 5,000 allocations`,
       load: ['turn', '--clients', '5000'],
       sessions: 5000,
-      subjects: servers,
+      subjects: [...servers, smallNursery],
       scenarios: [
         {
           ...relay({ sizeBytes: 172, rate: paced, window: 1 }, ', 5,000 allocations'),
-          limits: [{ subject: 'sluice native', figure: 'bytesPerSession', atMost: 8192 }],
+          limits: ['sluice native', smallNursery.name].map((subject) => ({
+            subject,
+            figure: 'bytesPerSession',
+            atMost: 8192,
+          })),
         },
       ],
       isOneByOne: true,
@@ -96,11 +106,19 @@ export function turnGroups(tools: Tools): ScenarioGroup[] {
 }
 
 const sizes = [172, 1200] as const
+const pacedTargets: Targets = { coturn: 1.5, pion: 2.5, nodePion: 1 }
+const saturatedTargets: Targets = { coturn: 1.3, pion: 1.8 }
 
 const ours: readonly SubjectKind[] = ['native', 'node'].map((engine) => ({
   name: `sluice ${engine}`,
   start: () => startNodePeer('turn-server.ts', [engine], relayOption),
 }))
+
+/** As docs/turn.md advises where memory matters: V8 keeps 32 MiB for new objects otherwise, however few there are. */
+const smallNursery: SubjectKind = {
+  name: 'sluice native, 4 MiB semi-spaces',
+  start: () => startNodePeer('turn-server.ts', ['native'], relayOption, ['--max-semi-space-size=4']),
+}
 
 /** Every address and port of the junk is new, so that what a server keeps of strangers shows. */
 const flood: Scenario = {
@@ -127,11 +145,11 @@ function channelData(sizeBytes: Traffic['sizeBytes'], window: number, suffix = '
   return [
     {
       ...relay({ sizeBytes, rate: paced, window }, suffix),
-      comparisons: comparisons({ coturn: 1.5, pion: 2.5, nodePion: 1 }),
+      comparisons: comparisons(pacedTargets),
     },
     {
       ...relay({ sizeBytes, rate: 'saturated', window }, suffix),
-      comparisons: comparisons({ coturn: 1.3, pion: 1.8 }),
+      comparisons: comparisons(saturatedTargets),
       limits: fairness,
     },
   ]
