@@ -16,6 +16,8 @@ export async function openUdpEcho(address: '127.0.0.1' | '::1' = '127.0.0.1'): P
   const echoed = { packets: 0, bytes: 0 }
   const sockets = await bindPair(address)
   for (const socket of sockets) {
+    // A busy test process reads late.
+    socket.setRecvBufferSize(4 * 1024 * 1024)
     socket.on('message', (bytes, { address, port }) => {
       echoed.packets++
       echoed.bytes += bytes.length

@@ -17,8 +17,8 @@ export interface ClusterFinder {
 
 /**
  * Counts traffic by cluster. The relay knows of peers only: what an allocation has exchanged with each of them since it was
- * last looked at is credited to the peer's cluster. What is left, since the peer has gone in between, goes to the cluster
- * that the allocation was last seen with.
+ * last looked at is credited to the peer's cluster; its end and changes of routes are looked at too. What is left is that of
+ * peers whose permission or connection has ended in between: it goes to the cluster that the allocation was last seen with.
  */
 export class ClusterTraffic {
   readonly #finder: ClusterFinder

@@ -21,7 +21,7 @@ import {
 
 /**
  * Bounds that differ from ours. Behind a load balancer many clients share one address, so nothing is counted by address but
- * what strangers are told; and whoever relays a tunnel may send as fast as the machine can.
+ * what strangers try and are told; and whoever relays a tunnel may send as fast as the machine can.
  */
 export const stunnerdLimits: Partial<TurnLimits> = {
   maxPerAddress: defaultLimits.maxAllocations,

@@ -9,7 +9,7 @@ import { TestClient } from './core/test-client.testkit.ts'
 const deadlineMs = 5000
 
 /** Waits until a condition holds, which data or the end of the socket makes true. */
-export function until(socket: Socket, isSo: () => boolean): Promise<void> {
+function until(socket: Socket, isSo: () => boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => settle(() => reject(new Error('it did not come'))), deadlineMs)
     const check = (): void => {

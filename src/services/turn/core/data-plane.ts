@@ -7,6 +7,7 @@ import type { Allocation, PeerPath } from './allocation.ts'
 import type { Allocations } from './allocations.ts'
 import { DataIndications } from './data-indications.ts'
 import type { PeerPaths } from './peer-paths.ts'
+import { sendTo } from './send-to.ts'
 import type { RelayPool } from './relay-pool.ts'
 
 export interface DataPlaneOptions {
@@ -114,7 +115,7 @@ export class DataPlane {
   #onIcmp({ allocation, peer, relay }: PeerPath, { icmp }: Arrival): void {
     if (icmp === undefined || !reportedTypes[relay.family].has(icmp.type)) return
     const { client } = allocation
-    client.send(this.#indications.icmp(peer, { type: icmp.type, code: icmp.code, data: icmp.mtu }))
+    sendTo(client, this.#indications.icmp(peer, { type: icmp.type, code: icmp.code, data: icmp.mtu }))
   }
 
   #toClient(path: PeerPath, bytes: Uint8Array): void {
@@ -124,13 +125,10 @@ export class DataPlane {
       channel !== undefined && channel.expiresAtMs > this.#clock.nowMs()
         ? encodeChannelData(channel.number, bytes, client.isStream)
         : this.#indications.data(path.peer, bytes)
-    if (message === undefined || !client.send(message)) {
+    if (message === undefined || !sendTo(client, message)) {
       path.allocation.dropped++
       return this.#drop('queue')
     }
-    const { traffic } = client.listener
-    traffic.txPackets++
-    traffic.txBytes += message.length
     path.received.packets++
     path.received.bytes += bytes.length
   }

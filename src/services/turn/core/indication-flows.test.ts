@@ -37,11 +37,12 @@ it('lets the engine carry what follows the first datagram, both ways', async () 
   const { kit, client, relayed, far } = await begun()
   expect(kinds(kit)).toEqual(['deliver', 'turn-indication add', 'turn-indication strip'])
   const before = taken(kit)
+  const sentBefore = kit.listener.traffic.txPackets
   client.sendTo(peer, 'second')
   far.send(relayed, 'answer')
   expect(far.heard).toEqual(['first', 'second'])
   expect(client.heard).toEqual([`${peer.address} ${peer.port} answer`])
-  expect([taken(kit), kit.listener.traffic.txPackets]).toEqual([before, 0])
+  expect([taken(kit), kit.listener.traffic.txPackets]).toEqual([before, sentBefore])
 })
 
 it.each([
@@ -82,7 +83,7 @@ it.each([
       allocation?.isGone === false ? view(kit)?.[way] : gone
     const expected = {
       rx: { packets: put.mock.calls.length, bytes: sum(put.mock.calls.map(([{ length }]) => length)) },
-      tx: { packets: 9, bytes: sum(client.inbox.slice(-9).map(({ length }) => length)) },
+      tx: { packets: client.inbox.length, bytes: sum(client.inbox.map(({ length }) => length)) },
       sent: { packets: 9, bytes: 36 },
       received: { packets: 9, bytes: 45 },
     }

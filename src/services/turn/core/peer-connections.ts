@@ -16,6 +16,7 @@ import { mayMeet } from './new-peers.ts'
 import type { Outcome } from './outcome.ts'
 import { relayTo } from './peer-paths.ts'
 import type { AllocationRequest, TurnRequest } from './request.ts'
+import { sendTo } from './send-to.ts'
 import type { TurnState } from './turn-state.ts'
 
 /** A connection from the moment that it is dialled or accepted. */
@@ -130,7 +131,8 @@ export class PeerConnections implements PeerConnectionTable {
     const entry = this.#add(peer, socket, () => undefined)
     this.#await(entry)
     const transactionId = Uint8Array.from(this.#state.random(12))
-    allocation.client.send(
+    sendTo(
+      allocation.client,
       new StunWriter(StunMethod.connectionAttempt, StunClass.indication, transactionId)
         .xorAddress(StunAttribute.xorPeerAddress, peer)
         .u32(StunAttribute.connectionId, entry.id)

@@ -42,6 +42,7 @@ import {
   unknownAttributes,
 } from './request.ts'
 import { SmallMap } from '../../../foundation/small-map.ts'
+import { sendTo } from './send-to.ts'
 import { fairRequestBytes, StrangerBudget } from './stranger-budget.ts'
 import { nextDeadline, sweep } from './sweep.ts'
 import type { TurnSettings, TurnState } from './turn-state.ts'
@@ -218,7 +219,7 @@ export class TurnCore {
     if (unknown !== undefined) return this.#refuse(message, client, undefined, unknown)
     this.stats.count('binding', 'success')
     const writer = beginSuccess({ message }).xorAddress(StunAttribute.xorMappedAddress, client)
-    client.send(finish(writer, message))
+    sendTo(client, finish(writer, message))
   }
 
   #judge(message: StunMessage, client: Client, allocation: Allocation | undefined): void {
@@ -406,7 +407,7 @@ export class TurnCore {
     const bytes = sign(writer, request)
     allocation.replay = replayOf(transaction, bytes, nowMs)
     this.stats.count(methodOf(message), 'success')
-    client.send(bytes)
+    sendTo(client, bytes)
     this.#schedule(allocation)
     state.notify('allocationCreated', (events) => events.allocationCreated?.(this.view(allocation)))
   }
@@ -436,7 +437,7 @@ export class TurnCore {
     // Another ticket each time: what is sent again must get the one that it was given.
     if (ticket !== undefined) allocation.replay = replayOf(transaction, bytes, nowMs)
     this.stats.count('refresh', 'success')
-    client.send(bytes)
+    sendTo(client, bytes)
     this.#schedule(allocation)
     this.#state.notify('allocationRefreshed', (events) => events.allocationRefreshed?.(this.view(allocation)))
   }
@@ -542,7 +543,7 @@ export class TurnCore {
 
   #replay({ client, nowMs }: TurnRequest, { replay }: Allocation, transaction: string): boolean {
     if (replay === undefined || replay.transactionId !== transaction || replay.untilMs <= nowMs) return false
-    client.send(Buffer.from(replay.message, 'latin1'))
+    sendTo(client, Buffer.from(replay.message, 'latin1'))
     return true
   }
 
@@ -559,7 +560,7 @@ export class TurnCore {
     const writer = beginSuccess(request)
     outcome(writer)
     this.stats.count(methodOf(message), 'success')
-    client.send(sign(writer, request))
+    sendTo(client, sign(writer, request))
   }
 
   #refuse(
@@ -572,7 +573,7 @@ export class TurnCore {
     this.stats.count(method, code)
     const writer = beginError(message, code, known !== undefined)
     add?.(writer)
-    client.send(known === undefined ? finish(writer, message) : sign(writer, known))
+    sendTo(client, known === undefined ? finish(writer, message) : sign(writer, known))
     if (known === undefined) return
     const { userId } = known.identity.credential
     this.#state.notify('requestRefused', (events) =>
@@ -589,7 +590,8 @@ export class TurnCore {
     if (!this.#mayAnswer(message, client, allocation)) return
     if (code !== 401 && code !== 438) return this.#refuse(message, client, undefined, { code })
     this.stats.count(methodOf(message), code)
-    client.send(
+    sendTo(
+      client,
       this.#challenge.write(
         code,
         message,
