@@ -205,7 +205,7 @@ describe('EventWebhook', () => {
     await kit.webhook.close()
   })
 
-  it('waits no longer than for one answer when it is closed', async () => {
+  it('waits no longer than a second when it is closed', async () => {
     const kit = await open({ timeoutMs: 4000 })
     create(kit, 'a')
     await kit.post(0)

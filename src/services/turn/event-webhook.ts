@@ -24,6 +24,8 @@ export interface EventWebhookOptions {
 
 const defaults = { maxWaiting: 10_000, timeoutMs: 5000, retryMs: 500, clock: systemClock }
 
+const lastWordsMs = 1000
+
 /** Events that one request may carry. */
 const maxBatch = 100
 
@@ -63,12 +65,12 @@ export class EventWebhook implements Lifecycle {
     return Promise.resolve()
   }
 
-  /** Sends what waits, for one answer's time at most, unless the service is away. */
+  /** Sends what waits, for a second at most, unless the service is away: the end of a drain is not to be put off. */
   async close(): Promise<void> {
     if (this.#isClosed) return
     if (this.#waiting.length > 0 && this.#failures === 0) {
       await new Promise<void>((resolve) => {
-        const timer = this.#options.clock.after(this.#options.timeoutMs, resolve)
+        const timer = this.#options.clock.after(lastWordsMs, resolve)
         this.#onIdle = () => {
           timer.cancel()
           resolve()
