@@ -73,10 +73,12 @@ describe('RelayPorts', () => {
 
   it('loses none however often ports are taken and given back', () => {
     let seed = 1
-    const of = new RelayPorts(() => {
-      seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0
-      return Uint8Array.of(seed >>> 24, seed >>> 16, seed >>> 8, seed)
-    })
+    const of = new RelayPorts((count) =>
+      Uint8Array.from({ length: count }, () => {
+        seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0
+        return seed >>> 24
+      }),
+    )
     // More than are remembered to rest.
     for (let i = 0; i < 80_000; i++) {
       const port = of.take(50_000, 50_003, 'any', i)

@@ -31,13 +31,16 @@ export class RelayPorts {
     const count = Math.floor((last - first) / step) + 1
     if (count <= 0) return undefined
     const isPair = kind === 'pair'
+    const draws = Buffer.from(this.#random(4 * (quickTries + 1)))
+    // Of 2^32 values, so that none of at most 65,536 is noticeably likelier than another.
+    const below = (draw: number): number => draws.readUInt32BE(4 * draw) % count
     for (let tries = 0; tries < quickTries; tries++) {
-      const port = first + this.#below(count) * step
+      const port = first + below(tries) * step
       if (this.#isFree(port, isPair, free)) return this.#mark(port, isPair)
     }
     const rested = isPair ? undefined : this.#oldestResting(first, last, step)
     if (rested !== undefined) return this.#mark(rested, false)
-    const start = this.#below(count)
+    const start = below(quickTries)
     for (const most of [free, resting]) {
       for (let i = 0; i < count; i++) {
         const port = first + ((start + i) % count) * step
@@ -56,13 +59,6 @@ export class RelayPorts {
     this.#restUntilMs[at] = nowMs + restMs
     // Entries of ports that were taken out of their rest lie there until their time; the oldest are given up first.
     if (this.#restingTo - this.#restingFrom > ringSize) this.#restingFrom++
-  }
-
-  /** Of 2^32 values, so that none of at most 65,536 is noticeably likelier than another. */
-  #below(limit: number): number {
-    const bytes = this.#random(4)
-    const value = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0)
-    return value % limit
   }
 
   #isFree(port: number, isPair: boolean, most: number): boolean {
