@@ -216,7 +216,7 @@ export class TurnServer implements Lifecycle {
   /**
    * Shows another certificate to new connections of a listener.
    *
-   * @throws NET_BAD_CERTIFICATE; then the one before stays
+   * @throws NET_BAD_CERTIFICATE, of `dtls` TURN_BAD_OPTION and TURN_UNSUPPORTED; then the one before stays
    */
   setCertificate(listener: string, certificate: Certificate): void {
     const open = this.#listeners.get(listener)

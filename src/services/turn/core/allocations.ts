@@ -1,7 +1,7 @@
 import type { FlowId } from '../../../mechanisms/datapath/index.ts'
 import type { Allocation, PeerPath } from './allocation.ts'
 import type { Client } from './client.ts'
-import { sourceOf } from './source-of.ts'
+import { SourceCounts } from './source-counts.ts'
 
 /** What a flow that is handed to us belongs to: a client's own, or a peer's. */
 export type FlowOwner = Allocation | PeerPath
@@ -11,7 +11,7 @@ export class Allocations {
   readonly #byClient = new Map<string, Allocation>()
   readonly #byId = new Map<string, Allocation>()
   readonly #byFlow = new Map<FlowId, FlowOwner>()
-  readonly #perSource = new Map<string, number>()
+  readonly #perSource = new SourceCounts()
 
   get size(): number {
     return this.#byId.size
@@ -35,20 +35,20 @@ export class Allocations {
 
   /** How many come from the source of an address. */
   fromSource(address: string): number {
-    return this.#perSource.get(sourceOf(address)) ?? 0
+    return this.#perSource.of(address)
   }
 
   add(allocation: Allocation): void {
     this.#byId.set(allocation.id, allocation)
     this.addClient(allocation.client, allocation)
-    this.#count(allocation.client.address, 1)
+    this.#perSource.add(allocation.client.address)
   }
 
   remove(allocation: Allocation): void {
     this.#byId.delete(allocation.id)
     this.removeClient(allocation.client)
     if (allocation.movingTo !== undefined) this.removeClient(allocation.movingTo)
-    this.#count(allocation.client.address, -1)
+    this.#perSource.remove(allocation.client.address)
   }
 
   /** A client that moves is met by two five-tuples for a while. */
@@ -63,8 +63,8 @@ export class Allocations {
   /** The client's address counts from now on as this one. */
   moved(from: Client, to: Client): void {
     this.removeClient(from)
-    this.#count(from.address, -1)
-    this.#count(to.address, 1)
+    this.#perSource.remove(from.address)
+    this.#perSource.add(to.address)
   }
 
   ownFlow(flow: FlowId, owner: FlowOwner): void {
@@ -73,12 +73,5 @@ export class Allocations {
 
   disownFlow(flow: FlowId): void {
     this.#byFlow.delete(flow)
-  }
-
-  #count(address: string, by: number): void {
-    const source = sourceOf(address)
-    const count = (this.#perSource.get(source) ?? 0) + by
-    if (count > 0) this.#perSource.set(source, count)
-    else this.#perSource.delete(source)
   }
 }

@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { errorCode } from '../../../foundation/errors.ts'
+import { SmallMap } from '../../../foundation/small-map.ts'
 import type { Arrival } from '../../../mechanisms/datapath/index.ts'
 import {
   StunAttribute,
@@ -13,15 +14,9 @@ import type { AllocationInfo } from '../allocation-info.ts'
 import type { AllocationEnd } from '../events.ts'
 import { type Allotted, allot, encodeFailed } from './allocate.ts'
 import { allocationInfo } from './allocation-view.ts'
-import type { Allocation, Replay } from './allocation.ts'
-import {
-  Authenticator,
-  type Identity,
-  isOwner,
-  noncePort,
-  type RefusalCode,
-  type Verdict,
-} from './authenticator.ts'
+import type { Allocation } from './allocation.ts'
+import { Answers, replayOf } from './answers.ts'
+import { Authenticator, type Identity, isOwner, type RefusalCode, type Verdict } from './authenticator.ts'
 import { Challenge } from './challenge.ts'
 import type { Client } from './client.ts'
 import { type DataPlane } from './data-plane.ts'
@@ -29,24 +24,22 @@ import { ExpiryWheel } from './expiry-wheel.ts'
 import { grantLifetime } from './lifetime.ts'
 import { channelBind, createPermission, refreshedFamilies } from './methods.ts'
 import { Nonces } from './nonces.ts'
-import type { Outcome, Refusal } from './outcome.ts'
 import { connect, connectionBind, PeerConnections } from './peer-connections.ts'
 import { relayTo } from './peer-paths.ts'
 import {
   type AllocationRequest,
-  beginError,
   beginSuccess,
   finish,
   sign,
   type TurnRequest,
   unknownAttributes,
 } from './request.ts'
-import { SmallMap } from '../../../foundation/small-map.ts'
 import { sendTo } from './send-to.ts'
 import { fairRequestBytes, StrangerBudget } from './stranger-budget.ts'
 import { nextDeadline, sweep } from './sweep.ts'
+import { methodOf, provedMethods } from './turn-method.ts'
 import type { TurnSettings, TurnState } from './turn-state.ts'
-import { type TurnMethod, TurnStats } from './turn-stats.ts'
+import { TurnStats } from './turn-stats.ts'
 
 /**
  * The TURN server without its sockets: what clients and peers send comes in, answers and data go out through `Client` and
@@ -57,12 +50,9 @@ export class TurnCore {
   readonly #state: TurnState
   readonly #data: DataPlane
   readonly #secret: Uint8Array
+  readonly #answers: Answers
   readonly #wheel: ExpiryWheel<Allocation>
   #authenticator!: Authenticator
-  #challenge!: Challenge
-  #budget: StrangerBudget | undefined
-  /** By budgets of earlier settings. */
-  #unansweredBefore = 0
   /** Requests whose credentials somebody else is asked about. */
   #judging = 0
 
@@ -71,6 +61,7 @@ export class TurnCore {
     this.#state = state
     this.#data = data
     this.#secret = secret
+    this.#answers = new Answers(state, this.stats)
     this.#wheel = new ExpiryWheel(state.clock, (allocation, nowMs) => this.#sweep(allocation, nowMs))
     this.configure(state.settings)
   }
@@ -81,7 +72,7 @@ export class TurnCore {
     this.#state.settings = settings
     const nonces = new Nonces(deriveKey(this.#secret, 'nonce', 16), limits.nonceSeconds, security)
     const { thirdPartyServer } = credentials
-    this.#challenge = new Challenge({
+    const challenge = new Challenge({
       realm,
       security,
       nonces,
@@ -96,12 +87,7 @@ export class TurnCore {
     const mayTry = (address: string): boolean =>
       attempts.admits(address, fairRequestBytes, this.#state.clock.nowMs())
     this.#authenticator = new Authenticator({ credentials, realm, security, nonces, mayTry })
-    this.#unansweredBefore = this.unanswered
-    this.#budget = new StrangerBudget({
-      perPrefix: limits.strangerRepliesPerSecond,
-      total: limits.totalStrangerRepliesPerSecond,
-      key: Uint8Array.from(this.#state.random(16)),
-    })
+    this.#answers.configure(challenge, limits)
   }
 
   /** The allocation of a client's five-tuple. */
@@ -111,7 +97,7 @@ export class TurnCore {
 
   /** Requests of strangers that were not answered, for want of budget. */
   get unanswered(): number {
-    return this.#unansweredBefore + (this.#budget?.refused ?? 0)
+    return this.#answers.unanswered
   }
 
   /** One whole message of a client: a datagram, or a frame of a stream. The bytes are valid during the call only. */
@@ -142,7 +128,7 @@ export class TurnCore {
     }
     if (message.class !== StunClass.request) return
     if (message.method === StunMethod.binding) this.#bind(message, client, allocation)
-    else if (methods.has(message.method)) this.#judge(message, client, allocation)
+    else if (provedMethods.has(message.method)) this.#judge(message, client, allocation)
   }
 
   /** What came to a relayed address. */
@@ -214,9 +200,9 @@ export class TurnCore {
   }
 
   #bind(message: StunMessage, client: Client, allocation: Allocation | undefined): void {
-    if (!this.#mayAnswer(message, client, allocation)) return
+    if (!this.#answers.mayAnswer(message, client, allocation)) return
     const unknown = unknownAttributes(message)
-    if (unknown !== undefined) return this.#refuse(message, client, undefined, unknown)
+    if (unknown !== undefined) return this.#answers.refuse(message, client, undefined, unknown)
     this.stats.count('binding', 'success')
     const writer = beginSuccess({ message }).xorAddress(StunAttribute.xorMappedAddress, client)
     sendTo(client, finish(writer, message))
@@ -249,23 +235,23 @@ export class TurnCore {
     const { allocations, clock } = this.#state
     const allocation = allocations.ofClient(client.key)
     if (verdict === 'unanswered') {
-      this.#unansweredBefore++
+      this.#answers.countUnanswered()
       return
     }
     this.#tellOfAttempt(message, client, verdict)
     if (typeof verdict === 'number') {
-      this.#turnAway(message, client, allocation, verdict)
+      this.#answers.turnAway(message, client, allocation, verdict)
       return
     }
     const request = { message, client, identity: verdict, nowMs: clock.nowMs(), wallMs: clock.wallMs() }
     const unknown = unknownAttributes(message)
-    if (unknown !== undefined) this.#answer(request, unknown)
+    if (unknown !== undefined) this.#answers.answer(request, unknown)
     else if (message.method === StunMethod.allocate) this.#allocate(request, allocation)
     else if (message.method === StunMethod.connectionBind)
-      connectionBind(request, this.#state, this.#answering(request))
+      connectionBind(request, this.#state, this.#answers.answering(request))
     else if (message.method === StunMethod.refresh && allocation === undefined) this.#refreshMoved(request)
-    else if (allocation === undefined) this.#answer(request, 437)
-    else if (!isOwner(allocation.identity, verdict)) this.#answer(request, 441)
+    else if (allocation === undefined) this.#answers.answer(request, 437)
+    else if (!isOwner(allocation.identity, verdict)) this.#answers.answer(request, 441)
     else {
       allocation.identity = verdict
       this.#onAllocation({ ...request, allocation })
@@ -296,13 +282,13 @@ export class TurnCore {
       case StunMethod.refresh:
         return this.#refresh(request)
       case StunMethod.createPermission:
-        this.#answer(request, createPermission(request, state))
+        this.#answers.answer(request, createPermission(request, state))
         break
       case StunMethod.channelBind:
-        this.#answer(request, channelBind(request, state))
+        this.#answers.answer(request, channelBind(request, state))
         break
       default:
-        return connect(request, state, this.#answering(request))
+        return connect(request, state, this.#answers.answering(request))
     }
     this.#schedule(allocation)
   }
@@ -311,14 +297,14 @@ export class TurnCore {
     const { message, client } = request
     const transaction = transactionText(message)
     if (existing !== undefined) {
-      if (!this.#replay(request, existing, transaction)) this.#answer(request, 437)
+      if (!this.#answers.replay(request, existing, transaction)) this.#answers.answer(request, 437)
       return
     }
     const { allocating } = this.#state
     const pending = allocating.get(client.key)
     // A retransmission gets the answer of the first; anything else must wait for it too.
-    if (pending !== undefined) return pending === transaction ? undefined : this.#answer(request, 437)
-    if (allocating.size >= maxAllocating) return this.#answer(request, 508)
+    if (pending !== undefined) return pending === transaction ? undefined : this.#answers.answer(request, 437)
+    if (allocating.size >= maxAllocating) return this.#answers.answer(request, 508)
     allocating.set(client.key, transaction)
     const kept = { ...request, message: message.copy() }
     void allot(kept, this.#state)
@@ -334,7 +320,7 @@ export class TurnCore {
   }
 
   #allotted(request: TurnRequest, allotted: Allotted, transaction: string): void {
-    if (typeof allotted === 'number' || 'code' in allotted) return this.#answer(request, allotted)
+    if (typeof allotted === 'number' || 'code' in allotted) return this.#answers.answer(request, allotted)
     const { client, identity, message } = request
     const { wanted, quota, countedBy, relays, next, failed } = allotted
     const state = this.#state
@@ -350,7 +336,7 @@ export class TurnCore {
     const refusal = state.allocations.ofClient(client.key) !== undefined ? 437 : 508
     if (refusal === 437 || isFull || state.isDraining) {
       giveUp()
-      return this.#answer(request, refusal)
+      return this.#answers.answer(request, refusal)
     }
     const nowMs = clock.nowMs()
     const allocation: Allocation = {
@@ -416,12 +402,12 @@ export class TurnCore {
     const { message, allocation, client, nowMs } = request
     const transaction = transactionText(message)
     const ticket = message.attribute(StunAttribute.mobilityTicket)
-    if (ticket !== undefined && this.#replay(request, allocation, transaction)) return
+    if (ticket !== undefined && this.#answers.replay(request, allocation, transaction)) return
     const checked = this.#checkRefresh(request)
-    if (typeof checked === 'number') return this.#answer(request, checked)
+    if (typeof checked === 'number') return this.#answers.answer(request, checked)
     const { families, granted } = checked
     if (message.u32(StunAttribute.lifetime) === 0) {
-      this.#answer(request, (writer) => writer.u32(StunAttribute.lifetime, 0))
+      this.#answers.answer(request, (writer) => writer.u32(StunAttribute.lifetime, 0))
       const rest = allocation.relays.filter(({ family }) => !families.includes(family))
       if (rest.length === 0) this.end(allocation, 'released')
       else this.#dropFamilies(allocation, rest)
@@ -463,17 +449,17 @@ export class TurnCore {
   #refreshMoved(request: TurnRequest): void {
     const { message, client, identity } = request
     const allocation = this.#ofTicket(message)
-    if (allocation === undefined) return this.#answer(request, 437)
-    if (!isOwner(allocation.identity, identity)) return this.#answer(request, 441)
+    if (allocation === undefined) return this.#answers.answer(request, 437)
+    if (!isOwner(allocation.identity, identity)) return this.#answers.answer(request, 441)
     // Its relayed addresses are those of this listener, and so are the rules about peers.
     if (
       client.listener !== allocation.client.listener &&
       client.listener.options.peers !== allocation.client.listener.options.peers
     ) {
-      return this.#answer(request, 437)
+      return this.#answers.answer(request, 437)
     }
     const checked = this.#checkRefresh({ ...request, allocation })
-    if (typeof checked === 'number') return this.#answer(request, checked)
+    if (typeof checked === 'number') return this.#answers.answer(request, checked)
     if (allocation.movingTo !== undefined) this.#state.allocations.removeClient(allocation.movingTo)
     allocation.movingTo = client
     this.#state.allocations.addClient(client, allocation)
@@ -541,73 +527,6 @@ export class TurnCore {
     )
   }
 
-  #replay({ client, nowMs }: TurnRequest, { replay }: Allocation, transaction: string): boolean {
-    if (replay === undefined || replay.transactionId !== transaction || replay.untilMs <= nowMs) return false
-    sendTo(client, Buffer.from(replay.message, 'latin1'))
-    return true
-  }
-
-  #answering(request: TurnRequest): (outcome: Outcome) => void {
-    return (outcome) => this.#answer(request, outcome)
-  }
-
-  #answer(request: TurnRequest, outcome: Outcome): void {
-    const { message, client } = request
-    if (typeof outcome !== 'function') {
-      this.#refuse(message, client, request, typeof outcome === 'number' ? { code: outcome } : outcome)
-      return
-    }
-    const writer = beginSuccess(request)
-    outcome(writer)
-    this.stats.count(methodOf(message), 'success')
-    sendTo(client, sign(writer, request))
-  }
-
-  #refuse(
-    message: StunMessage,
-    client: Client,
-    known: TurnRequest | undefined,
-    { code, add }: Refusal,
-  ): void {
-    const method = methodOf(message)
-    this.stats.count(method, code)
-    const writer = beginError(message, code, known !== undefined)
-    add?.(writer)
-    sendTo(client, known === undefined ? finish(writer, message) : sign(writer, known))
-    if (known === undefined) return
-    const { userId } = known.identity.credential
-    this.#state.notify('requestRefused', (events) =>
-      events.requestRefused?.({ method, code, userId, clientAddress: client.address }),
-    )
-  }
-
-  #turnAway(
-    message: StunMessage,
-    client: Client,
-    allocation: Allocation | undefined,
-    code: RefusalCode,
-  ): void {
-    if (!this.#mayAnswer(message, client, allocation)) return
-    if (code !== 401 && code !== 438) return this.#refuse(message, client, undefined, { code })
-    this.stats.count(methodOf(message), code)
-    sendTo(
-      client,
-      this.#challenge.write(
-        code,
-        message,
-        { address: client.address, port: noncePort(client) },
-        this.#state.clock.wallMs(),
-      ),
-    )
-  }
-
-  #mayAnswer(message: StunMessage, client: Client, allocation: Allocation | undefined): boolean {
-    return (
-      allocation !== undefined ||
-      this.#budget?.admits(client.address, message.bytes.length, this.#state.clock.nowMs()) === true
-    )
-  }
-
   #sweep(allocation: Allocation, nowMs: number): void {
     if (allocation.expiresAtMs <= nowMs) this.end(allocation, 'expired')
     else this.#wheel.schedule(allocation, sweep(allocation, this.#state.paths, nowMs))
@@ -624,18 +543,6 @@ export class TurnCore {
   }
 }
 
-/** Methods that are served to who proves who they are; the others are passed over (RFC 8489 §6.3). */
-const methods: ReadonlyMap<number, TurnMethod> = new Map<number, TurnMethod>([
-  [StunMethod.allocate, 'allocate'],
-  [StunMethod.refresh, 'refresh'],
-  [StunMethod.createPermission, 'create-permission'],
-  [StunMethod.channelBind, 'channel-bind'],
-  [StunMethod.connect, 'connect'],
-  [StunMethod.connectionBind, 'connection-bind'],
-])
-
-/** A client gives up after 39.5 s (RFC 8489 §6.2.1). */
-const replayMs = 40_000
 const maxAllocating = 4096
 const maxJudging = 1024
 
@@ -644,17 +551,8 @@ function isData(bytes: Uint8Array): boolean {
   return isChannelData(bytes[0]) || (bytes[0] === 0x00 && bytes[1] === 0x16)
 }
 
-function methodOf(message: StunMessage): TurnMethod {
-  return methods.get(message.method) ?? 'binding'
-}
-
 function isSigned({ integrityOffset, integritySha256Offset }: StunMessage): boolean {
   return integrityOffset !== undefined || integritySha256Offset !== undefined
-}
-
-/** As a text: a piece of a Buffer keeps all of the memory that it was cut from. */
-function replayOf(transactionId: string, message: Buffer, nowMs: number): Replay {
-  return { transactionId, message: message.toString('latin1'), untilMs: nowMs + replayMs }
 }
 
 function transactionText(message: StunMessage): string {

@@ -1,15 +1,6 @@
+import type { TurnMethod } from './turn-method.ts'
 import type { AllocationEnd } from '../events.ts'
 import type { Allocation } from './allocation.ts'
-
-/** Methods that are counted; labels of a metric. */
-export type TurnMethod =
-  | 'binding'
-  | 'allocate'
-  | 'refresh'
-  | 'create-permission'
-  | 'channel-bind'
-  | 'connect'
-  | 'connection-bind'
 
 /** What a TURN server has done since it started: plain numbers that the scrape reads. */
 export class TurnStats {

@@ -23,7 +23,7 @@ import { DtlsCookies } from './dtls-cookies.ts'
 import { DtlsHandshake, type Established, type WeriftModule } from './dtls-handshake.ts'
 import { type HandshakeMessage, HandshakeType, readHandshakeMessages } from './dtls-handshake-message.ts'
 import { ContentType, type DtlsRecord, DtlsVersion, readRecords, writeRecord } from './dtls-record.ts'
-import { SourceCounts } from './dtls-source-counts.ts'
+import { SourceCounts } from '../core/source-counts.ts'
 import type { BoundListener } from './listener.ts'
 
 export interface DtlsListenerOptions {

@@ -20,6 +20,10 @@ export interface BoundListener {
   start(): Promise<void>
   /** Closes the port and the connections on it; the allocations are ended by the server. */
   close(): Promise<void>
-  /** Shows another certificate to new connections. @throws NET_BAD_CERTIFICATE; then the one before stays */
+  /**
+   * Shows another certificate to new connections.
+   *
+   * @throws NET_BAD_CERTIFICATE, of `dtls` TURN_BAD_OPTION and TURN_UNSUPPORTED; then the one before stays
+   */
   setCertificate?(certificate: Certificate): void
 }
