@@ -1,6 +1,5 @@
 import { networkInterfaces } from 'node:os'
 import { type Clock, systemClock } from '../../foundation/clock.ts'
-import { errorCode } from '../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
 import { createDatapath, type Datapath } from '../../mechanisms/datapath/index.ts'
 import { type Certificate, ConnectionCap } from '../../mechanisms/net/index.ts'
@@ -25,13 +24,13 @@ import { TurnError } from './errors.ts'
 import type { AllocationEnd } from './events.ts'
 import type { ListenerStats } from './listener-stats.ts'
 import { DtlsListener } from './listeners/dtls-listener.ts'
-import { type BoundListener, CONNECTION_REFUSALS, type ConnectionRefusal } from './listeners/listener.ts'
+import { ListenerSet } from './listeners/listener-set.ts'
+import type { BoundListener } from './listeners/listener.ts'
 import { StreamListener } from './listeners/stream-listener.ts'
 import { UdpListener } from './listeners/udp-listener.ts'
 import { registerTurnMetrics } from './metrics.ts'
-import type { TurnLimits, TurnListenerOptions, TurnServerOptions } from './options.ts'
+import type { TurnLimits, TurnServerOptions } from './options.ts'
 import { MemoryQuota, quotaOf } from './quota.ts'
-import { resolveRelays } from './resolve-relays.ts'
 
 /** What can be changed while the server runs; what is absent stays. */
 export type TurnServerChanges = Partial<
@@ -48,13 +47,6 @@ export type TurnServerChanges = Partial<
     | 'events'
   >
 >
-
-/** A listener that is open. */
-interface OpenListener {
-  readonly state: ListenerState
-  readonly bound: BoundListener
-  endRulesWatch: () => void
-}
 
 /**
  * A TURN server (RFC 8656): listeners for clients, relayed addresses for their peers, one set of users and limits.
@@ -76,16 +68,7 @@ export class TurnServer implements Lifecycle {
   readonly #data: DataPlane
   readonly #core: TurnCore
   readonly #cap: ConnectionCap
-  readonly #listeners = new Map<string, OpenListener>()
-  #listenerOptions: readonly TurnListenerOptions[]
-  /** Of listeners that are gone. */
-  readonly #refusals: Record<ConnectionRefusal, number> = {
-    'over-cap': 0,
-    'bad-proxy-header': 0,
-    'failed-handshake': 0,
-    overdue: 0,
-    displaced: 0,
-  }
+  readonly #listeners: ListenerSet
   #isRunning = false
   #updates: Promise<unknown> = Promise.resolve()
   #endMetrics: (() => void) | undefined
@@ -102,7 +85,6 @@ export class TurnServer implements Lifecycle {
     if (secret.length !== 32)
       throw new TurnError('TURN_BAD_OPTION', `secret has ${secret.length} bytes: must be 32`)
     this.#options = options
-    this.#listenerOptions = options.listeners
     this.#log = logger.child({ component: 'turn' })
     this.#clock = clock
     this.#ownsDatapath = options.datapath === undefined
@@ -121,11 +103,17 @@ export class TurnServer implements Lifecycle {
     this.#core = new TurnCore(this.#state, this.#data, secret)
     const { maxConnections, maxConnectionsPerAddress } = this.#state.settings.limits
     this.#cap = new ConnectionCap({ maxConnections, maxConnectionsPerAddress })
+    this.#listeners = new ListenerSet(options.listeners, {
+      create: (state) => this.#create(state),
+      onRules: () => this.#core.recheckPeers(),
+      onClosing: (state) => this.#endAll(({ client }) => client.listener === state, 'closed'),
+      log: this.#log,
+    })
   }
 
   /** Where listeners are bound, by name; port 0 while they are not. */
   get ports(): ReadonlyMap<string, number> {
-    return new Map([...this.#listeners].map(([name, { bound }]) => [name, bound.port]))
+    return new Map([...this.#listeners.open].map(([name, { bound }]) => [name, bound.port]))
   }
 
   get allocationCount(): number {
@@ -140,7 +128,7 @@ export class TurnServer implements Lifecycle {
     this.#state.isDraining = false
     try {
       if (this.#ownsDatapath) await this.#datapath.start()
-      for (const listener of this.#listenerOptions) await this.#open(listener)
+      await this.#listeners.start()
       this.#learnOwnAddresses()
       this.#registerMetrics()
     } catch (error) {
@@ -167,7 +155,7 @@ export class TurnServer implements Lifecycle {
     this.#isRunning = false
     this.#endAll(() => true, 'closed')
     this.#state.reservations.endAll()
-    for (const name of [...this.#listeners.keys()]) await this.#close(name)
+    await this.#listeners.close()
     this.#endMetrics?.()
     this.#endMetrics = undefined
     if (this.#ownsDatapath) await this.#datapath.close()
@@ -198,7 +186,7 @@ export class TurnServer implements Lifecycle {
     const limitsGiven = { ...this.#options.limits, ...settings.limits }
     const options = { ...this.#options, ...settings, limits: limitsGiven }
     const merged = this.#settingsOf(options)
-    const restarted = listeners === undefined ? [] : await this.#updateListeners(listeners)
+    const restarted = listeners === undefined ? [] : await this.#listeners.update(listeners)
     const { limits } = merged
     // Allocations keep the meters they have; new ones must share the budgets of their user and of all with them.
     if (!hasSameRates(limits, this.#state.settings.limits)) {
@@ -219,10 +207,7 @@ export class TurnServer implements Lifecycle {
    * @throws NET_BAD_CERTIFICATE, of `dtls` TURN_BAD_OPTION and TURN_UNSUPPORTED; then the one before stays
    */
   setCertificate(listener: string, certificate: Certificate): void {
-    const open = this.#listeners.get(listener)
-    if (open === undefined) return
-    open.bound.setCertificate?.(certificate)
-    open.state.options = { ...open.state.options, certificate }
+    this.#listeners.setCertificate(listener, certificate)
   }
 
   /** All live allocations. */
@@ -262,7 +247,7 @@ export class TurnServer implements Lifecycle {
       sums.connections++
       this.#state.paths.addFlowTraffic(allocation, sums.rx, sums.tx)
     }
-    return [...this.#listeners].map(([name, { state }]) => {
+    return [...this.#listeners.open].map(([name, { state }]) => {
       const { traffic } = state
       const sums = live.get(state)
       return {
@@ -352,20 +337,9 @@ export class TurnServer implements Lifecycle {
       stats: this.#core.stats,
       dataDropped: this.#data.dropped,
       unanswered: this.#core.unanswered,
-      connectionRefusals: this.#connectionRefusals(),
+      connectionRefusals: { ...this.#listeners.refusals, 'over-cap': this.#cap.refused },
       listeners: this.listenerStats(),
     }))
-  }
-
-  async #open(options: TurnListenerOptions): Promise<void> {
-    const state: ListenerState = {
-      options,
-      relays: await resolveRelays(options.relays),
-      traffic: { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0, clients: 0 },
-    }
-    const bound = this.#create(state)
-    await bound.start()
-    this.#listeners.set(options.name, { state, bound, endRulesWatch: this.#watchRules(options) })
   }
 
   #create(state: ListenerState): BoundListener {
@@ -393,102 +367,9 @@ export class TurnServer implements Lifecycle {
     })
   }
 
-  async #close(name: string): Promise<void> {
-    const listener = this.#listeners.get(name)
-    if (listener === undefined) return
-    this.#listeners.delete(name)
-    listener.endRulesWatch()
-    this.#endAll(({ client }) => client.listener === listener.state, 'closed')
-    addRefusals(this.#refusals, listener.bound)
-    await listener.bound.close()
-  }
-
-  #connectionRefusals(): Readonly<Record<ConnectionRefusal, number>> {
-    const sum = { ...this.#refusals, 'over-cap': this.#cap.refused }
-    for (const { bound } of this.#listeners.values()) addRefusals(sum, bound)
-    return sum
-  }
-
-  async #updateListeners(wanted: readonly TurnListenerOptions[]): Promise<readonly string[]> {
-    const before = this.#listenerOptions
-    const byName = new Map(wanted.map((listener) => [listener.name, listener]))
-    const resolved = new Map(
-      await Promise.all(wanted.map(async ({ name, relays }) => [name, await resolveRelays(relays)] as const)),
-    )
-    // First what can fail and leaves no trace.
-    this.#setCertificates(wanted)
-    const restarted: string[] = []
-    try {
-      for (const [name, { state }] of [...this.#listeners]) {
-        const options = byName.get(name)
-        if (options === undefined) await this.#close(name)
-        else if (needsRestart(state.options, options)) {
-          restarted.push(name)
-          await this.#close(name)
-        }
-      }
-      for (const options of wanted) if (!this.#listeners.has(options.name)) await this.#open(options)
-    } catch (error) {
-      await this.#restore(before)
-      throw error
-    }
-    for (const options of wanted) {
-      const listener = this.#listeners.get(options.name)
-      if (listener === undefined) continue
-      listener.state.options = options
-      listener.state.relays = resolved.get(options.name) ?? listener.state.relays
-      listener.endRulesWatch()
-      listener.endRulesWatch = this.#watchRules(options)
-    }
-    this.#listenerOptions = wanted
-    return restarted
-  }
-
-  /** Puts the certificates of all listeners that stay in force, or none. */
-  #setCertificates(wanted: readonly TurnListenerOptions[]): void {
-    const changed: OpenListener[] = []
-    try {
-      for (const options of wanted) {
-        const { name, certificate } = options
-        const listener = this.#listeners.get(name)
-        if (listener === undefined || certificate === undefined) continue
-        // It comes with its new listener.
-        if (needsRestart(listener.state.options, options)) continue
-        listener.bound.setCertificate?.(certificate)
-        changed.push(listener)
-      }
-    } catch (error) {
-      for (const { bound, state } of changed) {
-        if (state.options.certificate !== undefined) bound.setCertificate?.(state.options.certificate)
-      }
-      throw error
-    }
-  }
-
-  async #restore(before: readonly TurnListenerOptions[]): Promise<void> {
-    const names = new Set(before.map(({ name }) => name))
-    for (const name of [...this.#listeners.keys()]) if (!names.has(name)) await this.#close(name)
-    this.#setCertificates(before)
-    for (const options of before) {
-      if (this.#listeners.has(options.name)) continue
-      try {
-        await this.#open(options)
-      } catch (error) {
-        this.#log.error(
-          { listener: options.name, code: errorCode(error), err: error },
-          'listener lost: cannot be opened again',
-        )
-      }
-    }
-  }
-
-  #watchRules({ peers }: TurnListenerOptions): () => void {
-    return peers.onChange(() => this.#core.recheckPeers())
-  }
-
   /** Our listeners are no peers, and our relayed addresses always are. */
   #learnOwnAddresses(): void {
-    const open = [...this.#listeners.values()]
+    const open = [...this.#listeners.open.values()]
     this.#state.relays.setAddresses(open.flatMap(({ state }) => state.relays))
     this.#state.gate.setOwnPorts([
       ...open.map(({ state, bound }) => ({
@@ -522,11 +403,6 @@ export class TurnServer implements Lifecycle {
   }
 }
 
-function addRefusals(to: Record<ConnectionRefusal, number>, { refusals }: BoundListener): void {
-  if (refusals === undefined) return
-  for (const reason of CONNECTION_REFUSALS) if (reason !== 'over-cap') to[reason] += refusals[reason]
-}
-
 function pooledRandom(): (bytes: number) => Uint8Array {
   const pool = new RandomPool()
   return (bytes) => pool.take(bytes)
@@ -535,18 +411,6 @@ function pooledRandom(): (bytes: number) => Uint8Array {
 interface Sum {
   packets: number
   bytes: number
-}
-
-/** Whether the same port cannot go on with these options. */
-function needsRestart(before: TurnListenerOptions, after: TurnListenerOptions): boolean {
-  return (
-    before.transport !== after.transport ||
-    before.listen.host !== after.listen.host ||
-    before.listen.port !== after.listen.port ||
-    String(before.proxyProtocolFrom ?? []) !== String(after.proxyProtocolFrom ?? []) ||
-    // ALPN offers HTTP or does not, and that was said when the port was opened.
-    (after.transport === 'tls' && (before.onHttp === undefined) !== (after.onHttp === undefined))
-  )
 }
 
 function hasSameRates(before: TurnLimits, after: TurnLimits): boolean {
