@@ -2,9 +2,13 @@
 import { Command } from 'commander'
 import { SluiceError } from '../foundation/errors.ts'
 import { version } from '../gateway/version.ts'
+import { frpsFlags } from '../mechanisms/frp-config/index.ts'
 import { check } from './check.ts'
 import { credential, type CredentialOptions } from './credential.ts'
 import { demo } from './demo.ts'
+import { addFrpc, allFrpcFlags } from './frp/frpc.ts'
+import { addFrps } from './frp/frps.ts'
+import { normalizedArguments } from './frp/frp-flags.ts'
 import { run } from './run.ts'
 import { schema } from './schema.ts'
 import { stunnerd, type StunnerdFlags } from './stunnerd.ts'
@@ -107,8 +111,11 @@ program
   .option('--grace <seconds>', 'how long allocations may go on after SIGTERM', '3600')
   .action((uri: string | undefined, flags: StunnerdFlags) => stunnerd(uri, flags))
 
+addFrps(program)
+addFrpc(program)
+
 try {
-  await program.parseAsync()
+  await program.enablePositionalOptions().parseAsync(argumentsOf(process.argv))
 } catch (error) {
   // What we throw on purpose reads as one line; anything else is a bug and keeps its stack.
   process.stderr.write(
@@ -117,4 +124,12 @@ try {
       : `sluice: ${error instanceof Error ? error.stack : String(error)}\n`,
   )
   process.exitCode = 1
+}
+
+/** frp's users write flags as frp takes them. */
+function argumentsOf(argv: readonly string[]): readonly string[] {
+  const [node = '', script = '', command = '', ...rest] = argv
+  if (command !== 'frps' && command !== 'frpc') return argv
+  const flags = command === 'frps' ? frpsFlags : allFrpcFlags
+  return [node, script, command, ...normalizedArguments(rest, flags)]
 }

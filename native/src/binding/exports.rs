@@ -1,6 +1,7 @@
 //! The functions that `addon.ts` declares.
 
 use super::command::{self, FlowKind, Reader};
+use super::joins;
 use super::napi::{exact, export, Answer, Bell, Call, Env, Function, Result, Value};
 use crate::engine::Engine;
 use crate::flow::{Action, Counters, Flow, Source, Target, COUNTERS};
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Only Node calls it.
 #[no_mangle]
 pub unsafe extern "C" fn napi_register_module_v1(env: Env, exports: Value) -> Value {
-    for (name, function) in FUNCTIONS {
+    for (name, function) in FUNCTIONS.iter().chain(joins::FUNCTIONS) {
         // SAFETY: Node has given both.
         unsafe { export(env, exports, name, function) };
     }

@@ -3,4 +3,6 @@
 mod command;
 #[cfg(not(test))]
 mod exports;
+#[cfg(not(test))]
+mod joins;
 mod napi;

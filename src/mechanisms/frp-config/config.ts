@@ -196,6 +196,8 @@ export interface FrpcCommonConfig {
 
 /** `start`, `enabled` and `includes` have been applied: what is listed is to run. */
 export interface FrpcConfig extends FrpcCommonConfig {
+  /** Names that run; empty: all. It has been applied to what is listed, and holds for what a store adds. */
+  readonly start: readonly string[]
   readonly proxies: readonly ProxyConfig[]
   readonly visitors: readonly VisitorConfig[]
 }

@@ -1,2 +1,44 @@
-/** The configuration of frps and frpc: files in every format that frp takes, in, checked models out. */
+/**
+ * The configuration of frps and frpc: files in every format that frp takes, in, checked models out. A file is rendered
+ * (`renderTemplate`), read as TOML, YAML, JSON or INI, and checked with the schemas that `[tunnel]` of the gateway has too.
+ *
+ * @module
+ */
 export * from './config.ts'
+export { configJson, definitionJson } from './config-json.ts'
+export { FrpConfigError, FrpConfigErrorCode, type FrpConfigProblem } from './errors.ts'
+export {
+  flagKey,
+  type FlagKind,
+  type FlagValues,
+  frpcCommonFlags,
+  frpcProxyFlags,
+  frpcProxyRawOf,
+  frpcVisitorFlags,
+  frpcVisitorRawOf,
+  type FrpFlag,
+  frpsFlags,
+  frpsRawOf,
+  INLINE_PROXY_TYPES,
+  INLINE_VISITOR_TYPES,
+  type InlineProxyType,
+  type InlineVisitorType,
+} from './flags.ts'
+export { frpcSchema } from './frpc-schema.ts'
+export { frpsSchema } from './frps-schema.ts'
+export {
+  type FrpConfigLoadOptions,
+  type FrpConfigOptions,
+  frpcConfigOf,
+  frpsConfigOf,
+  isEnabled,
+  type LoadedConfig,
+  loadFrpcConfig,
+  loadFrpsConfig,
+  proxyConfigOf,
+  visitorConfigOf,
+} from './load.ts'
+export { parsePortRanges } from './port-ranges.ts'
+export { holdsSecret, schemaAt, unwrapped } from './schema-walk.ts'
+export { renderTemplate, type TemplateOptions } from './template/render.ts'
+export { execSourceKeys } from './value-sources.ts'

@@ -9,7 +9,7 @@ export {
   listenOnDescriptor,
 } from './bound-socket.ts'
 export { CertificateFiles, type CertificateFilesOptions } from './certificate-files.ts'
-export type { Certificate } from './certificate.ts'
+export { type Certificate, tlsContextOptions } from './certificate.ts'
 export { ConnectionCap, type ConnectionCapOptions } from './connection-cap.ts'
 export { type ConnectionInfo, plainAddress } from './connection-info.ts'
 export { type Dial, dialTcp } from './dial.ts'
@@ -17,6 +17,8 @@ export { formatListenAddress, type ListenAddress, parseListenText } from './endp
 export { listenTcp } from './listen-tcp.ts'
 export { peekBytes, type PeekOptions } from './peek-bytes.ts'
 export { type PipeEnd, type PipeTransform, type Sink, SocketPipe } from './pipe.ts'
+export { type ServerSideOptions, secureServerSide } from './secure-server-side.ts'
+export { selfMadeCertificate } from './self-made-certificate.ts'
 export { httpAlpn, type SharedPortProtocol, sharedPortProtocol, turnAlpn } from './shared-port.ts'
 export { type ListenerCounts, TcpListener, type TcpListenerOptions } from './tcp-listener.ts'
 export type { TlsOptions } from './tls-handshakes.ts'

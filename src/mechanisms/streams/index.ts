@@ -1,2 +1,13 @@
 /** Byte streams: sockets, sessions of many streams, layers upon streams, and two of them joined. */
 export type { ByteSink, ByteStream } from '../../foundation/byte-stream.ts'
+export { ByteBucket } from './byte-bucket.ts'
+export { codecStream, type StreamCodec } from './codec-stream.ts'
+export { duplexStream } from './duplex-stream.ts'
+export { type JoinEnd, type JoinOptions, joinStreams, type StreamJoin } from './join.ts'
+export { limitedStream } from './limited-stream.ts'
+export { Mux, type MuxOptions } from './mux.ts'
+export { socketStream } from './socket-stream.ts'
+export { StreamDuplex, type StreamDuplexOptions } from './stream-duplex.ts'
+export type { TcpJoin, TcpJoiner, TcpJoinListener, TcpSide } from './tcp-joiner.ts'
+export { webSocketOptions, webSocketStream } from './web-socket-stream.ts'
+export { createNativeJoiner } from './native-joiner.ts'

@@ -4,7 +4,7 @@ export type { Logger } from 'pino'
 
 export interface LoggerOptions {
   /** Least level that is written. @defaultValue 'info' */
-  readonly level?: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'silent'
+  readonly level?: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
   /** Where the lines go. @defaultValue standard error */
   readonly stream?: { write(line: string): void }
 }

@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 
-export { Counter, Gauge, Registry } from 'prom-client'
+export { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
 /**
  * A registry with the process's own metrics and the build's version. Components declare theirs beside their

@@ -78,7 +78,8 @@ export interface NewWorkConn {
   readonly timestamp: number
 }
 
-export type ReqWorkConn = Readonly<Record<never, never>>
+/** Says nothing but its name. */
+export type ReqWorkConn = Readonly<Record<string, never>>
 
 export interface StartWorkConn {
   readonly proxy_name: string

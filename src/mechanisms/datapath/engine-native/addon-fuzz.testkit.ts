@@ -19,6 +19,8 @@ const loaded = loadAddon()
 if (!('addon' in loaded)) throw new Error(loaded.reason)
 const { addon } = loaded
 
+const listening = addon.bindTcp(addressCommand({ address: '127.0.0.1', port: 0 }))
+
 /** Not quite random, and the same for the same seed (xorshift). */
 let state = (seed * 2_654_435_761) >>> 0 || 1
 function random(below: number): number {
@@ -34,6 +36,8 @@ function one<T>(...choices: readonly T[]): T {
 
 /** Engines that are open. */
 const engines: number[] = []
+/** Joiners that are open. */
+const joiners: number[] = []
 const ends = new Map<string, Record<'done' | 'thrown', number>>()
 const enginesAtMost = 3
 
@@ -201,10 +205,15 @@ function rubbish(): unknown {
 const room = new Uint8Array(256 * 1024)
 const handle = (): number =>
   engines.length === 0 || random(20) === 0 ? id() : (engines[random(engines.length)] ?? 0)
+const joiner = (): number =>
+  joiners.length === 0 || random(20) === 0 ? id() : (joiners[random(joiners.length)] ?? 0)
+/** Of a TCP socket that listens, or none. */
+const descriptor = (): number => one(listening, listening, -1, 0, 1e6, 2 ** 31)
 const numbers = (length: number): Float64Array =>
   new Float64Array(length).map(() => one(0, 1, 2, 3, -1, Number.NaN, 1e17))
 const ring = (): void => {
   for (const engine of engines) attempt('take', [engine, room])
+  for (const joiner of joiners) attempt('takeJoinEvents', [joiner, new Float64Array(30)])
 }
 
 const sound: Readonly<Record<keyof Addon, () => unknown[]>> = {
@@ -245,6 +254,13 @@ const sound: Readonly<Record<keyof Addon, () => unknown[]>> = {
   },
   readTotals: () => [handle(), new Float64Array(random(200))],
   crash: () => [handle()],
+  openJoiner: () => [one(0, 1, 5, 1e6), ring],
+  closeJoiner: () => [joiner()],
+  join: () => [joiner(), id(), descriptor(), descriptor(), random(2), random(2)],
+  removeJoin: () => [joiner(), id()],
+  takeJoinEvents: () => [joiner(), new Float64Array(random(40))],
+  readJoin: () => [joiner(), id(), new Float64Array(random(6))],
+  crashJoiner: () => [joiner()],
 }
 
 function attempt(name: keyof Addon, values: unknown[]): unknown {
@@ -266,10 +282,14 @@ const rarity: Partial<Record<keyof Addon, number>> = {
   removeEndpoint: 6,
   addThread: 50,
   crash: 2000,
+  openJoiner: 10,
+  closeJoiner: 60,
+  crashJoiner: 2000,
 }
 
 function call(name: keyof Addon): void {
   if (name === 'open' && engines.length >= enginesAtMost) return
+  if (name === 'openJoiner' && joiners.length >= enginesAtMost) return
   if (random(rarity[name] ?? 1) > 0) return
   const values = sound[name]()
   if (random(5) === 0 && values.length > 0) values[random(values.length)] = rubbish()
@@ -279,10 +299,12 @@ function call(name: keyof Addon): void {
   }
   const result = attempt(name, values)
   if (name === 'bindTcp' && typeof result === 'number' && result >= 0) closeSync(result)
-  if (name === 'close') {
-    const at = engines.indexOf(values[0] as number)
-    if (at >= 0) engines.splice(at, 1)
+  if (name === 'close' || name === 'closeJoiner') {
+    const open = name === 'close' ? engines : joiners
+    const at = open.indexOf(values[0] as number)
+    if (at >= 0) open.splice(at, 1)
   }
+  if (name === 'openJoiner' && typeof result === 'number' && result > 0) joiners.push(result)
   if (name === 'open' && typeof result === 'number') {
     engines.push(result)
     attempt('addThread', [result])
@@ -301,4 +323,5 @@ for (let count = 0; count < calls; count++) {
 }
 // Those that still live can still be used, and all can be closed.
 for (const engine of engines) attempt('close', [engine])
+for (const joiner of joiners) attempt('closeJoiner', [joiner])
 console.log(JSON.stringify(Object.fromEntries(ends)))

@@ -6,8 +6,14 @@ import { errorMessage } from '../../../foundation/errors.ts'
 /** An engine of the addon. */
 export type EngineHandle = number
 
+/** A joiner of the addon. */
+export type JoinerHandle = number
+
+/** Numbers of an event of a join: its id, the side (0 or 1), and 0 for the end of the side or a negative errno. */
+export const joinEventNumbers = 3
+
 /**
- * What `native/src/binding/exports.rs` exports. Bytes are as in `addon-records.ts`. Calls with what is not there, or with
+ * What `native/src/binding/exports.rs` and `joins.rs` export. Bytes are as in `addon-records.ts`. Calls with what is not there, or with
  * records that are none, throw an Error with the code DATAPATH_NATIVE.
  */
 export interface Addon {
@@ -44,6 +50,29 @@ export interface Addon {
   readTotals(engine: EngineHandle, into: Float64Array): number
   /** Lets the first thread panic, for tests. */
   crash(engine: EngineHandle): void
+  /**
+   * Starts a thread for at most so many joins; a negative errno when there is none. `ring` is called in a later turn when there
+   * are events; it keeps no process running.
+   */
+  openJoiner(most: number, ring: () => void): JoinerHandle
+  /** Stops the thread; its descriptors are closed when it returns. */
+  closeJoiner(joiner: JoinerHandle): void
+  /** 0, or a negative errno. The descriptors are duplicated, and stay the caller's. */
+  join(
+    joiner: JoinerHandle,
+    join: number,
+    first: number,
+    second: number,
+    isFirstEnded: number,
+    isSecondEnded: number,
+  ): number
+  removeJoin(joiner: JoinerHandle, join: number): void
+  /** How many numbers of events were put into `room`; negative when more wait. */
+  takeJoinEvents(joiner: JoinerHandle, room: Float64Array): number
+  /** Gives bytes from the first and from the second socket, zeros when there is no such join. */
+  readJoin(joiner: JoinerHandle, join: number, into: Float64Array): void
+  /** Lets the thread panic, for tests. */
+  crashJoiner(joiner: JoinerHandle): void
 }
 
 /** The addon, or why there is none. */

@@ -37,4 +37,3 @@ export interface Proof {
   readonly privilege_key: string
   readonly timestamp: number
 }
-

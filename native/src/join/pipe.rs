@@ -1,0 +1,65 @@
+//! Pipes, through which bytes go from socket to socket without being copied.
+
+use super::system;
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// How much a pipe takes.
+pub const PIPE_BYTES: usize = 256 << 10;
+/// Most pipes at a time, of two descriptors each; who gets none copies.
+const MOST: usize = 256;
+/// Most that are kept for later.
+const KEPT: usize = 16;
+
+#[derive(Debug)]
+pub struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+    /// What was put in and not taken out.
+    pub held: usize,
+}
+
+impl Pipe {
+    /// Takes what the socket has; 0 at its end.
+    pub fn fill(&mut self, from: &OwnedFd) -> io::Result<usize> {
+        let got = system::splice(from, &self.write, PIPE_BYTES)?;
+        self.held += got;
+        Ok(got)
+    }
+
+    /// Gives the socket what it takes.
+    pub fn empty(&mut self, to: &OwnedFd) -> io::Result<usize> {
+        let gone = system::splice(&self.read, to, self.held)?;
+        self.held -= gone;
+        Ok(gone)
+    }
+}
+
+/// All pipes of a thread.
+#[derive(Debug, Default)]
+pub struct Pipes {
+    free: Vec<Pipe>,
+    taken: usize,
+}
+
+impl Pipes {
+    pub fn take(&mut self) -> Option<Pipe> {
+        if self.taken >= MOST {
+            return None;
+        }
+        let pipe = self.free.pop().or_else(|| {
+            let (read, write) = system::pipe(PIPE_BYTES).ok()?;
+            Some(Pipe { read, write, held: 0 })
+        })?;
+        self.taken += 1;
+        Some(pipe)
+    }
+
+    /// One that still has bytes in it is closed.
+    pub fn give(&mut self, pipe: Pipe) {
+        self.taken -= 1;
+        if pipe.held == 0 && self.free.len() < KEPT {
+            self.free.push(pipe);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+import { request as requestHttps } from 'node:https'
+import { request, type IncomingMessage } from 'node:http'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
+import type { FrpcConfig, WebServerConfig } from '../../mechanisms/frp-config/index.ts'
+
+/** How its API is asked. */
+export interface AdminOptions {
+  /** As Go writes durations: 30s, 500ms, 1m. */
+  readonly apiTimeout: string
+  readonly strictConfig?: string
+}
+
+/** `frpc reload`: the client at the web server of the configuration reads its own again. */
+export async function reloadFrpc({ webServer }: FrpcConfig, options: AdminOptions): Promise<void> {
+  const strict = /^(?:0|f|false)$/i.test(options.strictConfig ?? 'true') ? '' : '?strictConfig=true'
+  await ask(webServer, 'GET', `/api/reload${strict}`, options)
+  process.stdout.write('reload success\n')
+}
+
+/** `frpc stop`. */
+export async function stopFrpc({ webServer }: FrpcConfig, options: AdminOptions): Promise<void> {
+  await ask(webServer, 'POST', '/api/stop', options)
+  process.stdout.write('stop success\n')
+}
+
+/** One row of `frpc status`. */
+interface StatusRow {
+  readonly name: string
+  readonly status: string
+  readonly local_addr: string
+  readonly plugin: string
+  readonly remote_addr: string
+  readonly err: string
+}
+
+const columns = ['Name', 'Status', 'LocalAddr', 'Plugin', 'RemoteAddr', 'Error'] as const
+
+/** `frpc status`: a table for each type of proxy. */
+export async function showStatus({ webServer }: FrpcConfig, options: AdminOptions): Promise<void> {
+  const answer = await ask(webServer, 'GET', '/api/status', options)
+  const byType = JSON.parse(answer) as Record<string, readonly StatusRow[]>
+  process.stdout.write('Proxy Status...\n')
+  for (const [type, rows] of Object.entries(byType)) {
+    if (rows.length === 0) continue
+    const cells = rows.map((row) => [row.name, row.status, row.local_addr, row.plugin, row.remote_addr, row.err])
+    process.stdout.write(`${type.toUpperCase()}\n${table([[...columns], ...cells])}\n`)
+  }
+}
+
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = columns.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+  return rows
+    .map((row) => `${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd())
+    .map((line) => `${line}\n`)
+    .join('')
+}
+
+async function ask(
+  { addr, port, user, password, tls }: WebServerConfig,
+  method: 'GET' | 'POST',
+  path: string,
+  { apiTimeout }: AdminOptions,
+): Promise<string> {
+  if (port === 0) throw new TypeError('web server port should be set if you want to use this feature')
+  const options = {
+    host: addr === '' || addr === '0.0.0.0' ? '127.0.0.1' : addr,
+    port,
+    method,
+    path,
+    agent: false as const,
+    signal: AbortSignal.timeout(milliseconds(apiTimeout)),
+    ...(user === '' && password === '' ? {} : { auth: `${user}:${password}` }),
+  }
+  // Its certificate is the user's own affair, at an address that his configuration names.
+  const asked = tls === undefined ? request(options) : requestHttps({ ...options, rejectUnauthorized: false })
+  asked.end()
+  const [response] = (await once(asked, 'response')) as [IncomingMessage]
+  const body = await text(response)
+  if (response.statusCode === 200) return body
+  throw new TypeError(`api status code [${response.statusCode}]: ${body.trim()}`)
+}
+
+function milliseconds(duration: string): number {
+  const match = /^(\d{1,6})(ms|s|m|h)$/.exec(duration)
+  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match?.[2] ?? '']
+  if (match === null || unit === undefined) throw new TypeError(`--api-timeout ${duration}: must be such as 30s`)
+  return Number(match[1]) * unit
+}

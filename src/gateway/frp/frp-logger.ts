@@ -1,0 +1,18 @@
+import { systemClock } from '../../foundation/clock.ts'
+import type { LogConfig } from '../../mechanisms/frp-config/index.ts'
+import { createLogger, type Logger } from '../../mechanisms/telemetry/index.ts'
+import { DailyFile } from './daily-file.ts'
+import { frpLogLine } from './frp-log-line.ts'
+
+/** The log of `sluice frps` and `sluice frpc`: frp's lines on standard output, or in a file that turns daily. */
+export function createFrpLogger(program: 'frps' | 'frpc', config: LogConfig): Logger {
+  const isConsole = config.to === '' || config.to === 'console'
+  const target = isConsole
+    ? { write: (line: string) => void process.stdout.write(line) }
+    : new DailyFile(config.to, config.maxDays, systemClock)
+  const options = { isColored: isConsole && !config.disablePrintColor, program }
+  return createLogger({
+    level: config.level,
+    stream: { write: (line) => target.write(frpLogLine(line, options)) },
+  })
+}

@@ -1,0 +1,147 @@
+import { isDeepStrictEqual } from 'node:util'
+import { errorMessage } from '../../foundation/errors.ts'
+import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
+import {
+  type FrpcConfig,
+  type LoadedConfig,
+  proxyConfigOf,
+  visitorConfigOf,
+} from '../../mechanisms/frp-config/index.ts'
+import {
+  adminRoutes,
+  clientAuth,
+  type ClientWork,
+  connectServer,
+  frpVersion,
+  ProxyStore,
+  TunnelClient,
+  WebServer,
+} from '../../services/tunnel/index.ts'
+import type { TunnelParts } from './frps-service.ts'
+
+/** The file that a client's configuration came from. */
+export interface FrpcFile {
+  readonly path: string
+  /** @param strict whether unknown settings are errors; undefined: as at first */
+  readonly load: (strict?: boolean) => Promise<LoadedConfig<FrpcConfig>>
+  /** The API asks for the end of the program. */
+  readonly onStop: () => void
+}
+
+/** frpc with all that belongs to it: the client, its store, and its web server where it has one. */
+export class FrpcService implements Lifecycle {
+  readonly #parts: TunnelParts
+  readonly #file: FrpcFile | undefined
+  readonly #store: ProxyStore | undefined
+  #config: FrpcConfig
+  #client: TunnelClient | undefined
+  #web: WebServer | undefined
+
+  constructor(config: FrpcConfig, parts: TunnelParts, file?: FrpcFile) {
+    this.#config = config
+    this.#parts = parts
+    this.#file = file
+    if (config.store.path !== '') {
+      this.#store = new ProxyStore({
+        file: config.store.path,
+        parseProxy: (entry) => proxyConfigOf(entry),
+        parseVisitor: (entry) => visitorConfigOf(entry),
+      })
+    }
+  }
+
+  /** @throws TunnelError TUNNEL_LOGIN_REFUSED or TUNNEL_UNREACHABLE with `loginFailExit`, TUNNEL_BAD_OPTION */
+  async start(options: StartOptions = {}): Promise<void> {
+    if (this.#client !== undefined) return
+    const { datapath, logger, clock, joiner } = this.#parts
+    const config = this.#config
+    await this.#store?.load()
+    const client = new TunnelClient({
+      config: { ...config, ...this.#work() },
+      auth: await clientAuth(config.auth, { clock }),
+      connect: () => connectServer(config, { clock, logger }),
+      datapath,
+      clock,
+      logger,
+      ...(joiner !== undefined && { joinEngine: joiner }),
+    })
+    this.#client = client
+    try {
+      if (config.webServer.port > 0) {
+        this.#web = this.#webServer(client)
+        await this.#web.start(options)
+      }
+      await client.start(options)
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+  }
+
+  async close(options: CloseOptions = {}): Promise<void> {
+    const [client, web] = [this.#client, this.#web]
+    this.#client = undefined
+    this.#web = undefined
+    await client?.close(options)
+    await web?.close()
+  }
+
+  /**
+   * Reads the file again and puts its proxies and visitors in force; what is equal is left alone. A file that is wrong changes
+   * nothing.
+   * @throws FrpConfigError
+   */
+  async reload({ strict }: { readonly strict?: boolean } = {}): Promise<void> {
+    const { logger } = this.#parts
+    if (this.#file === undefined) return
+    try {
+      const { config, notes } = await this.#file.load(strict)
+      for (const note of notes) logger.warn(note)
+      this.apply(config)
+    } catch (error) {
+      logger.warn({ reason: errorMessage(error) }, 'the configuration is not reloaded')
+      throw error
+    }
+  }
+
+  /** Puts the proxies and visitors of another configuration in force. Gives the other keys that differ, which want a restart. */
+  apply(config: FrpcConfig): readonly string[] {
+    const before = this.#config
+    const { proxies, visitors } = config
+    this.#config = { ...before, proxies, visitors }
+    this.#client?.update(this.#work())
+    const others = (Object.keys(config) as (keyof FrpcConfig)[]).filter(
+      (key) => key !== 'proxies' && key !== 'visitors' && !isDeepStrictEqual(config[key], before[key]),
+    )
+    if (others.length > 0) this.#parts.logger.warn({ settings: others }, 'settings that differ want a restart')
+    return others
+  }
+
+  /** What is to run: the configuration, and the store above it. */
+  #work(): ClientWork {
+    return this.#store?.over(this.#config) ?? this.#config
+  }
+
+  #webServer(control: TunnelClient): WebServer {
+    const { logger: log, clock } = this.#parts
+    const config = this.#config
+    return new WebServer({
+      config: config.webServer,
+      routes: adminRoutes({
+        version: frpVersion,
+        control,
+        work: () => this.#work(),
+        serverAddr: config.serverAddr,
+        configFile: this.#file?.path,
+        reload: (options) => this.reload(options),
+        stop: () => this.#file?.onStop(),
+        store: this.#store,
+        apply: () => this.#client?.update(this.#work()),
+        log,
+        clock,
+      }),
+      log,
+      clock,
+    })
+  }
+}

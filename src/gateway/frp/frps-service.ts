@@ -1,0 +1,102 @@
+import type { Clock } from '../../foundation/clock.ts'
+import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
+import type { Datapath } from '../../mechanisms/datapath/index.ts'
+import type { FrpsConfig } from '../../mechanisms/frp-config/index.ts'
+import type { TcpJoiner } from '../../mechanisms/streams/index.ts'
+import type { Logger, Registry } from '../../mechanisms/telemetry/index.ts'
+import {
+  dashboardRoutes,
+  frpVersion,
+  registerFrpMetrics,
+  serverAuth,
+  TunnelServer,
+  TunnelStatistics,
+  WebServer,
+} from '../../services/tunnel/index.ts'
+
+/** What a tunnel server or client stands on. */
+export interface TunnelParts {
+  /** Started by who made it. */
+  readonly datapath: Datapath
+  readonly logger: Logger
+  readonly registry: Registry
+  readonly clock: Clock
+  /** @defaultValue joins are JavaScript's */
+  readonly joiner: TcpJoiner | undefined
+}
+
+/** frps with all that belongs to it: the server, its books, and its web server where it has one. */
+export class FrpsService implements Lifecycle {
+  readonly #config: FrpsConfig
+  readonly #parts: TunnelParts
+  readonly #statistics: TunnelStatistics
+  #server: TunnelServer | undefined
+  #started: Lifecycle[] = []
+
+  constructor(config: FrpsConfig, parts: TunnelParts) {
+    this.#config = config
+    this.#parts = parts
+    const { clock, logger } = parts
+    this.#statistics = new TunnelStatistics({ file: config.statisticsFile, log: logger, clock })
+  }
+
+  /** Port that clients connect to; undefined while it does not run. */
+  get port(): number | undefined {
+    return this.#server?.port
+  }
+
+  /** @throws TunnelError TUNNEL_BAD_OPTION, NetError for a port that cannot be opened */
+  async start(options: StartOptions = {}): Promise<void> {
+    if (this.#started.length > 0) return
+    const { datapath, logger, registry, clock, joiner } = this.#parts
+    const config = this.#config
+    const auth = await serverAuth(config.auth, { clock })
+    const server = new TunnelServer({
+      config,
+      auth,
+      recorder: this.#statistics,
+      datapath,
+      clock,
+      logger,
+      registry,
+      ...(joiner !== undefined && { joiner }),
+    })
+    this.#server = server
+    registerFrpMetrics(registry, this.#statistics)
+    const web = config.webServer.port > 0 ? [this.#webServer(server)] : []
+    try {
+      for (const component of [this.#statistics, server, ...web]) {
+        this.#started.push(component)
+        await component.start(options)
+      }
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+  }
+
+  async close(options: CloseOptions = {}): Promise<void> {
+    const started = this.#started
+    this.#started = []
+    for (const component of started.toReversed()) await component.close(options)
+  }
+
+  #webServer(control: TunnelServer): WebServer {
+    const { logger: log, registry, clock } = this.#parts
+    const config = this.#config
+    return new WebServer({
+      config: config.webServer,
+      routes: dashboardRoutes({
+        config,
+        version: frpVersion,
+        statistics: this.#statistics,
+        control,
+        registry: config.enablePrometheus ? registry : undefined,
+        log,
+        clock,
+      }),
+      log,
+      clock,
+    })
+  }
+}

@@ -1,0 +1,8 @@
+/**
+ * Snappy's framing format (https://github.com/google/snappy, framing_format.txt): what frp's `useCompression` puts around the
+ * bytes of a work connection.
+ *
+ * @module
+ */
+export { SnappyError, SnappyErrorCode } from './errors.ts'
+export { snappyCodec, type SnappyCodec } from './snappy-codec.ts'

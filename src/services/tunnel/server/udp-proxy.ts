@@ -1,0 +1,133 @@
+import type { ByteStream } from '../../../foundation/byte-stream.ts'
+import type { Clock, Timer } from '../../../foundation/clock.ts'
+import type { Arrival, Datapath, Endpoint } from '../../../mechanisms/datapath/index.ts'
+import type { Logger } from '../../../mechanisms/telemetry/index.ts'
+import { encodeMessage, type UdpPacket, type UdpPacketCodec, type WireVersion } from '../../../protocols/frp/index.ts'
+import { MessageChannel } from '../message-channel.ts'
+import type { ProxyTraffic } from '../statistics/contract.ts'
+import type { TunnelMetrics } from './tunnel-metrics.ts'
+import { UdpUsers } from './udp-users.ts'
+import type { WorkPool } from './work-pool.ts'
+
+export interface UdpProxyOptions {
+  readonly proxyName: string
+  readonly wireVersion: WireVersion
+  /** What the client's hello agreed on. */
+  readonly udpPacketCodec: UdpPacketCodec
+  readonly pool: WorkPool
+  readonly layers: (work: ByteStream) => ByteStream
+  readonly traffic: ProxyTraffic
+  readonly metrics: Pick<TunnelMetrics, 'udpDropped'>
+  readonly datapath: Datapath
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** frpc knows its proxy so long after the answer at the latest, in milliseconds; a work connection before would be refused. */
+const firstRequestMs = 500
+/** After a work connection could not be had the next one is asked for so much later, in milliseconds. */
+const retryMs = 1000
+/** A work connection without any message (the client pings every 30 s) is given up after so many milliseconds. */
+const silenceMs = 60_000
+
+/** A udp proxy: datagrams of users as messages on one work connection, which is replaced when it breaks (reference §10). */
+export class UdpProxy {
+  readonly #options: UdpProxyOptions
+  readonly #users: UdpUsers
+  #endpoint: Endpoint | undefined
+  #channel: MessageChannel | undefined
+  #heardMs = 0
+  #timer: Timer | undefined
+  #stopWaiting: (() => void) | undefined
+  #isClosed = false
+
+  constructor(options: UdpProxyOptions) {
+    this.#options = options
+    this.#users = new UdpUsers(options.clock)
+  }
+
+  /**
+   * Opens the port.
+   * @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE
+   */
+  async listen(addresses: readonly string[], port: number): Promise<void> {
+    const { datapath, clock } = this.#options
+    this.#endpoint = await datapath.openEndpoint({ addresses, port, deliver: true }, (arrival) =>
+      this.#fromUser(arrival),
+    )
+    this.#timer = clock.after(firstRequestMs, () => this.#connect())
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#timer?.cancel()
+    this.#stopWaiting?.()
+    this.#channel?.destroy()
+    if (this.#endpoint !== undefined) this.#options.datapath.closeEndpoint(this.#endpoint.id)
+  }
+
+  #connect(): void {
+    const { pool, clock, logger } = this.#options
+    this.#stopWaiting = pool.take((work, error) => {
+      if (this.#isClosed) {
+        work?.destroy()
+      } else if (work === undefined) {
+        logger.debug({ reason: error?.message }, 'no work connection for a udp proxy')
+        this.#timer = clock.after(retryMs, () => this.#connect())
+      } else {
+        this.#start(work)
+      }
+    })
+  }
+
+  #start(work: ByteStream): void {
+    const { wireVersion, udpPacketCodec, proxyName, layers, clock } = this.#options
+    work.write(encodeMessage(wireVersion, 'StartWorkConn', { proxy_name: proxyName }))
+    const channel = new MessageChannel(layers(work), wireVersion, { udpPacketCodec })
+    channel.onMessage = (message) => {
+      this.#heardMs = clock.nowMs()
+      if (message.name === 'UDPPacket') this.#toUser(message.body)
+    }
+    channel.onClose = () => {
+      this.#timer?.cancel()
+      this.#channel = undefined
+      if (!this.#isClosed) this.#connect()
+    }
+    this.#channel = channel
+    this.#heardMs = clock.nowMs()
+    this.#watchSilence(channel)
+    channel.resume()
+  }
+
+  #watchSilence(channel: MessageChannel): void {
+    const { clock } = this.#options
+    const leftMs = this.#heardMs + silenceMs - clock.nowMs()
+    if (leftMs <= 0) channel.destroy()
+    else this.#timer = clock.after(leftMs, () => this.#watchSilence(channel))
+  }
+
+  #fromUser(arrival: Arrival): void {
+    if (arrival.kind !== 'data') return
+    const { address, port, bytes } = arrival
+    const { traffic, metrics } = this.#options
+    this.#users.heard(address, port)
+    traffic.addIn(bytes.length)
+    if (this.#channel === undefined) {
+      metrics.udpDropped('no-work-connection')
+      return
+    }
+    try {
+      const packet = { content: bytes, remote: { IP: address, Port: port, Zone: '' } }
+      if (!this.#channel.sendDatagram(packet)) metrics.udpDropped('queue')
+    } catch {
+      // Longer than a message may be; frp would cut it.
+      metrics.udpDropped('length')
+    }
+  }
+
+  #toUser({ content, remote }: UdpPacket): void {
+    if (this.#endpoint === undefined || remote === undefined || !this.#users.has(remote.IP, remote.Port)) return
+    this.#options.traffic.addOut(content.length)
+    this.#options.datapath.send(this.#endpoint.id, { address: remote.IP, port: remote.Port }, content)
+  }
+}
