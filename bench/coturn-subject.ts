@@ -34,7 +34,7 @@ async function startCoturn(executable: string): Promise<Subject> {
     await close()
     throw error
   }
-  return { child, loadOptions: relayOption(String(port)), close }
+  return { children: [child], loadOptions: relayOption(String(port)), close }
 }
 
 /** It does not say when it is ready; a Binding request is answered then. */

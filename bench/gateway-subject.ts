@@ -44,7 +44,7 @@ async function startGateway(scheme: 'http' | 'rtmp', engine: string): Promise<Su
   }
   const address = scheme === 'http' ? `http://127.0.0.1:${http}` : `127.0.0.1:${rtmp}`
   return {
-    child,
+    children: [child],
     loadOptions: ['--gateway', address, '--register', `http://127.0.0.1:${registration}`],
     close,
   }

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { pionTurnVersion, versionOf } from './tools.ts'
+import { frpVersion, pionTurnVersion, versionOf } from './tools.ts'
 
 /** Where and with what the figures were found; null is not installed. */
 export interface Machine {
@@ -14,6 +14,7 @@ export interface Machine {
   readonly rustc: string | null
   readonly coturn: string | null
   readonly pionTurn: string | null
+  readonly frp: string | null
   readonly kernel: string
   readonly cpuModel: string
   readonly cpus: number
@@ -30,6 +31,7 @@ export function describeMachine(): Machine {
     rustc: versionOf('rustc') ?? null,
     coturn: versionOf('turnserver') ?? null,
     pionTurn: pionTurnVersion() ?? null,
+    frp: frpVersion() ?? null,
     kernel: `${process.platform} ${release()} ${process.arch}`,
     cpuModel: cpu?.model ?? 'unknown',
     cpus: cpus().length,

@@ -32,7 +32,11 @@ export function builtPeer(name: string, executable: string): SubjectKind {
 export const direct: SubjectKind = {
   name: 'direct',
   start: (originPort) =>
-    Promise.resolve({ loadOptions: relayOption(String(originPort)), close: () => Promise.resolve() }),
+    Promise.resolve({
+      children: [],
+      loadOptions: relayOption(String(originPort)),
+      close: () => Promise.resolve(),
+    }),
 }
 
 export function relayOption(port: string): readonly string[] {
@@ -48,7 +52,7 @@ export async function startPeer(
   const child = new Child(command, args)
   try {
     const port = await child.nextLine(startDeadlineMs)
-    return { child, loadOptions: option(port), close: () => child.stop() }
+    return { children: [child], loadOptions: option(port), close: () => child.stop() }
   } catch (error) {
     await child.stop()
     throw error

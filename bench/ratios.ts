@@ -1,5 +1,5 @@
 import type { Result } from './result.ts'
-import type { Figure, Limit, Scenario } from './scenario.ts'
+import type { ComparedFigure, LimitedFigure, Scenario } from './scenario.ts'
 
 /** A comparison or a limit, and what was found. */
 export interface Ratio {
@@ -7,7 +7,7 @@ export interface Ratio {
   readonly subject: string
   /** The peer; for added latency `direct`, for memory `idle`: the process before the sessions; else nothing. */
   readonly against: string
-  readonly figure: Figure
+  readonly figure: ComparedFigure | LimitedFigure
   /** The medians divided, or for a limit the median itself; null if the subject failed. */
   readonly ratio: number | null
   readonly bound: 'atLeast' | 'atMost'
@@ -22,26 +22,19 @@ export function ratiosOf(
   results: readonly Result[],
   asked: ReadonlySet<string>,
 ): readonly Ratio[] {
-  const figureOf = (name: string, figure: Figure): number | undefined =>
+  const figureOf = (name: string, figure: Ratio['figure']): number | undefined =>
     results.find((result) => result.scenario === scenario.name && result.subject === name)?.[figure]
-  const comparisons = scenario.comparisons.flatMap(({ subject, against, atLeast }): Ratio[] => {
-    const [of, by] = [figureOf(subject, 'perCpuSecond'), figureOf(against, 'perCpuSecond')]
+  const comparisons = scenario.comparisons.flatMap((comparison): Ratio[] => {
+    const { subject, against, figure = 'perCpuSecond', atLeast, atMost } = comparison
+    const [of, by] = [figureOf(subject, figure), figureOf(against, figure)]
     if (!asked.has(subject) || by === undefined) return []
     const ratio = of === undefined ? null : of / by
-    const target = atLeast ?? null
-    const met = target === null ? null : ratio !== null && ratio >= target
-    return [
-      {
-        scenario: scenario.name,
-        subject,
-        against,
-        figure: 'perCpuSecond',
-        ratio,
-        bound: 'atLeast',
-        target,
-        met,
-      },
-    ]
+    const found = { scenario: scenario.name, subject, against, figure, ratio }
+    if (atMost !== undefined) {
+      return [{ ...found, bound: 'atMost', target: atMost, met: ratio !== null && ratio <= atMost }]
+    }
+    const met = atLeast === undefined ? null : ratio !== null && ratio >= atLeast
+    return [{ ...found, bound: 'atLeast', target: atLeast ?? null, met }]
   })
   const limits = scenario.limits.flatMap((limit): Ratio[] => {
     const { subject, figure } = limit
@@ -58,8 +51,13 @@ export function ratiosOf(
   return [...comparisons, ...limits]
 }
 
+/** Whether two subjects are compared in it, so that a ratio's figure is a quotient. */
+export function isCompared(figure: Ratio['figure']): figure is ComparedFigure {
+  return !Object.hasOwn(besides, figure)
+}
+
 /** What a limited figure is less than. */
-const besides: Record<Limit['figure'], string> = {
+const besides: Record<LimitedFigure, string> = {
   p50AddedUs: 'direct',
   p99AddedUs: 'direct',
   bytesPerSession: 'idle',

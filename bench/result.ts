@@ -6,7 +6,7 @@ import type { Scenario, ScenarioGroup } from './scenario.ts'
 export interface Result extends Figures {
   readonly scenario: string
   readonly subject: string
-  readonly unit: 'packets' | 'cycles' | 'requests' | 'MB'
+  readonly unit: 'packets' | 'cycles' | 'requests' | 'connections' | 'MB'
   readonly rounds: number
   readonly min: Figures
   readonly max: Figures

@@ -16,6 +16,7 @@ import { GroupRunner, scenariosOf } from './rounds.ts'
 import { streamGroups } from './stream-scenarios.ts'
 import { type GroupSummary, summarise, type Summary } from './summary.ts'
 import { buildTools } from './tools.ts'
+import { tunnelGroups } from './tunnel-scenarios.ts'
 import { turnGroups } from './turn-scenarios.ts'
 
 try {
@@ -36,9 +37,12 @@ async function bench(options: Options): Promise<Summary> {
     say(`${line}\n`)
   })
   const machine = describeMachine()
-  const groups = [...datagramGroups(tools), ...streamGroups, ...turnGroups(tools)].filter(
-    (group) => scenariosOf(group, options, 0).length > 0,
-  )
+  const groups = [
+    ...datagramGroups(tools),
+    ...streamGroups,
+    ...turnGroups(tools),
+    ...tunnelGroups(tools),
+  ].filter((group) => scenariosOf(group, options, 0).length > 0)
   if (groups.length === 0) throw new Error(`no scenario is named like "${options.only}"`)
   const parts: GroupSummary[] = []
   for (const group of groups) {

@@ -1,8 +1,10 @@
 import type { SubjectKind } from './subject.ts'
 
-/** A figure of a result that a target may be set for. */
-export type Figure =
-  | 'perCpuSecond'
+/** A figure in which two subjects are compared. */
+export type ComparedFigure = 'perCpuSecond' | 'serverMemoryBytes' | 'clientMemoryBytes'
+
+/** A figure of one subject that a target may be set for. */
+export type LimitedFigure =
   | 'p50AddedUs'
   | 'p99AddedUs'
   | 'bytesPerSession'
@@ -10,18 +12,21 @@ export type Figure =
   | 'smallerShare'
   | 'growthBytes'
 
-/** Two subjects compared: units per CPU-second of the one, divided by those of the other. */
+/** Two subjects compared: the figure of the one, divided by that of the other. */
 export interface Comparison {
   readonly subject: string
   readonly against: string
-  /** The least that meets the target; absent where none is set. */
+  /** @defaultValue perCpuSecond */
+  readonly figure?: ComparedFigure
+  /** The least, or the most, that meets the target; absent where none is set. */
   readonly atLeast?: number
+  readonly atMost?: number
 }
 
 /** A figure of one subject that is not to be exceeded, or is to be reached. */
 export type Limit = {
   readonly subject: string
-  readonly figure: Exclude<Figure, 'perCpuSecond'>
+  readonly figure: LimitedFigure
 } & ({ readonly atMost: number } | { readonly atLeast: number })
 
 export interface Scenario {
@@ -59,5 +64,8 @@ export interface ScenarioGroup {
 
 /** Whether something hangs on the scenario's figures; in a quick bench only then it is run more than once. */
 export function hasTarget({ comparisons, limits }: Scenario): boolean {
-  return limits.length > 0 || comparisons.some(({ atLeast }) => atLeast !== undefined)
+  return (
+    limits.length > 0 ||
+    comparisons.some(({ atLeast, atMost }) => atLeast !== undefined || atMost !== undefined)
+  )
 }

@@ -7,7 +7,7 @@ import type { Subject, SubjectKind } from './subject.ts'
 
 /** What the load tool prints of a run. */
 interface LoadReport {
-  readonly unit: 'packets' | 'bytes' | 'cycles' | 'requests'
+  readonly unit: 'packets' | 'bytes' | 'cycles' | 'requests' | 'connections'
   readonly sent: number
   readonly delivered: number
   readonly loss: number
@@ -26,10 +26,15 @@ interface LoadReport {
 
 /** What a run moved, and what it cost. */
 export interface Measurement extends LoadReport {
-  /** The largest resident size in the run. */
+  /** The largest resident size in the run; of several processes the sum of theirs. */
   readonly memoryBytes?: number
   /** By how much the sessions made the process grow, for each of them. */
   readonly bytesPerSession?: number
+  /** Of a tunnel's two processes: the largest resident size in the run, and before there were sessions. */
+  readonly serverMemoryBytes?: number
+  readonly serverIdleBytes?: number
+  readonly clientMemoryBytes?: number
+  readonly clientIdleBytes?: number
 }
 
 /** How long the load runs, and before that without being measured. */
@@ -42,32 +47,41 @@ const runDeadlineMs = 30_000
 export class Stand {
   readonly #subject: Subject
   readonly #load: Child
+  /** Resident sizes of the subject's processes before the sessions were set up. */
+  readonly #idleBytes: readonly number[]
   readonly #bytesPerSession: number | undefined
 
-  private constructor(subject: Subject, load: Child, bytesPerSession: number | undefined) {
+  private constructor(
+    subject: Subject,
+    load: Child,
+    idleBytes: readonly number[],
+    bytesPerSession: number | undefined,
+  ) {
     this.#subject = subject
     this.#load = load
+    this.#idleBytes = idleBytes
     this.#bytesPerSession = bytesPerSession
   }
 
   static async start(group: ScenarioGroup, kind: SubjectKind, loadTool: string): Promise<Stand> {
     const [originPort = 0] = await freePorts(1)
     const subject = await kind.start(originPort)
-    const pid = subject.child?.pid
-    const before = pid === undefined ? 0 : residentBytes(pid)
+    const pids = subject.children.map(({ pid }) => pid)
+    const idleBytes = pids.map(residentBytes)
     const load = new Child(loadTool, [
       ...group.load,
       ...subject.loadOptions,
       ...['--origin-port', String(originPort)],
-      ...(pid === undefined ? [] : ['--pid', String(pid)]),
+      ...(pids.length === 0 ? [] : ['--pid', pids.join(',')]),
     ])
     try {
       await load.nextLine(setUpDeadlineMs)
-      if (pid === undefined || group.sessions === 0) return new Stand(subject, load, undefined)
-      return new Stand(subject, load, (residentBytes(pid) - before) / group.sessions)
+      if (pids.length === 0 || group.sessions === 0) return new Stand(subject, load, idleBytes, undefined)
+      const grownBytes = sum(pids.map(residentBytes)) - sum(idleBytes)
+      return new Stand(subject, load, idleBytes, grownBytes / group.sessions)
     } catch (error) {
       // A load that fails because the subject did has less to say than the subject.
-      const cause = subject.child?.isRunning === false ? subject.child.failure('') : error
+      const cause = subject.children.find(({ isRunning }) => !isRunning)?.failure('') ?? error
       await load.stop()
       await subject.close()
       throw cause
@@ -76,25 +90,37 @@ export class Stand {
 
   /** One run; rejects when the load or the subject fails, and then the stand is of no more use. */
   async run({ order, warmupSeconds: least = 0 }: Scenario, options: RunLength): Promise<Measurement> {
-    const { child } = this.#subject
+    const { children } = this.#subject
     const { seconds } = options
     const warmupSeconds = Math.max(least, options.warmupSeconds)
-    if (child !== undefined) forgetPeak(child.pid)
+    for (const { pid } of children) forgetPeak(pid)
     const times = ['--seconds', String(seconds), '--warmup', String(warmupSeconds)]
     this.#load.writeLine([...order, ...times].join(' '))
     const deadlineMs = (seconds + warmupSeconds) * 1000 + runDeadlineMs
     const report = JSON.parse(await this.#load.nextLine(deadlineMs)) as LoadReport
-    if (child === undefined) return report
-    if (!child.isRunning) throw child.failure('')
+    if (children.length === 0) return report
+    for (const child of children) if (!child.isRunning) throw child.failure('')
+    const peaks = children.map(({ pid }) => peakBytes(pid))
     return {
       ...report,
-      memoryBytes: peakBytes(child.pid),
+      memoryBytes: sum(peaks),
       ...(this.#bytesPerSession === undefined ? {} : { bytesPerSession: this.#bytesPerSession }),
+      ...this.#ofTunnel(peaks),
     }
+  }
+
+  #ofTunnel([serverMemoryBytes, clientMemoryBytes]: readonly number[]): Partial<Measurement> {
+    const [serverIdleBytes = 0, clientIdleBytes = 0] = this.#idleBytes
+    if (serverMemoryBytes === undefined || clientMemoryBytes === undefined) return {}
+    return { serverMemoryBytes, serverIdleBytes, clientMemoryBytes, clientIdleBytes }
   }
 
   async close(): Promise<void> {
     await this.#load.stop()
     await this.#subject.close()
   }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0)
 }

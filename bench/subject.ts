@@ -2,8 +2,8 @@ import type { Child } from './child.ts'
 
 /** What stands between the load's origin and its viewers, running. */
 export interface Subject {
-  /** The process whose cost is measured; absent where nothing stands between. */
-  readonly child?: Child
+  /** The processes whose cost is measured, added; of a tunnel its server and then its client. Nothing between is none. */
+  readonly children: readonly Child[]
   /** What the load tool is told to find it. */
   readonly loadOptions: readonly string[]
   close(): Promise<void>

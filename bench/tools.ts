@@ -15,6 +15,14 @@ export interface Tools {
   readonly pionTurn?: string
   /** The command, where it is installed. */
   readonly coturn?: string
+  /** The real frp, where the environment names its executables. */
+  readonly frp?: FrpExecutables
+}
+
+/** Paths of frp's server and client, which come from no registry. */
+export interface FrpExecutables {
+  readonly frps: string
+  readonly frpc: string
 }
 
 /** Builds what sources changed. Without cargo there is no bench; what else is missing is said and left out. */
@@ -29,7 +37,7 @@ export function buildTools(say: (line: string) => void): Tools {
       stdio: 'inherit',
     })
   }
-  return { load, ...installedCoturn(say), ...builtInGo(say) }
+  return { load, ...installedCoturn(say), ...namedFrp(say), ...builtInGo(say) }
 }
 
 /** The version of pion/turn that the peer requires. */
@@ -37,9 +45,27 @@ export function pionTurnVersion(): string | undefined {
   return /pion\/turn\/v\d+ v(\S+)/.exec(readFileSync(`${pionTurnFolder}go.mod`, 'utf8'))?.[1]
 }
 
+/** The version of the frp that the environment names. */
+export function frpVersion(): string | undefined {
+  const { SLUICE_FRPS: frps } = process.env
+  return frps === undefined ? undefined : versionOf(frps)
+}
+
 function installedCoturn(say: (line: string) => void): Pick<Tools, 'coturn'> {
   if (versionOf('turnserver') !== undefined) return { coturn: 'turnserver' }
   say('coturn is not installed: the subject "coturn" is left out')
+  return {}
+}
+
+function namedFrp(say: (line: string) => void): Pick<Tools, 'frp'> {
+  const { SLUICE_FRPS: frps, SLUICE_FRPC: frpc } = process.env
+  if (frps === undefined || frpc === undefined) {
+    say('SLUICE_FRPS and SLUICE_FRPC do not name the real frp: the subject "frp" is left out')
+    return {}
+  }
+  const broken = [frps, frpc].find((path) => versionOf(path) === undefined)
+  if (broken === undefined) return { frp: { frps, frpc } }
+  say(`${broken} cannot be run: the subject "frp" is left out`)
   return {}
 }
 

@@ -35,26 +35,29 @@ const pairs: { server: Make; client: Make }[] = [
 describe.each(pairs)('frps of $server, frpc of $client', ({ server, client }) => {
   const isReal = server === 'frp' || client === 'frp'
 
-  describe.skipIf(isReal && !hasRealFrp).each(ways)('wire $wire, mux $mux, tls $tls, encryption $encryption, compression $compression', (way) => {
-    test('every type of proxy carries what it is given', async () => {
-      await using rig = await Rig.start(server, client, way, services)
-      const { ports } = rig
-      await echoTcp(ports.tcp, 300_000)
-      await Promise.all(Array.from({ length: 20 }, () => echoTcp(ports.tcp, 1000)))
-      await echoUdp(ports.udp, [1, 1200, 1400])
-      const body = randomBytes(100_000)
-      const { status, seen } = await askHttp(ports.http, 'web.test', { path: '/a?b=c', body })
-      expect(status).toBe(200)
-      expect(seen).toMatchObject({ method: 'POST', url: '/a?b=c', bodyBytes: 100_000 })
-      expect(seen.headers).toMatchObject({ host: 'web.test', 'x-forwarded-for': '127.0.0.1' })
-      expect(await askHttps(ports.https, 'secure.test')).toContain('"url":"/secure"')
-      await echoTcp(0, 50_000, await connectThrough(ports.connect, 'mux.test:80'))
-      await echoTcp(ports.stcp, 100_000)
-      await echoUdp(ports.sudp, [1, 1200])
-      if (isReal) return
-      // frp's programs end both directions together.
-      const { answer, right } = await digestTcp(ports.digest, 500_000)
-      expect(answer).toBe(right)
-    })
-  })
+  describe.skipIf(isReal && !hasRealFrp).each(ways)(
+    'wire $wire, mux $mux, tls $tls, encryption $encryption, compression $compression',
+    (way) => {
+      test('every type of proxy carries what it is given', async () => {
+        await using rig = await Rig.start(server, client, way, services)
+        const { ports } = rig
+        await echoTcp(ports.tcp, 300_000)
+        await Promise.all(Array.from({ length: 20 }, () => echoTcp(ports.tcp, 1000)))
+        await echoUdp(ports.udp, [1, 1200, 1400])
+        const body = randomBytes(100_000)
+        const { status, seen } = await askHttp(ports.http, 'web.test', { path: '/a?b=c', body })
+        expect(status).toBe(200)
+        expect(seen).toMatchObject({ method: 'POST', url: '/a?b=c', bodyBytes: 100_000 })
+        expect(seen.headers).toMatchObject({ host: 'web.test', 'x-forwarded-for': '127.0.0.1' })
+        expect(await askHttps(ports.https, 'secure.test')).toContain('"url":"/secure"')
+        await echoTcp(0, 50_000, await connectThrough(ports.connect, 'mux.test:80'))
+        await echoTcp(ports.stcp, 100_000)
+        await echoUdp(ports.sudp, [1, 1200])
+        if (isReal) return
+        // frp's programs end both directions together.
+        const { answer, right } = await digestTcp(ports.digest, 500_000)
+        expect(answer).toBe(right)
+      })
+    },
+  )
 })

@@ -3,6 +3,7 @@ import type { Ratio } from '../ratios.ts'
 import type { Result } from '../result.ts'
 import type { Summary } from '../summary.ts'
 import { figureText } from './format.ts'
+import { tunnelPrefix } from '../tunnel-scenarios.ts'
 import { turnPrefix } from '../turn-scenarios.ts'
 import { ratioRows, resultRows } from './rows.ts'
 import { markdownTable } from './table.ts'
@@ -15,12 +16,13 @@ export function page(summary: Summary): string {
   const missed = withTarget.filter(({ met }) => met === false).length
   const scenarios = [...new Set(results.map(({ scenario }) => scenario))]
   const ofTurn = scenarios.filter((name) => name.startsWith(turnPrefix))
-  const others = scenarios.filter((name) => !name.startsWith(turnPrefix))
+  const ofTunnel = scenarios.filter((name) => name.startsWith(tunnelPrefix))
+  const others = scenarios.filter((name) => !ofTurn.includes(name) && !ofTunnel.includes(name))
   return `${[
     '# Performance',
     '<!-- Written by `npm run bench -- --publish`; change that, not this page. -->',
-    'What a datagram, a megabyte or a request costs in CPU time, beside bare relays and other TURN servers that carried the',
-    'same load in the same run on the same machine. How it is measured, and what to make of it: [bench/README.md](../bench/README.md).',
+    'What a datagram, a megabyte or a request costs in CPU time, beside bare relays, other TURN servers and frp, which',
+    'carried the same load in the same run on the same machine. How it is measured, and what to make of it: [bench/README.md](../bench/README.md).',
     '',
     machineTable(machine),
     '',
@@ -46,6 +48,9 @@ export function page(summary: Summary): string {
           ...ofTurn.flatMap((name) => scenarioPart(name, results, ratios)),
           ...turnElsewhere(),
         ]),
+    ...(ofTunnel.length === 0
+      ? []
+      : ['## Tunnel', '', ...ofTunnel.flatMap((name) => scenarioPart(name, results, ratios))]),
     '## The load by itself',
     '',
     'Nothing between the two ends: what the machine and the load tool take. Latencies above are less these.',
@@ -55,11 +60,11 @@ export function page(summary: Summary): string {
     '## Again',
     '',
     '    npm ci',
-    '    npm run bench -- --publish    # all of it; about 40 minutes',
-    '    npm run bench -- --quick      # under nine minutes',
+    '    npm run bench -- --publish    # all of it; about 50 minutes',
+    '    npm run bench -- --quick      # about 12 minutes',
     '',
-    'It needs Linux and cargo; the peers in Go are built if Go is there, and coturn takes part if it is installed. Use a machine',
-    'that does nothing else.',
+    'It needs Linux and cargo; the peers in Go are built if Go is there, coturn takes part if it is installed,',
+    'and frp if SLUICE_FRPS and SLUICE_FRPC name its executables. Use a machine that does nothing else.',
   ].join('\n')}\n`
 }
 
@@ -91,6 +96,7 @@ function machineTable(machine: Machine): string {
     ['rustc', machine.rustc ?? 'not installed'],
     ['coturn', machine.coturn ?? 'not installed'],
     ['pion/turn', machine.pionTurn ?? 'not there'],
+    ['frp', machine.frp ?? 'not there'],
   ])
 }
 

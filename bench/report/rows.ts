@@ -1,4 +1,5 @@
-import type { Ratio } from '../ratios.ts'
+import type { FigureName } from '../figures.ts'
+import { isCompared, type Ratio } from '../ratios.ts'
 import type { Result } from '../result.ts'
 import { costText, figureText } from './format.ts'
 
@@ -8,7 +9,7 @@ export type Rows = readonly (readonly string[])[]
 /** The subjects of one scenario, and of what they were not compared in only the columns of every scenario. */
 export function resultRows(results: readonly Result[], ratios: readonly Ratio[]): Rows {
   const unit = results[0]?.unit ?? 'packets'
-  const more = optional.filter((name) => ratios.some(({ figure }) => figure === name))
+  const more = optional.filter(({ of }) => ratios.some(({ figure }) => of.includes(figure)))
   const head = [
     'subject',
     `${unit} per CPU-second`,
@@ -19,15 +20,30 @@ export function resultRows(results: readonly Result[], ratios: readonly Ratio[])
     'added p99',
     'peak memory',
     'per session',
-    ...more.map((name) => figureTitles[name]),
+    ...more.map(({ title }) => title),
   ]
   return [head, ...results.map((result) => resultRow(result, more))]
 }
 
-const optional = ['smallerShare', 'growthBytes'] as const
+/** A column that tables have where one of these figures is compared or limited. */
+interface OptionalColumn {
+  readonly name: FigureName
+  readonly title: string
+  readonly of: readonly Ratio['figure'][]
+}
 
-function resultRow(result: Result, more: readonly (typeof optional)[number][]): string[] {
-  const text = (name: Parameters<typeof figureText>[0]): string => figureText(name, result[name], result.unit)
+const ofTunnel: readonly Ratio['figure'][] = ['serverMemoryBytes', 'clientMemoryBytes']
+const optional: readonly OptionalColumn[] = [
+  { name: 'smallerShare', title: 'smaller share', of: ['smallerShare'] },
+  { name: 'growthBytes', title: 'memory growth', of: ['growthBytes'] },
+  { name: 'serverIdleBytes', title: 'server, idle', of: ofTunnel },
+  { name: 'serverMemoryBytes', title: 'server, peak', of: ofTunnel },
+  { name: 'clientIdleBytes', title: 'client, idle', of: ofTunnel },
+  { name: 'clientMemoryBytes', title: 'client, peak', of: ofTunnel },
+]
+
+function resultRow(result: Result, more: readonly OptionalColumn[]): string[] {
+  const text = (name: FigureName): string => figureText(name, result[name], result.unit)
   const { min, max } = result
   const isSpread = min.perCpuSecond !== undefined && max.perCpuSecond !== undefined
   return [
@@ -42,7 +58,7 @@ function resultRow(result: Result, more: readonly (typeof optional)[number][]): 
     text('p99AddedUs'),
     text('memoryBytes'),
     text('bytesPerSession'),
-    ...more.map((name) => text(name)),
+    ...more.map(({ name }) => text(name)),
   ]
 }
 
@@ -71,9 +87,11 @@ const figureTitles: Record<Ratio['figure'], string> = {
   loss: 'loss',
   smallerShare: 'smaller share',
   growthBytes: 'memory growth',
+  serverMemoryBytes: 'peak memory of the server',
+  clientMemoryBytes: 'peak memory of the client',
 }
 
 function ratioText({ figure }: Ratio, value: number | null): string {
   if (value === null) return 'failed'
-  return figure === 'perCpuSecond' ? value.toFixed(2) : figureText(figure, value, 'packets')
+  return isCompared(figure) ? value.toFixed(2) : figureText(figure, value, 'packets')
 }

@@ -24,7 +24,8 @@ export class FrpProgram implements AsyncDisposable {
 
   constructor(kind: 'frps' | 'frpc', make: Make, config: string) {
     this.#folder = temporaryFolder()
-    this.file = join(this.#folder.path, `${kind}.toml`)
+    // The real programs go by the name of the file.
+    this.file = join(this.#folder.path, `${kind}.${config.startsWith('{') ? 'json' : 'toml'}`)
     writeFileSync(this.file, config)
     const [command, ...args] = commandOf(kind, make)
     this.program = new Program(command, [...args, '-c', this.file], { cwd: this.#folder.path })

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { request } from 'node:http'
+import { type IncomingMessage, request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { json } from 'node:stream/consumers'
 import { connect as connectTls } from 'node:tls'
@@ -11,7 +11,11 @@ import type { SeenRequest } from './local-services.ts'
 const deadlineMs = 15_000
 
 /** Sends random bytes through an echo service and ends when all of them have come back. */
-export async function echoTcp(port: number, bytes: number, connection: Socket = connect(port, '127.0.0.1')): Promise<void> {
+export async function echoTcp(
+  port: number,
+  bytes: number,
+  connection: Socket = connect(port, '127.0.0.1'),
+): Promise<void> {
   const sent = randomBytes(bytes)
   const received = await exchange(connection, sent, { until: bytes })
   if (!received.equals(sent)) throw new Error(`${received.length} of ${bytes} bytes came back, or others`)
@@ -36,7 +40,10 @@ export async function echoUdp(port: number, sizes: readonly number[]): Promise<v
       await new Promise<void>((resolve, reject) => {
         // What a udp proxy is sent before its first work connection is lost, as datagrams are.
         const again = setInterval(() => socket.send(sent, port, '127.0.0.1'), 250)
-        const timer = setTimeout(() => settle(new Error(`a datagram of ${size} bytes did not come back`)), deadlineMs)
+        const timer = setTimeout(
+          () => settle(new Error(`a datagram of ${size} bytes did not come back`)),
+          deadlineMs,
+        )
         const settle = (error?: Error): void => {
           clearInterval(again)
           clearTimeout(timer)
@@ -61,7 +68,11 @@ export async function askHttp(
   port: number,
   host: string,
   options: { readonly path?: string; readonly headers?: Record<string, string>; readonly body?: Buffer } = {},
-): Promise<{ readonly status: number; readonly headers: NodeJS.Dict<string | string[]>; readonly seen: SeenRequest }> {
+): Promise<{
+  readonly status: number
+  readonly headers: NodeJS.Dict<string | string[]>
+  readonly seen: SeenRequest
+}> {
   const asked = request({
     port,
     host: '127.0.0.1',
@@ -72,7 +83,7 @@ export async function askHttp(
     timeout: deadlineMs,
   })
   asked.end(options.body)
-  const [response] = (await once(asked, 'response')) as [import('node:http').IncomingMessage]
+  const [response] = (await once(asked, 'response')) as [IncomingMessage]
   const status = response.statusCode ?? 0
   const isJson = response.headers['content-type'] === 'application/json'
   const seen = (isJson ? await json(response) : response.resume()) as SeenRequest
@@ -82,7 +93,11 @@ export async function askHttp(
 /** The path that an HTTPS service was asked for, through a port that is shared by name. */
 export async function askHttps(port: number, servername: string): Promise<string> {
   const socket = connectTls({ port, host: '127.0.0.1', servername, rejectUnauthorized: false })
-  const answer = await exchange(socket, Buffer.from(`GET /secure HTTP/1.1\r\nhost: ${servername}\r\nconnection: close\r\n\r\n`), {})
+  const answer = await exchange(
+    socket,
+    Buffer.from(`GET /secure HTTP/1.1\r\nhost: ${servername}\r\nconnection: close\r\n\r\n`),
+    {},
+  )
   return answer.toString()
 }
 
@@ -111,7 +126,10 @@ function exchange(socket: Socket, sent: Buffer, { until, ends = false }: Exchang
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let received = 0
-    const timer = setTimeout(() => socket.destroy(new Error(`${received} bytes came within ${deadlineMs} ms`)), deadlineMs)
+    const timer = setTimeout(
+      () => socket.destroy(new Error(`${received} bytes came within ${deadlineMs} ms`)),
+      deadlineMs,
+    )
     socket.on('data', (chunk) => {
       chunks.push(chunk)
       received += chunk.length
@@ -124,5 +142,7 @@ function exchange(socket: Socket, sent: Buffer, { until, ends = false }: Exchang
     })
     if (ends) socket.end(sent)
     else socket.write(sent)
+    // It may have been paused by who spoke on it before.
+    socket.resume()
   })
 }

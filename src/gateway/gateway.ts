@@ -26,6 +26,7 @@ import { RegistrationService } from '../services/media/registration/index.ts'
 import { RtmpService } from '../services/media/rtmp/index.ts'
 import { WebRtcService } from '../services/media/webrtc/index.ts'
 import { drainable } from './drainable.ts'
+import { TunnelRole } from './tunnel-role.ts'
 import { TurnRole } from './turn-role.ts'
 import { version } from './version.ts'
 
@@ -51,6 +52,8 @@ export interface GatewayAddresses {
   readonly webrtc: readonly string[]
   /** By the listener's name. */
   readonly turn: Readonly<Record<string, number>>
+  /** Port that tunnel clients connect to; undefined without a tunnel server. */
+  readonly tunnel: number | undefined
   readonly registration: string
   readonly admin: string
 }
@@ -71,6 +74,7 @@ export class Gateway implements Lifecycle {
   readonly #flv: FlvProxy
   readonly #http: HttpEdge
   readonly #turn: TurnRole
+  readonly #tunnel: TunnelRole
   readonly #admin: AdminService
   #config: Config
   #isDraining = false
@@ -189,6 +193,7 @@ export class Gateway implements Lifecycle {
           address === undefined ? [] : [{ protocol: 'tcp', port: address.port } as const],
         ),
     })
+    this.#tunnel = new TunnelRole(config.tunnel, { datapath: this.#datapath, logger, registry, clock })
     this.#admin = new AdminService({
       balancer,
       sessions: [this.#webrtc, this.#rtmp, this.#flv],
@@ -210,6 +215,7 @@ export class Gateway implements Lifecycle {
       rtmp: this.#rtmp.ports.map((port, index) => formatListenAddress({ ...this.#rtmpListen[index], port })),
       webrtc: this.#webrtc.mediaAddresses.map(addressText),
       turn: Object.fromEntries(this.#turn.ports ?? []),
+      tunnel: this.#tunnel.port,
       registration: this.#registration.address === undefined ? '' : addressText(this.#registration.address),
       admin: this.#admin.address === undefined ? '' : addressText(this.#admin.address),
     }
@@ -228,6 +234,7 @@ export class Gateway implements Lifecycle {
         this.#rtmp,
         // Before HTTP, so that it is closed after it: its ports may carry HTTP that still goes on.
         this.#turn,
+        this.#tunnel,
         this.#http,
       ]) {
         options.signal?.throwIfAborted()
@@ -267,19 +274,22 @@ export class Gateway implements Lifecycle {
   }
 
   /**
-   * Puts another configuration in force, as far as that is possible while the gateway runs: the `[turn]` section. Gives the
-   * names of sections and keys that differ and want a restart.
+   * Puts another configuration in force, as far as that is possible while the gateway runs: the `[turn]` and `[tunnel]`
+   * sections. Gives the names of sections and keys that differ and want a restart.
    *
    * @throws what is wrong with the section; then nothing has changed
    */
   async reload(config: Config): Promise<readonly string[]> {
+    const applyTunnel = await this.#tunnel.prepareReload(config.tunnel)
     const turn = await this.#turn.reload(config.turn)
+    const tunnel = applyTunnel()
     const before = this.#config
-    this.#config = { ...before, turn: config.turn }
+    this.#config = { ...before, turn: config.turn, tunnel: config.tunnel }
     const others = (Object.keys(config) as (keyof Config)[]).filter(
-      (section) => section !== 'turn' && !isDeepStrictEqual(config[section], before[section]),
+      (section) =>
+        section !== 'turn' && section !== 'tunnel' && !isDeepStrictEqual(config[section], before[section]),
     )
-    return [...turn, ...others]
+    return [...turn, ...tunnel, ...others]
   }
 
   #readiness(): { readonly ok: boolean; readonly reason: string } {
@@ -287,6 +297,9 @@ export class Gateway implements Lifecycle {
     // A gateway that only relays TURN needs no origin.
     if (this.#turn.ports !== undefined && this.#config.media.http.listen.length === 0) {
       return { ok: true, reason: 'TURN is served' }
+    }
+    if (this.#tunnel.port !== undefined && this.#config.media.http.listen.length === 0) {
+      return { ok: true, reason: 'the tunnel is served' }
     }
     const { healthy, suspect, silent } = this.store.stats().origins
     if (healthy + suspect + silent === 0) return { ok: false, reason: 'no origin has registered' }

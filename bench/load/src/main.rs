@@ -1,5 +1,5 @@
-//! The load of the whole-path benchmarks: a media server and its viewers, or TURN clients and their peer, in one
-//! process that is cheap beside the gateway between them. Each kind sets its sessions up, prints `{"ready":true}`, and for every
+//! The load of the whole-path benchmarks: a media server and its viewers, TURN clients and their peer, or a service and
+//! its users at the ends of a tunnel, in one process that is cheap beside what is between them. Each kind sets its sessions up, prints `{"ready":true}`, and for every
 //! line on standard input runs and prints one line of JSON.
 
 mod args;
@@ -22,6 +22,7 @@ mod sha1;
 mod socket;
 mod stun;
 mod sweep;
+mod tunnel;
 mod turn;
 mod viewer;
 mod webrtc;
@@ -29,7 +30,7 @@ mod whep;
 
 use args::Args;
 
-const USAGE: &str = "usage: load webrtc|rtmp|flv|turn --option value ... (see bench/README.md)";
+const USAGE: &str = "usage: load webrtc|rtmp|flv|turn|tunnel --option value ... (see bench/README.md)";
 
 fn main() {
     let mut words = std::env::args().skip(1);
@@ -40,6 +41,7 @@ fn main() {
         "rtmp" => rtmp::main(&args),
         "flv" => flv::main(&args),
         "turn" => turn::main(&args),
+        "tunnel" => tunnel::main(&args),
         _ => Err(USAGE.into()),
     });
     if let Err(error) = result {

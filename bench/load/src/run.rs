@@ -22,15 +22,11 @@ pub struct Report {
 
 /// Says that all sessions stand, and answers every line with a report until standard input ends. A line holds
 /// the options of a run; `run(options, duration)` is called for `--warmup`, whose report is not printed, and
-/// for `--seconds`. CPU time and resident size of the process `--pid` of `args` are taken before and after the
-/// latter.
+/// for `--seconds`. CPU time and resident size of the processes `--pid` of `args`, added, are taken before and after
+/// the latter.
 pub fn serve(args: &Args, mut run: impl FnMut(&Args, Duration) -> Result<Report>) -> Result<()> {
-    let pid = args.number("pid", 0)?;
-    let clock = if pid == 0 { None } else { Some(CpuClock::of(pid)?) };
-    let cost = || -> Result<Option<Cost>> {
-        let Some(clock) = &clock else { return Ok(None) };
-        Ok(Some(Cost { cpu_seconds: clock.seconds()?, resident_bytes: resident_bytes(pid)? }))
-    };
+    let measured = args.get("pid").map(Measured::parse).transpose()?;
+    let cost = || measured.as_ref().map(Measured::cost).transpose();
     say("{\"ready\":true}")?;
     for line in stdin().lines() {
         let options = Args::parse(line?.split_whitespace().map(str::to_string))?;
@@ -49,7 +45,30 @@ pub fn serve(args: &Args, mut run: impl FnMut(&Args, Duration) -> Result<Report>
     Ok(())
 }
 
-/// What the measured process has taken.
+/// The processes whose cost is taken.
+struct Measured(Vec<(u64, CpuClock)>);
+
+impl Measured {
+    /// Of process ids with commas between them.
+    fn parse(pids: &str) -> Result<Measured> {
+        let processes = pids.split(',').map(|text| {
+            let pid = text.parse().map_err(|_| format!("--pid {pids}: not process ids"))?;
+            Ok((pid, CpuClock::of(pid)?))
+        });
+        Ok(Measured(processes.collect::<Result<_>>()?))
+    }
+
+    fn cost(&self) -> Result<Cost> {
+        let mut sum = Cost { cpu_seconds: 0.0, resident_bytes: 0 };
+        for (pid, clock) in &self.0 {
+            sum.cpu_seconds += clock.seconds()?;
+            sum.resident_bytes += resident_bytes(*pid)?;
+        }
+        Ok(sum)
+    }
+}
+
+/// What the measured processes have taken.
 struct Cost {
     cpu_seconds: f64,
     resident_bytes: i64,
@@ -79,4 +98,18 @@ fn say(line: &str) -> Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cost_of_processes_is_added() {
+        let pid = std::process::id();
+        let (once, twice) = (pid.to_string(), format!("{pid},{pid}"));
+        let [one, two] = [once, twice].map(|pids| Measured::parse(&pids).unwrap().cost().unwrap());
+        assert!(two.resident_bytes > one.resident_bytes * 3 / 2);
+        assert!(Measured::parse("1,").is_err());
+    }
 }

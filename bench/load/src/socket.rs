@@ -1,4 +1,4 @@
-//! UDP sockets on loopback as the load needs them.
+//! Sockets on loopback as the load needs them.
 
 use crate::args::Result;
 use std::mem::size_of;
@@ -14,11 +14,7 @@ const DESCRIPTORS: libc::rlim_t = 1 << 20;
 pub fn bind(port: u16) -> Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?;
     let fd = socket.as_raw_fd();
-    for (forced, asked) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
-    {
-        set(fd, libc::SOL_SOCKET, forced, BUFFER_BYTES)
-            .or_else(|_| set(fd, libc::SOL_SOCKET, asked, BUFFER_BYTES))?;
-    }
+    set_buffers(fd)?;
     set(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     set(fd, libc::SOL_UDP, libc::UDP_GRO, 1)?;
     Ok(socket)
@@ -56,6 +52,16 @@ pub fn raw_address(address: SocketAddr) -> libc::sockaddr_in {
         sin_addr: libc::in_addr { s_addr: u32::from(*v4.ip()).to_be() },
         sin_zero: [0; 8],
     }
+}
+
+/// Room in both directions for what moves while nobody looks.
+pub fn set_buffers(fd: RawFd) -> Result<()> {
+    for (forced, asked) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
+    {
+        set(fd, libc::SOL_SOCKET, forced, BUFFER_BYTES)
+            .or_else(|_| set(fd, libc::SOL_SOCKET, asked, BUFFER_BYTES))?;
+    }
+    Ok(())
 }
 
 fn set(fd: RawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> Result<()> {

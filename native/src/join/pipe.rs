@@ -4,8 +4,10 @@ use super::system;
 use std::io;
 use std::os::fd::OwnedFd;
 
-/// How much a pipe takes.
-pub const PIPE_BYTES: usize = 256 << 10;
+/// How much a pipe should take: the more, the seldomer both sides are woken. Who is not root gets 64 MB in all.
+const PIPE_BYTES: [usize; 2] = [1 << 20, 256 << 10];
+/// With less it is not worth the while.
+const LEAST_BYTES: usize = 64 << 10;
 /// Most pipes at a time, of two descriptors each; who gets none copies.
 const MOST: usize = 256;
 /// Most that are kept for later.
@@ -22,7 +24,7 @@ pub struct Pipe {
 impl Pipe {
     /// Takes what the socket has; 0 at its end.
     pub fn fill(&mut self, from: &OwnedFd) -> io::Result<usize> {
-        let got = system::splice(from, &self.write, PIPE_BYTES)?;
+        let got = system::splice(from, &self.write, PIPE_BYTES[0])?;
         self.held += got;
         Ok(got)
     }
@@ -48,7 +50,7 @@ impl Pipes {
             return None;
         }
         let pipe = self.free.pop().or_else(|| {
-            let (read, write) = system::pipe(PIPE_BYTES).ok()?;
+            let (read, write) = system::pipe(&PIPE_BYTES, LEAST_BYTES).ok()?;
             Some(Pipe { read, write, held: 0 })
         })?;
         self.taken += 1;

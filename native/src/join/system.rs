@@ -16,16 +16,25 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     }
 }
 
-/// Both ends of a pipe, for reading and for writing.
-pub fn pipe(bytes: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+/// Both ends of a pipe, for reading and for writing, that takes as much as the system gives of what is wanted; no pipe when
+/// that is less than `least`.
+pub fn pipe(wanted: &[usize], least: usize) -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: room for two descriptors.
     check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } as isize)?;
     // SAFETY: they were just made and nobody else has them.
     let [read, write] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-    // SAFETY: no pointers. Where so much is not given it stays smaller, and works.
-    unsafe { libc::fcntl(write.as_raw_fd(), libc::F_SETPIPE_SZ, bytes as libc::c_int) };
-    Ok((read, write))
+    for bytes in wanted {
+        // SAFETY: no pointers.
+        if unsafe { libc::fcntl(write.as_raw_fd(), libc::F_SETPIPE_SZ, *bytes as libc::c_int) } >= 0 {
+            return Ok((read, write));
+        }
+    }
+    // SAFETY: no pointers.
+    match check(unsafe { libc::fcntl(write.as_raw_fd(), libc::F_GETPIPE_SZ) } as isize)? {
+        bytes if bytes >= least => Ok((read, write)),
+        _ => Err(io::Error::from_raw_os_error(libc::EPERM)),
+    }
 }
 
 /// 0 at the end.

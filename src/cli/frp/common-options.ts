@@ -15,7 +15,8 @@ export function addCommonOptions(command: Command): Command {
     .option(
       '--allow-unsafe <features>',
       'features that are off otherwise: TokenSourceExec',
-      (value: string, before: string[] = []) => [...before, ...value.split(',')],
+      (value: string, before: string[]) => [...before, ...value.split(',')],
+      [],
     )
     .option('--grace <seconds>', 'how long user connections may go on after SIGTERM', '0')
 }

@@ -1,7 +1,6 @@
 import { type Command, Option } from 'commander'
 import { flagKey, type FlagValues, type FrpFlag } from '../../mechanisms/frp-config/index.ts'
 
-
 /**
  * Arguments of frps and frpc as commander takes them: frp's flags may be written with `_` or `-`, and a switch takes its value
  * only after `=`.
@@ -27,7 +26,8 @@ export function addFlags(command: Command, flags: readonly FrpFlag[]): Command {
   for (const { name, short, kind, description } of flags) {
     const long = `--${flagKey(name)} <${kind === 'flag' ? 'boolean' : kind}>`
     const option = new Option(short === undefined ? long : `-${short}, ${long}`, description)
-    if (kind === 'list' || kind === 'map') option.argParser<string[]>((value, before) => [...(before ?? []), value])
+    if (kind === 'list' || kind === 'map')
+      option.argParser<string[]>((value, before) => [...(before ?? []), value])
     command.addOption(option)
   }
   return command
@@ -47,4 +47,3 @@ export function flagValues(command: Command, flags: readonly FrpFlag[]): FlagVal
 function camelCase(name: string): string {
   return name.replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase())
 }
-

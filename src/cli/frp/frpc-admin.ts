@@ -43,7 +43,14 @@ export async function showStatus({ webServer }: FrpcConfig, options: AdminOption
   process.stdout.write('Proxy Status...\n')
   for (const [type, rows] of Object.entries(byType)) {
     if (rows.length === 0) continue
-    const cells = rows.map((row) => [row.name, row.status, row.local_addr, row.plugin, row.remote_addr, row.err])
+    const cells = rows.map((row) => [
+      row.name,
+      row.status,
+      row.local_addr,
+      row.plugin,
+      row.remote_addr,
+      row.err,
+    ])
     process.stdout.write(`${type.toUpperCase()}\n${table([[...columns], ...cells])}\n`)
   }
 }
@@ -51,7 +58,12 @@ export async function showStatus({ webServer }: FrpcConfig, options: AdminOption
 function table(rows: readonly (readonly string[])[]): string {
   const widths = columns.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
   return rows
-    .map((row) => `${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd())
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
     .map((line) => `${line}\n`)
     .join('')
 }
@@ -84,6 +96,7 @@ async function ask(
 function milliseconds(duration: string): number {
   const match = /^(\d{1,6})(ms|s|m|h)$/.exec(duration)
   const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match?.[2] ?? '']
-  if (match === null || unit === undefined) throw new TypeError(`--api-timeout ${duration}: must be such as 30s`)
+  if (match === null || unit === undefined)
+    throw new TypeError(`--api-timeout ${duration}: must be such as 30s`)
   return Number(match[1]) * unit
 }

@@ -142,7 +142,8 @@ async function runFiles(options: FrpcOptions): Promise<void> {
     for (const { file, config } of loaded) {
       logger.info(`start frpc service for config file [${file}]`)
       const first = loadOptions(options)
-      const load = (strict = first.strict) => loadFrpcConfig(file, { ...first, ...(strict !== undefined && { strict }) })
+      const load = (strict = first.strict) =>
+        loadFrpcConfig(file, { ...first, ...(strict !== undefined && { strict }) })
       services.push(new FrpcService(config, parts, { path: file, load, onStop: stopProcess }))
     }
     return services

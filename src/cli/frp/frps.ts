@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { errorMessage } from '../../foundation/errors.ts'
 import { createFrpLogger } from '../../gateway/frp/frp-logger.ts'
 import { FrpsService } from '../../gateway/frp/frps-service.ts'
 import { TunnelProcess } from '../../gateway/frp/tunnel-process.ts'
@@ -10,6 +11,7 @@ import {
   type LoadedConfig,
   loadFrpsConfig,
 } from '../../mechanisms/frp-config/index.ts'
+import type { Logger } from '../../mechanisms/telemetry/index.ts'
 import { frpVersion } from '../../services/tunnel/index.ts'
 import { runUntilSignal } from '../until-signal.ts'
 import { addCommonOptions, type CommonOptions, graceMs, loadOptions } from './common-options.ts'
@@ -50,12 +52,30 @@ async function run(command: Command): Promise<void> {
       ? 'frps uses command line arguments for config'
       : `frps uses config file: ${options.config}`,
   )
-  const service = new TunnelProcess(logger, (parts) => [new FrpsService(config, parts)])
+  let frps: FrpsService | undefined
+  const service = new TunnelProcess(logger, (parts) => [(frps = new FrpsService(config, parts))])
   await runUntilSignal(service, {
     logger,
     graceMs: graceMs(options),
+    onHangUp: () => void reload(command, options, frps, logger),
     onReady: () => logger.info('frps started successfully'),
   })
+}
+
+async function reload(
+  command: Command,
+  options: CommonOptions,
+  frps: FrpsService | undefined,
+  logger: Logger,
+): Promise<void> {
+  try {
+    const { config } = await configOf(command, options)
+    const apply = await frps?.prepareReload(config)
+    apply?.()
+    logger.info('success reload conf')
+  } catch (error) {
+    logger.warn({ reason: errorMessage(error) }, 'the configuration is not reloaded')
+  }
 }
 
 async function configOf(command: Command, options: CommonOptions): Promise<LoadedConfig<FrpsConfig>> {

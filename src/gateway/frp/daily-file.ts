@@ -42,7 +42,10 @@ export class DailyFile {
     if (this.#maxDays <= 0) return
     const oldest = stampOf(this.#clock.wallMs() - this.#maxDays * dayMs)
     for (const name of readdirSync(folder)) {
-      const stamp = name.startsWith(`${stem}.`) && name.endsWith(extension) ? /\.(\d{8}-\d{6})/.exec(name)?.[1] : undefined
+      const stamp =
+        name.startsWith(`${stem}.`) && name.endsWith(extension)
+          ? /\.(\d{8}-\d{6})/.exec(name)?.[1]
+          : undefined
       if (stamp !== undefined && stamp < oldest) rmSync(join(folder, name), { force: true })
     }
   }

@@ -20,11 +20,21 @@ export interface LineOptions {
  * `2026-01-02 15:04:05.000 [I] [frpc] [runID] [proxy] text`, other fields behind.
  */
 export function frpLogLine(json: string, { isColored, program }: LineOptions): string {
-  const { level, time, msg, runId, proxy, pid: _pid, component: _component, err, ...fields } = JSON.parse(
-    json,
-  ) as Record<string, unknown>
+  const {
+    level,
+    time,
+    msg,
+    runId,
+    proxy,
+    pid: _pid,
+    component: _component,
+    err,
+    ...fields
+  } = JSON.parse(json) as Record<string, unknown>
   const { letter, color } = levels[String(level)] ?? { letter: 'I', color: '34' }
-  const prefixes = [runId, proxy].filter((value) => typeof value === 'string').map((value) => ` [${shown(value)}]`)
+  const prefixes = [runId, proxy]
+    .filter((value) => typeof value === 'string')
+    .map((value) => ` [${shown(value)}]`)
   const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${field(value)}`)
   const stack = typeof err === 'object' && err !== null && 'stack' in err ? ` ${field(err.stack)}` : ''
   const text = `${localTime(String(time))} [${letter}] [${program}]${prefixes.join('')} ${shown(msg)}${rest.join('')}${stack}`

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { errorMessage } from '../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
 import {
-  type FrpcConfig,
+  type TunnelClientConfig,
   type LoadedConfig,
   proxyConfigOf,
   visitorConfigOf,
@@ -23,7 +23,7 @@ import type { TunnelParts } from './frps-service.ts'
 export interface FrpcFile {
   readonly path: string
   /** @param strict whether unknown settings are errors; undefined: as at first */
-  readonly load: (strict?: boolean) => Promise<LoadedConfig<FrpcConfig>>
+  readonly load: (strict?: boolean) => Promise<LoadedConfig<TunnelClientConfig>>
   /** The API asks for the end of the program. */
   readonly onStop: () => void
 }
@@ -33,19 +33,20 @@ export class FrpcService implements Lifecycle {
   readonly #parts: TunnelParts
   readonly #file: FrpcFile | undefined
   readonly #store: ProxyStore | undefined
-  #config: FrpcConfig
+  #config: TunnelClientConfig
   #client: TunnelClient | undefined
   #web: WebServer | undefined
 
-  constructor(config: FrpcConfig, parts: TunnelParts, file?: FrpcFile) {
+  constructor(config: TunnelClientConfig, parts: TunnelParts, file?: FrpcFile) {
     this.#config = config
     this.#parts = parts
     this.#file = file
     if (config.store.path !== '') {
       this.#store = new ProxyStore({
         file: config.store.path,
-        parseProxy: (entry) => proxyConfigOf(entry),
-        parseVisitor: (entry) => visitorConfigOf(entry),
+        // As frp's store does, it passes over keys that it does not know.
+        parseProxy: (entry) => proxyConfigOf(entry, { strict: false }),
+        parseVisitor: (entry) => visitorConfigOf(entry, { strict: false }),
       })
     }
   }
@@ -59,7 +60,7 @@ export class FrpcService implements Lifecycle {
     const client = new TunnelClient({
       config: { ...config, ...this.#work() },
       auth: await clientAuth(config.auth, { clock }),
-      connect: () => connectServer(config, { clock, logger }),
+      connect: ({ signal }) => connectServer(config, { clock, logger, signal }),
       datapath,
       clock,
       logger,
@@ -105,21 +106,25 @@ export class FrpcService implements Lifecycle {
   }
 
   /** Puts the proxies and visitors of another configuration in force. Gives the other keys that differ, which want a restart. */
-  apply(config: FrpcConfig): readonly string[] {
+  apply(config: TunnelClientConfig): readonly string[] {
     const before = this.#config
     const { proxies, visitors } = config
     this.#config = { ...before, proxies, visitors }
     this.#client?.update(this.#work())
-    const others = (Object.keys(config) as (keyof FrpcConfig)[]).filter(
+    const others = (Object.keys(config) as (keyof TunnelClientConfig)[]).filter(
       (key) => key !== 'proxies' && key !== 'visitors' && !isDeepStrictEqual(config[key], before[key]),
     )
-    if (others.length > 0) this.#parts.logger.warn({ settings: others }, 'settings that differ want a restart')
+    if (others.length > 0)
+      this.#parts.logger.warn({ settings: others }, 'settings that differ want a restart')
     return others
   }
 
-  /** What is to run: the configuration, and the store above it. */
+  /** What is to run: the configuration, and the store above it, to which `start` applies as well. */
   #work(): ClientWork {
-    return this.#store?.over(this.#config) ?? this.#config
+    const { proxies, visitors } = this.#store?.over(this.#config) ?? this.#config
+    const names = new Set(this.#config.start)
+    const runs = ({ name }: { readonly name: string }): boolean => names.size === 0 || names.has(name)
+    return { proxies: proxies.filter(runs), visitors: visitors.filter(runs) }
   }
 
   #webServer(control: TunnelClient): WebServer {

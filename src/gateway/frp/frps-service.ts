@@ -1,7 +1,7 @@
 import type { Clock } from '../../foundation/clock.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
 import type { Datapath } from '../../mechanisms/datapath/index.ts'
-import type { FrpsConfig } from '../../mechanisms/frp-config/index.ts'
+import type { TunnelServerConfig } from '../../mechanisms/frp-config/index.ts'
 import type { TcpJoiner } from '../../mechanisms/streams/index.ts'
 import type { Logger, Registry } from '../../mechanisms/telemetry/index.ts'
 import {
@@ -27,13 +27,13 @@ export interface TunnelParts {
 
 /** frps with all that belongs to it: the server, its books, and its web server where it has one. */
 export class FrpsService implements Lifecycle {
-  readonly #config: FrpsConfig
+  readonly #config: TunnelServerConfig
   readonly #parts: TunnelParts
   readonly #statistics: TunnelStatistics
   #server: TunnelServer | undefined
   #started: Lifecycle[] = []
 
-  constructor(config: FrpsConfig, parts: TunnelParts) {
+  constructor(config: TunnelServerConfig, parts: TunnelParts) {
     this.#config = config
     this.#parts = parts
     const { clock, logger } = parts
@@ -72,6 +72,22 @@ export class FrpsService implements Lifecycle {
     } catch (error) {
       await this.close()
       throw error
+    }
+  }
+
+  /**
+   * Readies another configuration. What it gives puts that in force, as far as is possible while the server runs, and gives the
+   * settings that differ and want a restart.
+   * @throws TunnelError TUNNEL_BAD_OPTION
+   */
+  async prepareReload(config: TunnelServerConfig): Promise<() => readonly string[]> {
+    const auth = await serverAuth(config.auth, { clock: this.#parts.clock })
+    return () => {
+      const restarts = this.#server?.reload(config, auth) ?? []
+      if (restarts.length > 0) {
+        this.#parts.logger.warn({ settings: restarts }, 'settings that differ want a restart')
+      }
+      return restarts
     }
   }
 

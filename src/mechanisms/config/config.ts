@@ -1,3 +1,4 @@
+import type { TunnelConfig } from './tunnel-config.ts'
 import type { TurnConfig } from './turn-config.ts'
 
 /**
@@ -46,6 +47,7 @@ export interface Config {
     }
   }
   readonly turn: TurnConfig
+  readonly tunnel: TunnelConfig
   readonly admin: { readonly listen: string; readonly token?: string | undefined }
   readonly shutdown: { readonly graceSeconds: number }
 }

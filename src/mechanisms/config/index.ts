@@ -5,5 +5,6 @@
 export type { Config } from './config.ts'
 export { ConfigError, type ConfigErrorCode, type ConfigProblem } from './errors.ts'
 export { loadConfig } from './load.ts'
+export type { TunnelConfig } from './tunnel-config.ts'
 export type { TurnConfig, TurnListenerConfig, TurnPeersConfig } from './turn-config.ts'
 export { configJsonSchema, defaultConfig } from './schema.ts'

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { z } from 'zod'
+import type { z } from 'zod'
 import { errorMessage } from '../../foundation/errors.ts'
+import { holdsSecret, isTable, schemaAt, unwrapped } from '../frp-config/index.ts'
 import type { Config } from './config.ts'
 import { ConfigError, type ConfigProblem } from './errors.ts'
 import { configSchema } from './schema.ts'
@@ -39,7 +40,7 @@ function problemsOf(issue: z.core.$ZodIssue, source: ConfigSource): ConfigProble
       problem([...issue.path, key], source, `unknown key; allowed here: ${allowedKeys(issue.path)}`),
     )
   }
-  const value = holdsSecret(schemaAt(issue.path)) ? undefined : shown(issue.input)
+  const value = holdsSecret(schemaAt(configSchema, issue.path)) ? undefined : shown(issue.input)
   return [problem(issue.path, source, issue.message, value)]
 }
 
@@ -68,34 +69,6 @@ function keyText(path: KeyPath): string {
 }
 
 function allowedKeys(path: KeyPath): string {
-  const table = schemaAt(path)
+  const table = unwrapped(schemaAt(configSchema, path))
   return isTable(table) ? Object.keys(table.shape).join(', ') : ''
-}
-
-/** What the schema says of a key, or of the nearest one around it that it knows. */
-function schemaAt(path: KeyPath): z.core.$ZodType {
-  let schema = unwrapped(configSchema)
-  for (const part of path) {
-    if (isTable(schema)) schema = unwrapped(schema.shape[String(part)] ?? schema)
-    else if (schema instanceof z.ZodArray) schema = unwrapped(schema.element)
-  }
-  return schema
-}
-
-/** Whether a value is a secret or has one somewhere in it; such a value never reaches an error text. */
-function holdsSecret(schema: z.core.$ZodType): boolean {
-  const inner = unwrapped(schema)
-  if (isTable(inner)) return Object.values(inner.shape).some(holdsSecret)
-  if (inner instanceof z.ZodArray) return holdsSecret(inner.element)
-  return z.globalRegistry.get(inner)?.['secret'] === true
-}
-
-function isTable(schema: z.core.$ZodType): schema is z.ZodObject<Readonly<Record<string, z.core.$ZodType>>> {
-  return schema instanceof z.ZodObject
-}
-
-function unwrapped(schema: z.core.$ZodType): z.core.$ZodType {
-  return schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault || schema instanceof z.ZodOptional
-    ? unwrapped(schema.unwrap())
-    : schema
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Config } from './config.ts'
 import { address, cidr, LIST_MAX, listenText, seconds, secret } from './fields.ts'
+import { tunnelSchema } from './tunnel-schema.ts'
 import { turnSchema } from './turn-schema.ts'
 
 /**
@@ -190,6 +191,8 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
     .prefault({}),
 
   turn: turnSchema,
+
+  tunnel: tunnelSchema,
 
   admin: z
     .strictObject({

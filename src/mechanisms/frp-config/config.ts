@@ -135,6 +135,9 @@ export interface FrpsConfig {
   readonly statisticsFile: string
 }
 
+/** A server within the gateway, whose log it has. */
+export type TunnelServerConfig = Omit<FrpsConfig, 'log'>
+
 export interface FrpcTransportConfig {
   readonly protocol: 'tcp' | 'websocket' | 'wss'
   readonly wireProtocol: 'v1' | 'v2'
@@ -201,6 +204,9 @@ export interface FrpcConfig extends FrpcCommonConfig {
   readonly proxies: readonly ProxyConfig[]
   readonly visitors: readonly VisitorConfig[]
 }
+
+/** A client within the gateway, whose log it has. */
+export type TunnelClientConfig = Omit<FrpcConfig, 'log'>
 
 export const PROXY_TYPES = ['tcp', 'udp', 'http', 'https', 'tcpmux', 'stcp', 'sudp'] as const
 export type ProxyType = (typeof PROXY_TYPES)[number]

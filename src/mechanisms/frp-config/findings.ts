@@ -38,12 +38,21 @@ export class Findings {
 
   /** @throws FrpConfigError if there is any problem */
   throwIfAny(): void {
-    const [first, ...rest] = this.#problems
+    const [first, ...rest] = inOrder(this.#problems)
     if (first === undefined) return
     if (this.#left === 0) throw new FrpConfigError([first, ...rest])
     const more = { code: first.code, file: first.file, key: '', message: `and ${this.#left} more problems` }
     throw new FrpConfigError([first, ...rest, more])
   }
+}
+
+/** File by file, and as the lines of each come. */
+function inOrder(problems: readonly FrpConfigProblem[]): FrpConfigProblem[] {
+  const files = [...new Set(problems.map(({ file }) => file))]
+  const lineOf = ({ line = Infinity }: FrpConfigProblem): number => line
+  return problems.toSorted(
+    (a, b) => files.indexOf(a.file) - files.indexOf(b.file) || lineOf(a) - lineOf(b) || 0,
+  )
 }
 
 /** `proxies[0].remotePort`. */

@@ -7,7 +7,15 @@ import {
   valueSourceSchema,
   webServerSchema,
 } from './common-schema.ts'
-import type { FrpcAuthConfig, FrpcCommonConfig, FrpcConfig, FrpcTransportConfig } from './config.ts'
+import type {
+  FrpcAuthConfig,
+  FrpcCommonConfig,
+  FrpcConfig,
+  FrpcTransportConfig,
+  ProxyConfig,
+  TunnelClientConfig,
+  VisitorConfig,
+} from './config.ts'
 import { flag, issue, oneOf, port, positive, secondsOrOff, secret, text, textMap, texts } from './fields.ts'
 import { proxySchema } from './proxy-schema.ts'
 import { visitorSchema } from './visitor-schema.ts'
@@ -151,7 +159,8 @@ const transport: z.ZodType<FrpcTransportConfig> = z
   })
   .prefault({})
 
-const commonKeys = {
+/** Of frpc and of a client within the gateway. */
+const sharedKeys = {
   serverAddr: text('0.0.0.0').describe('Address or name of the server.'),
   serverPort: port(7000).describe('Its port.'),
   user: text().describe('Stands in front of the names of all proxies here: `user.name`.'),
@@ -160,12 +169,7 @@ const commonKeys = {
   dnsServer: text().describe(
     'DNS server for the name of the server, with a port if it is not 53. Empty: as the system has it.',
   ),
-  loginFailExit: z
-    .boolean()
-    .default(true)
-    .describe('Ends when the first login fails, instead of trying again.'),
   udpPacketSize: positive(1500, 65_535).describe('Largest UDP datagram, in bytes. The same on both sides.'),
-  log: logSchema,
   webServer: webServerSchema,
   store: z
     .strictObject({
@@ -177,6 +181,10 @@ const commonKeys = {
   start: texts.describe('Names of proxies and visitors that run. Empty: all.'),
 }
 
+const loginFailExit = z.boolean().describe('Ends when the first login fails, instead of trying again.')
+
+const commonKeys = { ...sharedKeys, log: logSchema, loginFailExit: loginFailExit.default(true) }
+
 /** All but proxies and visitors, as the files of frpc have it; `start` is yet to be applied. */
 export const frpcCommonSchema: z.ZodType<FrpcCommonConfig & { readonly start: readonly string[] }> =
   z.strictObject(commonKeys)
@@ -184,32 +192,53 @@ export const frpcCommonSchema: z.ZodType<FrpcCommonConfig & { readonly start: re
 /** At most this many proxies, and visitors, in a configuration. */
 export const ENTRIES_MAX = 100_000
 
+const entryKeys = {
+  proxies: z
+    .array(proxySchema)
+    .max(ENTRIES_MAX)
+    .default([])
+    .describe('Services offered to users of the server.'),
+  visitors: z
+    .array(visitorSchema)
+    .max(ENTRIES_MAX)
+    .default([])
+    .describe('Services of other clients (stcp, sudp) offered here.'),
+}
+
 export const frpcSchema: z.ZodType<FrpcConfig> = z
-  .strictObject({
-    ...commonKeys,
-    proxies: z
-      .array(proxySchema)
-      .max(ENTRIES_MAX)
-      .default([])
-      .describe('Services offered to users of the server.'),
-    visitors: z
-      .array(visitorSchema)
-      .max(ENTRIES_MAX)
-      .default([])
-      .describe('Services of other clients (stcp, sudp) offered here.'),
-  })
-  .check(({ value, issues }) => {
-    for (const kind of ['proxies', 'visitors'] as const) {
-      for (const { index, message } of duplicates(kind, value[kind])) {
-        issues.push(issue([kind, index, 'name'], message))
-      }
+  .strictObject({ ...commonKeys, ...entryKeys })
+  .check(withoutDuplicates)
+  .transform(withRunning)
+
+/** The same for the gateway, which has a log of its own and does not end for want of a tunnel. */
+export const tunnelClientSchema: z.ZodType<TunnelClientConfig> = z
+  .strictObject({ ...sharedKeys, loginFailExit: loginFailExit.default(false), ...entryKeys })
+  .check(withoutDuplicates)
+  .transform(withRunning)
+
+interface Entries {
+  readonly proxies: readonly Entry<ProxyConfig>[]
+  readonly visitors: readonly Entry<VisitorConfig>[]
+}
+
+function withoutDuplicates({ value, issues }: z.core.ParsePayload<Entries>): void {
+  for (const kind of ['proxies', 'visitors'] as const) {
+    for (const { index, message } of duplicates(kind, value[kind])) {
+      issues.push(issue([kind, index, 'name'], message))
     }
-  })
-  .transform(({ proxies, visitors, ...common }) => ({
+  }
+}
+
+function withRunning<Config extends Entries & { readonly start: readonly string[] }>(
+  config: Config,
+): Omit<Config, keyof Entries> & Pick<FrpcConfig, 'proxies' | 'visitors'> {
+  const { proxies, visitors, ...common } = config
+  return {
     ...common,
-    proxies: runningOf(proxies, common.start),
-    visitors: runningOf(visitors, common.start),
-  }))
+    proxies: runningOf(proxies, config.start),
+    visitors: runningOf(visitors, config.start),
+  }
+}
 
 interface Entry<Config> {
   readonly enabled: boolean

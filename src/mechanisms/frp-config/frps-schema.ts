@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type FrpsConfig, PROXY_TYPES, type TokenGrant } from './config.ts'
+import { type FrpsConfig, PROXY_TYPES, type TokenGrant, type TunnelServerConfig } from './config.ts'
 import {
   additionalScopesSchema,
   authMethodSchema,
@@ -61,54 +61,6 @@ const grant: z.ZodType<TokenGrant> = z
     allowDomains,
   }))
 
-const auth = z
-  .strictObject({
-    method: authMethodSchema.describe('How clients prove themselves: `token` or `oidc`.'),
-    token: secret.describe('The token of all clients. It also keys encryption.'),
-    tokenSource: valueSourceSchema.optional().describe('Where `token` comes from instead of the file.'),
-    additionalScopes: additionalScopesSchema,
-    oidc: z
-      .strictObject({
-        issuer: text().describe('URL of the issuer; its keys are looked up there at start.'),
-        audience: text().describe('What `aud` of a token must contain. Empty: not checked.'),
-        skipExpiryCheck: flag.describe('Takes tokens that have expired.'),
-        skipIssuerCheck: flag.describe('Takes tokens of any issuer.'),
-      })
-      .prefault({}),
-    tokens: z
-      .array(grant)
-      .max(100_000)
-      .check(({ value, issues }) => {
-        for (const key of ['name', 'token'] as const) {
-          const seen = new Set<string>()
-          for (const [index, entry] of value.entries()) {
-            if (seen.has(entry[key])) issues.push(issue([index, key], 'is there already; must be unique'))
-            seen.add(entry[key])
-          }
-        }
-      })
-      .default([])
-      .describe('Several tokens with rights of their own, beside `token`.'),
-    timestampWindow: z
-      .int()
-      .min(0)
-      .max(31_536_000)
-      .default(0)
-      .describe(
-        'Seconds by which the clock of a client may be off at its login. 0: not checked, as frp does.',
-      ),
-  })
-  .check(({ value, issues }) => {
-    if (value.token !== '' && value.tokenSource !== undefined) {
-      issues.push(issue(['tokenSource'], 'cannot specify both auth.token and auth.tokenSource'))
-    }
-    if (value.method === 'oidc' && value.tokens.length > 0) {
-      issues.push(issue(['tokens'], 'has no use with auth.method "oidc"; must be empty'))
-    }
-  })
-  .transform(({ tokenSource, ...rest }) => ({ ...rest, tokenSource }))
-  .prefault({})
-
 const transport = z
   .strictObject({
     tcpMux: z
@@ -167,8 +119,29 @@ const limits = z
   })
   .prefault({})
 
+/** Clients of frp have wrong clocks, so a server that stands for frps does not look at them. */
 export const frpsSchema: z.ZodType<FrpsConfig> = z
-  .strictObject({
+  .strictObject({ ...serverKeys(0), log: logSchema })
+  .transform(withProxyBindAddr)
+
+/**
+ * The same for the gateway, which has a log of its own, and where a login that was overheard is of no use after a quarter of
+ * an hour.
+ */
+export const tunnelServerSchema: z.ZodType<TunnelServerConfig> = z
+  .strictObject(serverKeys(900))
+  .transform(withProxyBindAddr)
+
+function withProxyBindAddr<Config extends { readonly bindAddr: string; readonly proxyBindAddr: string }>(
+  config: Config,
+): Config {
+  return { ...config, proxyBindAddr: config.proxyBindAddr || config.bindAddr }
+}
+
+type ServerKeys = { readonly [Key in keyof TunnelServerConfig]-?: z.ZodType<TunnelServerConfig[Key]> }
+
+function serverKeys(timestampWindow: number): ServerKeys {
+  return {
     bindAddr: text('0.0.0.0').describe('Address on which clients are served.'),
     bindPort: port(7000).describe('Port on which clients are served (TCP, TLS, WebSocket).'),
     proxyBindAddr: text().describe('Address of the ports of proxies. Empty: `bindAddr`.'),
@@ -185,13 +158,12 @@ export const frpsSchema: z.ZodType<FrpsConfig> = z
     ),
     webServer: webServerSchema,
     enablePrometheus: flag.describe('Whether the web server has `/metrics`.'),
-    log: logSchema,
     detailedErrorsToClient: z
       .boolean()
       .default(true)
       .describe('Whether clients are told why something is refused.'),
     transport,
-    auth,
+    auth: authSchema(timestampWindow),
     maxPortsPerClient: limit.default(0).describe('Most tcp and udp proxies of a client. 0: no limit.'),
     userConnTimeout: positive(10).describe('Seconds that a user connection waits for its client.'),
     udpPacketSize: positive(1500, 65_535).describe('Largest UDP datagram, in bytes. The same on both sides.'),
@@ -200,5 +172,55 @@ export const frpsSchema: z.ZodType<FrpsConfig> = z
     statisticsFile: text().describe(
       'File in which statistics of days outlive a restart. Empty: they do not.',
     ),
-  })
-  .transform((config) => ({ ...config, proxyBindAddr: config.proxyBindAddr || config.bindAddr }))
+  }
+}
+
+function authSchema(timestampWindow: number): z.ZodType<FrpsConfig['auth']> {
+  return z
+    .strictObject({
+      method: authMethodSchema.describe('How clients prove themselves: `token` or `oidc`.'),
+      token: secret.describe('The token of all clients. It also keys encryption.'),
+      tokenSource: valueSourceSchema.optional().describe('Where `token` comes from instead of the file.'),
+      additionalScopes: additionalScopesSchema,
+      oidc: z
+        .strictObject({
+          issuer: text().describe('URL of the issuer; its keys are looked up there at start.'),
+          audience: text().describe('What `aud` of a token must contain. Empty: not checked.'),
+          skipExpiryCheck: flag.describe('Takes tokens that have expired.'),
+          skipIssuerCheck: flag.describe('Takes tokens of any issuer.'),
+        })
+        .prefault({}),
+      tokens: z
+        .array(grant)
+        .max(100_000)
+        .check(({ value, issues }) => {
+          for (const key of ['name', 'token'] as const) {
+            const seen = new Set<string>()
+            for (const [index, entry] of value.entries()) {
+              if (seen.has(entry[key])) issues.push(issue([index, key], 'is there already; must be unique'))
+              seen.add(entry[key])
+            }
+          }
+        })
+        .default([])
+        .describe('Several tokens with rights of their own, beside `token`.'),
+      timestampWindow: z
+        .int()
+        .min(0)
+        .max(31_536_000)
+        .default(timestampWindow)
+        .describe(
+          'Seconds by which the clock of a client may be off at its login. 0: not checked, as frp does.',
+        ),
+    })
+    .check(({ value, issues }) => {
+      if (value.token !== '' && value.tokenSource !== undefined) {
+        issues.push(issue(['tokenSource'], 'cannot specify both auth.token and auth.tokenSource'))
+      }
+      if (value.method === 'oidc' && value.tokens.length > 0) {
+        issues.push(issue(['tokens'], 'has no use with auth.method "oidc"; must be empty'))
+      }
+    })
+    .transform(({ tokenSource, ...rest }) => ({ ...rest, tokenSource }))
+    .prefault({})
+}

@@ -25,7 +25,7 @@ export async function includedFiles(
         FrpConfigErrorCode.invalid,
         file,
         key,
-        `${JSON.stringify(include)} is no pattern: "[" is not closed`,
+        `${JSON.stringify(include)} is no pattern: see what stands in [ ]`,
       )
     }
     let names: readonly string[]
@@ -38,7 +38,7 @@ export async function includedFiles(
     found.push(
       ...[...names]
         .sort()
-        .filter((name) => pattern.test(name))
+        .filter((name) => pattern(name))
         .map((name) => join(folder, name)),
     )
     if (found.length > MAX_FILES) {
@@ -58,19 +58,51 @@ function failure(
   return new FrpConfigError([{ code, file, key, message }], cause)
 }
 
+/** One element of a pattern: any run of characters, or a test for one. */
+type Element = '*' | ((character: string) => boolean)
+
 /** The pattern of Go's filepath.Match for one name; undefined if it is none. */
-function namePattern(pattern: string): RegExp | undefined {
+function namePattern(pattern: string): ((name: string) => boolean) | undefined {
   const parts: string[] = pattern.match(/\*+|\?|\[\^?(?:\\.|[^\]\\])+\]|\\.|[^]/gsu) ?? []
   if (parts.includes('[')) return undefined
-  const source = parts.map((part) => {
-    if (part.startsWith('*')) return '[^/]*'
-    if (part === '?') return '[^/]'
-    if (part.startsWith('[') && part.length > 1) return part
-    return (part.startsWith('\\') ? part.slice(1) : part).replaceAll(/[\\^$.*+?()[\]{}|/-]/g, String.raw`\$&`)
-  })
   try {
-    return new RegExp(`^${source.join('')}$`, 's')
+    const elements = parts.map(elementOf)
+    return (name) => isMatch(elements, Array.from(name))
   } catch {
     return undefined
   }
+}
+
+/** @throws SyntaxError for a class such as `[z-a]` */
+function elementOf(part: string): Element {
+  if (part.startsWith('*')) return '*'
+  if (part === '?') return () => true
+  if (part.startsWith('[')) {
+    const pattern = new RegExp(`^${part}$`, 'su')
+    return (character) => pattern.test(character)
+  }
+  const wanted = part.startsWith('\\') && part.length > 1 ? part.slice(1) : part
+  return (character) => character === wanted
+}
+
+/** Goes back to the last `*` only, so it takes at most the product of both lengths. */
+function isMatch(elements: readonly Element[], name: readonly string[]): boolean {
+  let at = 0
+  let next = 0
+  let star = -1
+  let starAt = 0
+  while (at < name.length) {
+    const element = elements[next]
+    if (element === '*') {
+      star = next++
+      starAt = at
+    } else if (element?.(name[at] ?? '') === true) {
+      at++
+      next++
+    } else if (star >= 0) {
+      next = star + 1
+      at = ++starAt
+    } else return false
+  }
+  return elements.slice(next).every((element) => element === '*')
 }

@@ -24,8 +24,8 @@ export {
   type InlineProxyType,
   type InlineVisitorType,
 } from './flags.ts'
-export { frpcSchema } from './frpc-schema.ts'
-export { frpsSchema } from './frps-schema.ts'
+export { frpcSchema, tunnelClientSchema } from './frpc-schema.ts'
+export { frpsSchema, tunnelServerSchema } from './frps-schema.ts'
 export {
   type FrpConfigLoadOptions,
   type FrpConfigOptions,
@@ -39,6 +39,6 @@ export {
   visitorConfigOf,
 } from './load.ts'
 export { parsePortRanges } from './port-ranges.ts'
-export { holdsSecret, schemaAt, unwrapped } from './schema-walk.ts'
+export { holdsSecret, isTable, schemaAt, unwrapped } from './schema-walk.ts'
 export { renderTemplate, type TemplateOptions } from './template/render.ts'
 export { execSourceKeys } from './value-sources.ts'

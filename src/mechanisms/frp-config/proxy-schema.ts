@@ -112,7 +112,7 @@ const proxyShape = z.strictObject({
     })
     .prefault({}),
   healthCheck,
-  remotePort: z.int().min(0).max(65_535).optional().describe('Port at the server (tcp, udp). 0: a free one.'),
+  remotePort: portNumber.optional().describe('Port at the server (tcp, udp). 0: a free one.'),
   customDomains: textList.optional().describe('Domains (http, https, tcpmux).'),
   subdomain: z
     .string()

@@ -61,7 +61,13 @@ function plainSource(file: string, text: string): ConfigSource {
 function jsonSource(file: string, text: string): ConfigSource {
   try {
     const value: unknown = JSON.parse(text)
-    return { file, format: 'json', value, lines: yamlLines(yamlDocument(text)), notes: [] }
+    return {
+      file,
+      format: 'json',
+      value,
+      lines: new LineIndex((lines) => fillLines(lines, yamlDocument(text))),
+      notes: [],
+    }
   } catch (error) {
     const at = /position (\d+)/.exec(String(error))?.[1]
     const line = at === undefined ? undefined : text.slice(0, Number(at)).split('\n').length
@@ -95,7 +101,7 @@ function yamlSource(file: string, text: string, refusal: () => FrpConfigError): 
   const [error] = document.errors
   if (error !== undefined) {
     // A line such as `key = value` is no YAML, but says what the file was meant to be.
-    if (/^\s*(?:\[\[?[\w.]+\]|[\w.]+\s*=)/m.test(text)) throw refusal()
+    if (/^[ \t]*(?:\[\[?[\w.]+\]|[\w.]+[ \t]*=)/m.test(text)) throw refusal()
     const [reason = 'not valid YAML'] = error.message.split('\n')
     const plain = reason.replace(/ at line \d+, column \d+:?$/, '')
     throw syntaxError(file, plain, counter.linePos(error.pos[0]).line)
@@ -109,11 +115,16 @@ function yamlSource(file: string, text: string, refusal: () => FrpConfigError): 
   const shown = isRecord(value)
     ? Object.fromEntries(Object.entries(value).filter(([key]) => !key.startsWith('.')))
     : (value ?? {})
-  return { file, format: 'yaml', value: shown, lines: yamlLines(yaml), notes: [] }
+  return {
+    file,
+    format: 'yaml',
+    value: shown,
+    lines: new LineIndex((lines) => fillLines(lines, yaml)),
+    notes: [],
+  }
 }
 
-function yamlLines({ document, counter }: YamlText): LineIndex {
-  const lines = new LineIndex()
+function fillLines(lines: LineIndex, { document, counter }: YamlText): void {
   const walk = (node: unknown, path: readonly PropertyKey[], depth: number): void => {
     if (depth > 20) return
     if (isSeq(node)) for (const [index, item] of node.items.entries()) walkItem(item, [...path, index], depth)
@@ -131,7 +142,6 @@ function yamlLines({ document, counter }: YamlText): LineIndex {
     walk(node, path, depth + 1)
   }
   walk(document.contents, [], 0)
-  return lines
 }
 
 function syntaxError(file: string, message: string, line?: number): FrpConfigError {

@@ -9,7 +9,10 @@ const headerPattern = new RegExp(String.raw`^\s*(\[\[?)\s*(${part}(?:\s*\.\s*${p
  * start of a line, so a scan finds them. Keys of inline tables have the line of the key that holds them.
  */
 export function tomlLines(text: string): LineIndex {
-  const lines = new LineIndex()
+  return new LineIndex((lines) => fill(lines, text))
+}
+
+function fill(lines: LineIndex, text: string): void {
   /** Entries so far of each list of tables, by the path of the list with the indices of the lists around it. */
   const counts = new Map<string, number>()
   let table: PropertyKey[] = []
@@ -26,7 +29,6 @@ export function tomlLines(text: string): LineIndex {
     const keys = splitKey(assignment[1] ?? '')
     for (const [depth] of keys.entries()) lines.set([...table, ...keys.slice(0, depth + 1)], index + 1)
   }
-  return lines
 }
 
 /** `[a.b]` behind `[[a]]` is a table of the last entry of the list. */

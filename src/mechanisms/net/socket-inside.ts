@@ -1,4 +1,4 @@
-import { Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 
 /**
@@ -56,8 +56,10 @@ export function resetSocket(socket: Socket): void {
   if (handle !== undefined) {
     // Whoever closes it in the end, among the layers above.
     handle.close = (callback) => {
+      if (handle.reset(callback) === 0) return
       // One that is just ending its side cannot be reset.
-      if (handle.reset(callback) !== 0) closeOf(handle)?.call(handle, callback)
+      Reflect.deleteProperty(handle, 'close')
+      handle.close(callback)
     }
   }
   socket.destroy()
@@ -130,11 +132,6 @@ function tcpHandleOf(socket: Socket): TcpHandle | undefined {
   let handle: unknown = '_handle' in socket ? socket._handle : undefined
   if (typeof handle === 'object' && handle !== null && '_parent' in handle) handle = handle._parent
   return isTcpHandle(handle) ? handle : undefined
-}
-
-function closeOf(handle: TcpHandle): TcpHandle['close'] | undefined {
-  const prototype: unknown = Object.getPrototypeOf(handle)
-  return isTcpHandle(prototype) ? prototype.close : undefined
 }
 
 function isHandle(handle: unknown): handle is Handle {

@@ -10,7 +10,7 @@ function framing(): StreamCodec {
     encode(bytes) {
       const frames: Buffer[] = []
       for (let at = 0; at < bytes.length; at += 255) {
-        const piece = Buffer.from(bytes.subarray(at, at + 255)).reverse()
+        const piece = Buffer.from(bytes.subarray(at, at + 255).toReversed())
         frames.push(Buffer.from([piece.length]), piece)
       }
       return Buffer.concat(frames)
@@ -20,7 +20,7 @@ function framing(): StreamCodec {
       const pieces: Buffer[] = []
       for (let length = held[0]; length !== undefined && held.length > length; length = held[0]) {
         if (length === 0) throw new Error('an empty frame')
-        pieces.push(Buffer.from(held.subarray(1, 1 + length)).reverse())
+        pieces.push(Buffer.from(held.subarray(1, 1 + length).toReversed()))
         held = held.subarray(1 + length)
       }
       return Buffer.concat(pieces)
@@ -77,6 +77,6 @@ describe('codecStream', () => {
     expect(stream.write(Buffer.alloc(600))).toBe(false)
     expect(reader.drains).toBe(0)
     peerReader.resume()
-    await expect.poll(() => reader.drains).toBe(1)
+    await expect.poll(() => reader.drains, { timeout: 10_000 }).toBe(1)
   })
 })

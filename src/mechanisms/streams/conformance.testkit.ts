@@ -115,6 +115,18 @@ export function streamConformance(
     expect(reader.length).toBe(sent)
   }, 20_000)
 
+  it('says that all has gone also when the side has been ended since', async () => {
+    await using pair = await open()
+    const writer = new Reader(pair.first)
+    const reader = new Reader(pair.second)
+    const sent = await writer.fill(400_000_000)
+    pair.first.end()
+    reader.resume()
+    await writer.drained()
+    await reader.ended
+    expect(reader.length).toBe(sent)
+  }, 20_000)
+
   it('memory that a sink keeps is not written to: until it resumes, or for good when it did not pause', async () => {
     await using pair = await open()
     const { first, second } = pair

@@ -138,8 +138,8 @@ class Join implements StreamJoin, TcpJoinListener {
     )
     if (this.#tcpJoin === undefined) {
       // It has enough; it is asked again when as much again has passed.
-      this.#first.engineAtBytes += this.#first.bytes
-      this.#second.engineAtBytes += this.#second.bytes
+      const again = this.#options.engineAfterBytes ?? defaults.engineAfterBytes
+      for (const direction of [this.#first, this.#second]) direction.engineAtBytes = direction.bytes + again
       return false
     }
     first.pause()

@@ -113,13 +113,7 @@ class NativeJoin implements TcpJoin {
   readonly #bytes = new Float64Array(2)
   #isOver = false
 
-  constructor(
-    addon: Addon,
-    joiner: JoinerHandle,
-    id: number,
-    listener: TcpJoinListener,
-    forget: () => void,
-  ) {
+  constructor(addon: Addon, joiner: JoinerHandle, id: number, listener: TcpJoinListener, forget: () => void) {
     this.#addon = addon
     this.#joiner = joiner
     this.#id = id

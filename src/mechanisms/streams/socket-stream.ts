@@ -87,7 +87,8 @@ export class SocketStream implements ByteStream {
    */
   get descriptor(): number | undefined {
     if (this.#isTls || this.#held.length > 0 || this.#owesDrain || this.#isDestroyed) return undefined
-    if (this.#socket.writableLength > 0 || (this.#isEnding && !this.#socket.writableFinished)) return undefined
+    const hasSent = this.#isEnding ? this.#socket.writableFinished : this.#socket.writableLength === 0
+    if (!hasSent) return undefined
     return descriptorOf(this.#socket)
   }
 
@@ -138,7 +139,7 @@ export class SocketStream implements ByteStream {
   end(): void {
     if (this.#isEnding) return
     this.#isEnding = true
-    // Only once all has gone: a socket that waits to end its side cannot be reset.
+    // Only once all has gone, of which a socket that is ending says nothing any more.
     if (!this.#owesDrain) this.#socket.end()
   }
 

@@ -128,7 +128,8 @@ export class StreamDuplex extends Duplex {
     }
     this.#whenClosed = () => callback(error)
     // One that ended in order closes by itself; what was written last may still be on its way.
-    if (error !== null || !this.readableEnded || !this.writableFinished) this.#stream.destroy(error ?? undefined)
+    const hasEnded = error === null && this.readableEnded && this.writableFinished
+    if (!hasEnded) this.#stream.destroy(error ?? undefined)
   }
 
   #onDrain(): void {

@@ -35,7 +35,7 @@ describe('webSocketStream', () => {
     expect(reader.bytes.equals(bytes)).toBe(true)
 
     webSocketStream(connection.accepted).write(bytes)
-    await expect.poll(() => kinds).toEqual([true])
+    await expect.poll(() => kinds, { timeout: 10_000 }).toEqual([true])
   })
 
   it('a message above the bound ends the stream with an error', async () => {
@@ -46,6 +46,16 @@ describe('webSocketStream', () => {
     await reader.closed
     expect(reader.error?.message).toContain('Max payload size exceeded')
     expect(reader.length).toBe(0)
+  })
+
+  it('sends what is longer than that in several messages', async () => {
+    await using connection = await openWebSocketConnection()
+    const reader = new Reader(webSocketStream(connection.accepted))
+    reader.resume()
+    const bytes = Buffer.alloc(2_000_001, 'sluice')
+    webSocketStream(connection.dialled).write(bytes)
+    await reader.has(bytes.length)
+    expect(reader.bytes.equals(bytes)).toBe(true)
   })
 
   it('`end` closes both sides in order, after all that was written', async () => {

@@ -3,11 +3,11 @@ import type { ByteSink, ByteStream } from '../../foundation/byte-stream.ts'
 import { ReadSide } from './read-side.ts'
 
 /**
- * How `ws` is to be set up, as server and as client: a message is held whole before it is handed on, so 1 MiB bounds what a
- * stranger can make us hold. Go's programs send text frames that hold any bytes.
+ * How `ws` is to be set up, as server and as client: a message is held whole before it is handed on, so its bound is what a
+ * stranger can make us hold; frp's programs send some tens of kilobytes at once. Older ones send text that is none.
  */
 export const webSocketOptions = {
-  maxPayload: 1_048_576,
+  maxPayload: 524_288,
   perMessageDeflate: false,
   skipUTF8Validation: true,
 } as const
@@ -23,6 +23,9 @@ export const webSocketOptions = {
 export function webSocketStream(socket: WebSocket): ByteStream {
   return new WebSocketStream(socket)
 }
+
+/** Longer pieces are sent as several messages. */
+const mostSentBytes = 262_144
 
 class WebSocketStream implements ByteStream {
   readonly #socket: WebSocket
@@ -67,9 +70,12 @@ class WebSocketStream implements ByteStream {
 
   write(bytes: Uint8Array): boolean {
     const socket = this.#socket
-    if (socket.readyState !== WebSocket.OPEN || bytes.length === 0) return true
-    this.#unsent++
-    socket.send(bytes, { binary: true, compress: false }, this.#onSent)
+    if (socket.readyState !== WebSocket.OPEN) return true
+    for (let at = 0; at < bytes.length; at += mostSentBytes) {
+      const message = bytes.length <= mostSentBytes ? bytes : bytes.subarray(at, at + mostSentBytes)
+      this.#unsent++
+      socket.send(message, { binary: true, compress: false }, this.#onSent)
+    }
     // Nothing is buffered when the system has taken it all at once, though the callback comes later.
     if (socket.bufferedAmount === 0) return true
     this.#owesDrain = true

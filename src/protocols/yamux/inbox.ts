@@ -43,7 +43,6 @@ export class Inbox {
   unshift(piece: Uint8Array): void {
     if (piece.length === 0) return
     this.#bytes += piece.length
-    if (this.#pieces.length === 0) this.#block = undefined
     this.#pieces.unshift(Uint8Array.from(piece))
   }
 

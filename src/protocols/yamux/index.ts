@@ -6,7 +6,6 @@
  */
 export type { YamuxCarrier } from './carrier.ts'
 export { YamuxError, YamuxErrorCode } from './errors.ts'
-export { headerBytes as yamuxHeaderBytes } from './frame.ts'
-export { defaultYamuxLimits, type YamuxLimits } from './options.ts'
+export type { YamuxLimits } from './options.ts'
 export { YamuxSession, type YamuxSessionParts } from './session.ts'
 export type { YamuxStream } from './stream.ts'

@@ -30,7 +30,7 @@ export interface YamuxLimits {
   readonly pingTimeoutMs: number
 }
 
-export const defaultYamuxLimits: YamuxLimits = {
+const defaultLimits: YamuxLimits = {
   maxWindowBytes: 6_291_456,
   sessionWindowBytes: 16_777_216,
   maxKeptBytes: 268_435_456,
@@ -46,7 +46,7 @@ export const defaultYamuxLimits: YamuxLimits = {
 
 /** Fills in defaults. Throws `YAMUX_BAD_OPTION` for a bound out of range. */
 export function completeLimits(given: Partial<YamuxLimits>): YamuxLimits {
-  const limits = { ...defaultYamuxLimits, ...given }
+  const limits = { ...defaultLimits, ...given }
   check('maxWindowBytes', limits.maxWindowBytes, initialWindowBytes, 2 ** 30)
   check('sessionWindowBytes', limits.sessionWindowBytes, 0, 2 ** 40)
   check('maxKeptBytes', limits.maxKeptBytes, initialWindowBytes, 2 ** 40)

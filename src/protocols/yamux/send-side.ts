@@ -1,5 +1,5 @@
 import { Flag, FrameType, initialWindowBytes, maxFrameBytes } from './frame.ts'
-import type { StreamHost } from './stream-host.ts'
+import type { SendHost } from './stream-host.ts'
 import type { TurnTaker } from './send-turns.ts'
 
 /** What the sending half tells its stream. */
@@ -16,7 +16,7 @@ export interface SendSideEvents {
  */
 export class SendSide implements TurnTaker {
   readonly #id: number
-  readonly #host: StreamHost
+  readonly #host: SendHost
   readonly #events: SendSideEvents
   #windowBytes = initialWindowBytes
   readonly #held: Uint8Array[] = []
@@ -26,7 +26,7 @@ export class SendSide implements TurnTaker {
   #isEnding = false
   #isFinished = false
 
-  constructor(id: number, host: StreamHost, events: SendSideEvents) {
+  constructor(id: number, host: SendHost, events: SendSideEvents) {
     this.#id = id
     this.#host = host
     this.#events = events
@@ -72,7 +72,6 @@ export class SendSide implements TurnTaker {
 
   /** FIN, behind what is held. */
   end(): void {
-    if (this.#isEnding) return
     this.#isEnding = true
     if (this.#held.length === 0) this.#finish()
   }

@@ -9,7 +9,7 @@ export interface TurnTaker {
 }
 
 /** Up to this a frame is small: it goes ahead of large ones, and also while the carrier is busy. */
-export const smallBytes = 4096
+const smallBytes = 4096
 
 /**
  * Whose write goes next: one frame each, in turn. Small frames are served before every large one, so that messages do not wait

@@ -146,22 +146,6 @@ export class LoneSession {
   }
 }
 
-/** Moves all bytes between two sessions, and gives both their turns, until nothing happens any more. */
-export function settle(one: LoneSession, other: LoneSession): void {
-  for (let round = 0; round < 100_000; round++) {
-    const before = one.pipe.length + other.pipe.length
-    if (one.pipe.length > 0) other.receive(one.pipe.read())
-    if (one.pipe.takeDrain()) one.session.drained(one.nowMs)
-    if (other.pipe.length > 0) one.receive(other.pipe.read())
-    if (other.pipe.takeDrain()) other.session.drained(other.nowMs)
-    const isIdle = before === 0 && !one.isTurnDue && !other.isTurnDue
-    one.turn()
-    other.turn()
-    if (isIdle) return
-  }
-  throw new Error('they never come to rest')
-}
-
 /** Who uses a stream: notes what it is told. */
 export class TestEnd implements ByteSink {
   readonly stream: ByteStream
@@ -217,6 +201,20 @@ export function frame(
   writeHeader(out, 0, type, flags, streamId, typeof payload === 'number' ? payload : bytes.length)
   out.set(bytes, headerBytes)
   return out
+}
+
+/** A server with the stream 1 that the peer opened, its acknowledgement read. */
+export function serverWithStream(limits: Partial<YamuxLimits> = {}): LoneSession {
+  const server = new LoneSession('server', { limits })
+  server.receive(frame(FrameType.windowUpdate, Flag.syn, 1, 0))
+  server.frames()
+  return server
+}
+
+/** So many bytes as data frames. */
+export function dataFrames(id: number, bytes: number): string[] {
+  const whole = Array.from({ length: Math.floor(bytes / 65_536) }, () => `data ${id} 65536 bytes`)
+  return bytes % 65_536 === 0 ? whole : [...whole, `data ${id} ${bytes % 65_536} bytes`]
 }
 
 const typeNames = ['data', 'window', 'ping', 'goaway'] as const

@@ -28,7 +28,7 @@ export interface YamuxSessionParts {
    * next `turn`.
    */
   readonly onOver: (error: YamuxError) => void
-  /** @defaultValue `defaultYamuxLimits` */
+  /** @defaultValue those of `YamuxLimits` */
   readonly limits?: Partial<YamuxLimits>
   readonly nowMs: number
 }
@@ -41,7 +41,7 @@ const mostAnswers = 1024
  * `receive` with what arrives, `drained` when the carrier can take more, `turn` when it was asked for, and `tick` at
  * `nextDeadlineMs`.
  */
-export class YamuxSession implements FrameHandler, StreamHost {
+export class YamuxSession implements FrameHandler, StreamHost<YamuxStream> {
   readonly limits: YamuxLimits
   readonly outbox: Outbox
   readonly turns: SendTurns
@@ -124,9 +124,7 @@ export class YamuxSession implements FrameHandler, StreamHost {
     if (this.#error !== undefined) return true
     this.#nowMs = nowMs
     this.#pings.heard(nowMs)
-    const isFree = this.#reader.read(chunk)
-    this.turns.serve()
-    return isFree
+    return this.#reader.read(chunk)
   }
 
   /** The carrier no longer keeps what it was given. */

@@ -17,7 +17,7 @@ export class YamuxStream implements ByteStream, SendSideEvents {
   readonly id: number
   /** The session is to look at the window. */
   isSettleDue = false
-  readonly #host: StreamHost
+  readonly #host: StreamHost<YamuxStream>
   readonly #sending: SendSide
   readonly #window: ReceiveWindow
   #sink: ByteSink | undefined
@@ -33,7 +33,7 @@ export class YamuxStream implements ByteStream, SendSideEvents {
   #isClosed = false
   #error: Error | undefined
 
-  constructor(id: number, host: StreamHost) {
+  constructor(id: number, host: StreamHost<YamuxStream>) {
     this.id = id
     this.#host = host
     this.#sending = new SendSide(id, host, this)
@@ -88,8 +88,7 @@ export class YamuxStream implements ByteStream, SendSideEvents {
     if (isLossless) this.#sending.end()
     this.#stop(error)
     if (this.#isRetired) return
-    if (!isLossless) this.reset()
-    else if (this.#window.grantedBytes === 0) this.reset()
+    if (!isLossless || this.#window.grantedBytes === 0) this.reset()
     else this.#host.linger(this)
   }
 
@@ -105,8 +104,6 @@ export class YamuxStream implements ByteStream, SendSideEvents {
 
   /** A data frame begins; false when it is longer than the peer was granted. */
   expect(bytes: number): boolean {
-    // A peer that closes from one thread while another writes sends data behind its FIN; it means nothing.
-    if (this.#hasPeerEnded) return true
     if (!this.#window.take(bytes)) return false
     if (this.#isOver && this.#window.grantedBytes === 0) this.reset()
     return true
@@ -114,9 +111,10 @@ export class YamuxStream implements ByteStream, SendSideEvents {
 
   /** Bytes of the data frame; false when their memory is kept. */
   receive(bytes: Uint8Array): boolean {
+    // A peer that closes from one thread while another writes sends data behind its FIN; it means nothing.
     if (this.#isOver || this.#hasPeerEnded) return true
     const sink = this.#sink
-    if (this.#isPaused || this.#isGiving || sink === undefined || this.keptBytes > 0) {
+    if (this.#isPaused || this.#isGiving || sink === undefined) {
       this.#inbox ??= new Inbox()
       const isFree = this.#inbox.push(bytes)
       this.#host.kept(this, bytes.length)

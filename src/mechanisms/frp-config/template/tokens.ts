@@ -170,7 +170,15 @@ function unquoted(text: string, at: number): string {
   )
 }
 
+/** By hand: a pattern that looks for the end of a run of white space takes the square of its length. */
 function trimmed(text: string, left: boolean, right: boolean): string {
-  const head = left ? text.replace(/^[ \t\r\n]+/, '') : text
-  return right ? head.replace(/[ \t\r\n]+$/, '') : head
+  let start = 0
+  let end = text.length
+  if (left) while (isSpace(text.charAt(start))) start++
+  if (right) while (end > start && isSpace(text.charAt(end - 1))) end--
+  return text.slice(start, end)
+}
+
+function isSpace(character: string): boolean {
+  return character === ' ' || character === '\t' || character === '\r' || character === '\n'
 }

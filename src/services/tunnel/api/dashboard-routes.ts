@@ -1,5 +1,5 @@
 import type { Clock } from '../../../foundation/clock.ts'
-import type { FrpsConfig } from '../../../mechanisms/frp-config/index.ts'
+import type { TunnelServerConfig } from '../../../mechanisms/frp-config/index.ts'
 import type { Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
 import type { TunnelServerControl } from '../statistics/contract.ts'
 import type { ProxyReport, TunnelStatistics } from '../statistics/tunnel-statistics.ts'
@@ -16,7 +16,7 @@ type Json = Readonly<Record<string, unknown>>
 
 /** What the dashboard of a server shows, and acts on. */
 export interface DashboardParts {
-  readonly config: FrpsConfig
+  readonly config: TunnelServerConfig
   /** Of frp, whose API this is. */
   readonly version: string
   readonly statistics: TunnelStatistics

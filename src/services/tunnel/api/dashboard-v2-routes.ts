@@ -1,5 +1,5 @@
 import type { Clock } from '../../../foundation/clock.ts'
-import type { FrpsConfig } from '../../../mechanisms/frp-config/index.ts'
+import type { TunnelServerConfig } from '../../../mechanisms/frp-config/index.ts'
 import type { ProxyReport, TunnelStatistics } from '../statistics/tunnel-statistics.ts'
 import { type ClientJson, clientJson, clientList, knownClient, seconds } from './client-json.ts'
 import { compare, withoutEmpty } from './frp-json.ts'
@@ -12,7 +12,7 @@ type Json = Readonly<Record<string, unknown>>
 
 /** What v2 shows. */
 export interface DashboardV2Parts {
-  readonly config: FrpsConfig
+  readonly config: TunnelServerConfig
   readonly version: string
   readonly statistics: TunnelStatistics
   readonly clock: Clock

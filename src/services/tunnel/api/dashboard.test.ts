@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { ManualClock, systemClock } from '../../../foundation/clock.ts'
-import type { FrpsConfig } from '../../../mechanisms/frp-config/index.ts'
+import type { TunnelServerConfig } from '../../../mechanisms/frp-config/index.ts'
 import { createRegistry, silentLogger } from '../../../mechanisms/telemetry/index.ts'
 import type { NewProxy } from '../../../protocols/frp/index.ts'
 import type { ProxyTraffic, ProxyView } from '../statistics/contract.ts'
@@ -427,7 +427,7 @@ const config = {
     { from: 20_000, to: 20_100 },
     { from: 20_200, to: 20_200 },
   ],
-} as unknown as FrpsConfig
+} as unknown as TunnelServerConfig
 
 /** A proxy of ann, named after its type. */
 function ann(type: string, remoteAddr: string, request: Partial<NewProxy>): ProxyView {

@@ -33,16 +33,15 @@ function healthCheckJson(check: HealthCheckConfig | undefined): Json {
 }
 
 function partOfType(config: ProxyConfig): Json {
-  const { type } = config
-  if (type === 'tcp' || type === 'udp') return withoutEmpty({ remotePort: config.remotePort })
-  if (type === 'stcp' || type === 'sudp') {
+  if ('remotePort' in config) return withoutEmpty({ remotePort: config.remotePort })
+  if ('secretKey' in config) {
     return withoutEmpty({ secretKey: config.secretKey, allowUsers: config.allowUsers })
   }
   const domains = withoutEmpty({ customDomains: config.customDomains, subdomain: config.subdomain })
-  if (type === 'https') return domains
+  if (config.type === 'https') return domains
   const user = withoutEmpty({ httpUser: config.httpUser, httpPassword: config.httpPassword })
   const route = withoutEmpty({ routeByHTTPUser: config.routeByHTTPUser })
-  if (type === 'tcpmux') return { ...domains, ...user, ...route, multiplexer: config.multiplexer }
+  if (config.type === 'tcpmux') return { ...domains, ...user, ...route, multiplexer: config.multiplexer }
   return {
     ...domains,
     ...withoutEmpty({ locations: config.locations }),

@@ -1,4 +1,4 @@
-import type { FrpsConfig, PortRange } from '../../../mechanisms/frp-config/index.ts'
+import type { TunnelServerConfig, PortRange } from '../../../mechanisms/frp-config/index.ts'
 import type { TunnelStatistics } from '../statistics/tunnel-statistics.ts'
 import { sortedByKey, withoutEmpty } from './frp-json.ts'
 
@@ -12,7 +12,10 @@ export interface ServerInfo {
   readonly status: Json
 }
 
-export function serverInfo(config: FrpsConfig, statistics: Pick<TunnelStatistics, 'server'>): ServerInfo {
+export function serverInfo(
+  config: TunnelServerConfig,
+  statistics: Pick<TunnelStatistics, 'server'>,
+): ServerInfo {
   const { todayIn, todayOut, connections, clients, proxiesByType } = statistics.server()
   return {
     config: {

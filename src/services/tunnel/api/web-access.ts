@@ -46,7 +46,12 @@ export function isRebound({ headers, socket }: IncomingMessage): boolean {
   const name = headers.host?.replace(/:\d*$/, '').toLowerCase() ?? ''
   const isPublicName =
     name.includes('.') && isIP(name) === 0 && !name.endsWith('.localhost') && !name.startsWith('[')
-  return isPublicName && LOOPBACK.has(socket.localAddress ?? '')
+  return isPublicName && isLoopback(socket.localAddress ?? '')
+}
+
+/** Whether only programs of this machine can reach an address. */
+export function isLoopback(address: string): boolean {
+  return LOOPBACK.has(address)
 }
 
 const LOOPBACK = new AddressRanges(['127.0.0.0/8', '::1'])

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../foundation/clock.ts'
 import type { WebServerConfig } from '../../../mechanisms/frp-config/index.ts'
 import { makeCertificate } from '../../../mechanisms/net/certificate.testkit.ts'
-import { silentLogger } from '../../../mechanisms/telemetry/index.ts'
+import { createLogger, type Logger, silentLogger } from '../../../mechanisms/telemetry/index.ts'
 import { askWeb, basicAuth } from './web-client.testkit.ts'
 import { WebError } from './web-error.ts'
 import { type WebRoute, WebServer } from './web-server.ts'
@@ -51,7 +51,8 @@ describe('the web server', () => {
     const posted = await askWeb(address, '/things/a%2Fb?q=%C3%A9', { method: 'POST', body: 'hi' })
     expect(posted.json).toEqual(['a/b', 'é', 'hi'])
     expect((await askWeb(address, '/healthz')).headers['content-length']).toBe('0')
-    expect((await askWeb(address, '/read', { method: 'HEAD' })).text).toBe('')
+    expect(await askWeb(address, '/read', { method: 'HEAD' })).toMatchObject({ status: 200, text: '' })
+    expect((await askWeb(address, '/act', { method: 'HEAD' })).status).toBe(405)
   })
 
   it('says what is not there, and by which method not', async () => {
@@ -156,6 +157,16 @@ describe('the web server', () => {
     }
   })
 
+  it('warns where it asks for no password and others can reach it', async () => {
+    const lines: string[] = []
+    const log = createLogger({ level: 'warn', stream: { write: (line) => lines.push(line) } })
+    await open({ addr: '127.0.0.1' }, log)
+    await open({ addr: '0.0.0.0', user: 'a', password: 'b' }, log)
+    expect(lines).toEqual([])
+    await open({ addr: '0.0.0.0' }, log)
+    expect(lines.join()).toContain('web server asks for no password')
+  })
+
   it('says when its port is taken, and may be closed twice', async () => {
     const first = await open()
     await expect(open({ port: first.address?.port ?? 0 })).rejects.toMatchObject({ code: 'NET_PORT_TAKEN' })
@@ -165,11 +176,11 @@ describe('the web server', () => {
   })
 })
 
-async function open(config: Partial<WebServerConfig> = {}): Promise<WebServer> {
+async function open(config: Partial<WebServerConfig> = {}, log: Logger = silentLogger()): Promise<WebServer> {
   const server = new WebServer({
     config: { addr: '127.0.0.1', port: 0, user: '', password: '', tls: undefined, ...config },
     routes,
-    log: silentLogger(),
+    log,
     clock: systemClock,
   })
   opened.push(server)

@@ -9,7 +9,7 @@ import type { WebServerConfig } from '../../../mechanisms/frp-config/index.ts'
 import { CertificateFiles, formatListenAddress, listenTcp } from '../../../mechanisms/net/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import { readBody } from './request-body.ts'
-import { isCrossSite, isRebound, WebPassword } from './web-access.ts'
+import { isCrossSite, isLoopback, isRebound, WebPassword } from './web-access.ts'
 import { WebError } from './web-error.ts'
 
 const METHODS = ['GET', 'POST', 'PUT', 'DELETE'] as const
@@ -92,8 +92,8 @@ export class WebServer implements Lifecycle {
     const { tls } = parts.config
     if (tls !== undefined) this.#certificates = this.#certificateFiles(tls)
     for (const route of parts.routes) {
-      const methods = route.method === 'GET' ? (['GET', 'HEAD'] as const) : ([route.method] as const)
-      this.#router.on([...methods], route.path, (request, response, params) => {
+      const { method, changesState = method !== 'GET' } = route
+      this.#router.on(changesState ? [method] : [method, 'HEAD'], route.path, (request, response, params) => {
         void this.#respond(request, response, params, route)
       })
     }
@@ -122,7 +122,9 @@ export class WebServer implements Lifecycle {
     server.on('error', (error) => log.warn({ code: errorCode(error) }, 'web server cannot accept'))
     this.#server = server
     const { address: host, port } = this.address ?? { address: '', port: 0 }
-    log.info({ listen: formatListenAddress({ host, port }) }, 'web server listens')
+    const listen = formatListenAddress({ host, port })
+    log.info({ listen }, 'web server listens')
+    if (!this.#password.isSet && !isLoopback(host)) log.warn({ listen }, 'web server asks for no password')
   }
 
   /** Requests are short: those that run are cut when `graceMs` is over. */

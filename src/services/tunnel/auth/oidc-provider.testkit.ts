@@ -15,8 +15,6 @@ export interface TestProvider {
 
 /** How the server is, beside the defaults. */
 export interface TestProviderOptions {
-  /** How a client names itself. @defaultValue client_secret_post */
-  readonly authMethod?: 'client_secret_post' | 'client_secret_basic'
   /** Life of a token in seconds. @defaultValue 600 */
   readonly tokenTtl?: number
   /** PEM; with it the server speaks TLS. */
@@ -28,7 +26,6 @@ export const CLIENT_SECRET = 's3cret'
 
 /** Every `audience` that is asked for is granted, but `forbidden`. */
 export async function startProvider({
-  authMethod = 'client_secret_post',
   tokenTtl = 600,
   tls,
 }: TestProviderOptions = {}): Promise<TestProvider> {
@@ -45,7 +42,7 @@ export async function startProvider({
       grant_types: ['client_credentials'],
       redirect_uris: [],
       response_types: [],
-      token_endpoint_auth_method: authMethod,
+      token_endpoint_auth_method: 'client_secret_post',
     })),
     jwks: { keys: [{ ...(await exportJWK(privateKey)), kid: 'one', alg: 'RS256', use: 'sig' }] },
     scopes: ['frp'],

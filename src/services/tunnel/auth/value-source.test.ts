@@ -42,20 +42,30 @@ describe('a value source', () => {
   })
 
   it.each([
-    ['fails', 'console.error("s3cret"); process.exit(3)', 'exit status 3'],
-    ['writes too much', 'process.stdout.write("s3cret".repeat(1e6))', 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER'],
-    ['does not end', 'setInterval(() => {}, 1000)', 'no end within 500 ms'],
+    ['fails', 'console.error("s3cret"); process.exit(3)', 'exit status 3', {}],
     [
-      'leaves another one behind that holds its output',
-      'require("node:child_process").spawn("sleep", ["5"], { stdio: "inherit" }); setInterval(() => {}, 1000)',
-      'no end within 500 ms',
+      'writes too much',
+      'process.stdout.write("s3cret".repeat(1e6))',
+      'ERR_CHILD_PROCESS_STDIO_MAXBUFFER',
+      {},
     ],
-  ])('exec: a program that %s is an error, which tells nothing of its output', async (_, script, reason) => {
-    const failure = resolveValueSource(exec(script), { timeoutMs: 500 })
-    await expect(failure).rejects.toMatchObject({
-      code: 'TUNNEL_BAD_OPTION',
-      message: `failed to execute command ${process.execPath}: ${reason}`,
-    })
+    ['does not end', 'setInterval(() => {}, 1000)', 'no end within 500 ms', { timeoutMs: 500 }],
+  ])(
+    'exec: a program that %s is an error, which tells nothing of its output',
+    async (_, script, reason, options) => {
+      await expect(resolveValueSource(exec(script), options)).rejects.toMatchObject({
+        code: 'TUNNEL_BAD_OPTION',
+        message: `failed to execute command ${process.execPath}: ${reason}`,
+      })
+    },
+  )
+
+  it('exec: what a killed program leaves behind is not waited for', async () => {
+    const args = ['-c', 'sleep 5 & echo begun; wait']
+    const source = { type: 'exec', exec: { command: '/bin/sh', args, env: [] } } as const
+    const startedMs = performance.now()
+    await expect(resolveValueSource(source, { timeoutMs: 200 })).rejects.toThrow('no end within 200 ms')
+    expect(performance.now() - startedMs).toBeLessThan(4000)
   })
 
   it('exec: says which program is not there', async () => {

@@ -25,13 +25,13 @@ import { QuietLog } from './quiet-log.ts'
 import { WorkConnections } from './work-connections.ts'
 
 export interface ControlSessionParts {
-  readonly config: FrpcCommonConfig
+  readonly config: Omit<FrpcCommonConfig, 'log'>
   readonly auth: ClientAuth
   readonly clock: Clock
   /** Carries the run id. */
   readonly log: Logger
   /** A work connection has been given to a proxy, whose name is as in messages; the stream is paused. */
-  readonly onWork: (work: ByteStream, start: StartWorkConn, session: ControlSession) => void
+  readonly onWork: (work: ByteStream, start: StartWorkConn) => void
   /** The session is over: lost, or closed. Called once. */
   readonly onEnd: (error: Error | undefined) => void
 }
@@ -76,7 +76,7 @@ export class ControlSession {
     })
     this.#work = new WorkConnections({
       open: async () => this.open('NewWorkConn', { run_id: this.runId, ...(await parts.auth.newWorkConn()) }),
-      onStart: (work, start) => parts.onWork(work, start, this),
+      onStart: parts.onWork,
       log: new QuietLog(clock, (fields, message) => log.debug(fields, message)),
     })
   }

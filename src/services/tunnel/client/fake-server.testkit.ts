@@ -54,6 +54,9 @@ export class FakeServer {
   /** Why no link can be had. */
   unreachable: Error | undefined
 
+  /** Whose login came last. */
+  #asking: MessageChannel | undefined
+
   constructor(options: FakeServerOptions = {}) {
     this.#options = options
   }
@@ -90,6 +93,11 @@ export class FakeServer {
     const control = this.controls.at(-1)
     if (control === undefined) throw new Error('nobody has logged in')
     return control
+  }
+
+  /** Sends anything to who asked to log in last. */
+  talk(bytes: Uint8Array): void {
+    this.#asking?.sendRaw(bytes)
   }
 
   /** Messages of the control connection with this name, so far. */
@@ -139,6 +147,7 @@ export class FakeServer {
     const { answer, token = 'secret', udpPacketCodec = 'json' } = this.#options
     this.logins.push(login)
     const { channel } = connection
+    this.#asking = channel
     const body = answer === undefined ? { run_id: 'run-1' } : answer(login)
     if (body === undefined) return
     let codec = cfbCodec(cfbKey(token), new Uint8Array(16).fill(1))

@@ -25,7 +25,7 @@ import { MessageChannel } from '../message-channel.ts'
 import { goPlatform } from './go-platform.ts'
 
 export interface LoginParts {
-  readonly config: FrpcCommonConfig
+  readonly config: Omit<FrpcCommonConfig, 'log'>
   readonly auth: ClientAuth
   readonly clock: Clock
   readonly random: (length: number) => Uint8Array

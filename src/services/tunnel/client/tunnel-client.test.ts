@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { FrpcConfig } from '../../../mechanisms/frp-config/index.ts'
 import type { Login } from '../../../protocols/frp/index.ts'
@@ -189,6 +192,53 @@ describe('a server that is lost', () => {
   })
 })
 
+describe('a server that talks nonsense', () => {
+  it.each(['v1', 'v2'] as const)(
+    'over %s is left with a reason, whatever it answers to a login',
+    async (wireProtocol) => {
+      await fc.assert(
+        fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 200 }), async (bytes) => {
+          const { client, server, clock } = clientOfFake(frpcConfig({ ...oneTcp, wire: { wireProtocol } }), {
+            answer: () => undefined,
+          })
+          const started = client.start()
+          started.catch(() => undefined)
+          await settle()
+          server.talk(bytes)
+          await settle()
+          clock.advance(10_000)
+          await expect(started).rejects.toMatchObject({ code: 'TUNNEL_UNREACHABLE' })
+          expect(clock.pending).toBe(0)
+        }),
+        { numRuns: 30 },
+      )
+    },
+  )
+
+  it('says what a client does not expect without harm', async () => {
+    const { client, server } = await running(oneTcp)
+    const { channel } = server.control
+    channel.send('NewProxyResp', { proxy_name: 'unknown', error: 'no' })
+    channel.send('NewProxyResp', { proxy_name: 'web', error: 'again' })
+    channel.send('Login', {})
+    channel.send('NatHoleResp', {})
+    channel.send('StartWorkConn', { proxy_name: 'web' })
+    channel.send('Pong', {})
+    await settle()
+    expect(client.status()).toMatchObject([{ phase: 'running', error: '' }])
+    server.control.channel.sendRaw(Buffer.alloc(1000, 0xff))
+    await vi.waitFor(() => expect(client.isLoggedIn).toBe(false))
+  })
+
+  it('answers a work connection with something else: it is closed', async () => {
+    const { server } = await running(oneTcp)
+    server.control.channel.send('ReqWorkConn', {})
+    await vi.waitFor(() => expect(server.works).toHaveLength(1))
+    server.works[0]?.channel.send('Pong', {})
+    await vi.waitFor(() => expect(server.works[0]?.isClosed).toBe(true))
+  })
+})
+
 describe('heartbeats', () => {
   const beating = frpcConfig({ ...oneTcp, wire: { heartbeatInterval: 30, heartbeatTimeout: 90 } })
 
@@ -309,6 +359,26 @@ describe('a hot reload', () => {
     await vi.waitFor(() => expect(service.text()).toBe('more'))
   })
 
+  it('within the login takes the place of what was configured', async () => {
+    let answer: (() => void) | undefined
+    const { client, server } = make(
+      oneTcp,
+      {},
+      {
+        login: () =>
+          new Promise((resolve) => {
+            answer = () => resolve({ privilege_key: '', timestamp: 0 })
+          }),
+      },
+    )
+    const started = client.start()
+    await settle()
+    client.update({ proxies: [portProxy('tcp', 'other')], visitors: [] })
+    answer?.()
+    await started
+    await vi.waitFor(() => expect(server.said('NewProxy')).toMatchObject([{ proxy_name: 'other' }]))
+  })
+
   it('does not take the answer to the old proxy for one to the new', async () => {
     const { client, server } = make(oneTcp)
     await client.start()
@@ -417,12 +487,12 @@ describe('a work connection', () => {
 })
 
 describe('a health check', () => {
-  it('registers a proxy only once its service is there, and takes it back when it is gone', async () => {
-    const { createServer } = await import('node:net')
+  /** A client with a proxy of a service that comes and goes. */
+  async function checking() {
     const service = createServer((socket) => socket.destroy())
-    await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve))
-    const address = service.address()
-    const localPort = typeof address === 'object' && address !== null ? address.port : 0
+    service.listen(0, '127.0.0.1')
+    await once(service, 'listening')
+    const { port: localPort } = service.address() as AddressInfo
     const healthCheck = {
       type: 'tcp',
       timeoutSeconds: 3,
@@ -432,25 +502,54 @@ describe('a health check', () => {
       httpHeaders: [],
     } as const
     const proxy = { ...proxyBase('web', { localPort, healthCheck }), type: 'tcp', remotePort: 0 } as const
-    const { client, server, clock, lines } = make(frpcConfig({ proxies: [proxy] }))
-    await client.start()
+    const made = make(frpcConfig({ proxies: [proxy] }))
+    const check = async (phase: string): Promise<void> => {
+      made.clock.advance(10_000)
+      await vi.waitFor(() => expect(made.client.status()).toMatchObject([{ phase }]))
+    }
+    await made.client.start()
+    return {
+      ...made,
+      goAway: async () => {
+        await new Promise((resolve) => service.close(resolve))
+        await check('check failed')
+      },
+      comeBack: async (phase: string) => {
+        service.listen(localPort, '127.0.0.1')
+        await once(service, 'listening')
+        await check(phase)
+      },
+      end: () => void service.close(),
+    }
+  }
+
+  it('registers a proxy only once its service is there, and takes it back when it is gone', async () => {
+    const { client, server, clock, lines, goAway, comeBack, end } = await checking()
     expect(client.status()).toMatchObject([{ phase: 'new' }])
     server.acceptProxies()
     await vi.waitFor(() => expect(client.status()).toMatchObject([{ phase: 'running' }]))
-    await new Promise<void>((resolve) => void service.close(() => resolve()))
-    clock.advance(10_000)
-    await vi.waitFor(() => expect(client.status()).toMatchObject([{ phase: 'check failed' }]))
+    await goAway()
     await vi.waitFor(() => expect(server.said('CloseProxy')).toMatchObject([{ proxy_name: 'web' }]))
-    await new Promise<void>((resolve) => service.listen(localPort, '127.0.0.1', resolve))
-    await vi.waitFor(() => expect(clock.pending).toBe(1))
-    clock.advance(10_000)
-    await vi.waitFor(() => expect(client.status()).toMatchObject([{ phase: 'running' }]))
+    await comeBack('running')
     expect(server.said('NewProxy')).toHaveLength(2)
     const health = lines.filter(({ msg }) => msg.startsWith('health check')).map(({ msg }) => msg)
     expect(health).toEqual(['health check success', 'health check failed', 'health check success'])
     await client.close()
     expect(clock.pending).toBe(0)
-    service.close()
+    end()
+  })
+
+  it('does not take the answer to what was withdrawn for one to what came after it', async () => {
+    const { client, server, goAway, comeBack, end } = await checking()
+    await vi.waitFor(() => expect(client.status()).toMatchObject([{ phase: 'wait start' }]))
+    await goAway()
+    await comeBack('wait start')
+    server.control.channel.send('NewProxyResp', { proxy_name: 'web' })
+    await settle()
+    expect(client.status()).toMatchObject([{ phase: 'wait start' }])
+    server.control.channel.send('NewProxyResp', { proxy_name: 'web', error: 'port already used' })
+    await vi.waitFor(() => expect(client.status()).toMatchObject([{ phase: 'start error' }]))
+    end()
   })
 })
 

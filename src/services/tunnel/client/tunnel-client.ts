@@ -3,11 +3,12 @@ import type { Clock, Timer } from '../../../foundation/clock.ts'
 import { errorCode, errorMessage } from '../../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
 import type { Datapath } from '../../../mechanisms/datapath/index.ts'
-import type { FrpcConfig } from '../../../mechanisms/frp-config/index.ts'
+import type { TunnelClientConfig } from '../../../mechanisms/frp-config/index.ts'
 import type { TcpJoiner } from '../../../mechanisms/streams/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import type { ClientAuth } from '../auth/contract.ts'
 import { TunnelError, TunnelErrorCode } from '../errors.ts'
+import { frpVersion } from '../frp-version.ts'
 import type { ServerLink } from '../transport/contract.ts'
 import { Backoff } from './backoff.ts'
 import type { ClientWork, ProxyStatus, TunnelClientControl } from './contract.ts'
@@ -19,13 +20,13 @@ import { Proxies } from './proxies.ts'
 import { Visitors } from './visitors.ts'
 
 export interface TunnelClientOptions {
-  readonly config: FrpcConfig
+  readonly config: TunnelClientConfig
   readonly auth: ClientAuth
   /**
-   * Makes the way to the server. Rejects when that cannot be had.
+   * Makes the way to the server. The signal is aborted when the client is closed.
    * @throws TunnelError TUNNEL_UNREACHABLE, TUNNEL_TIMEOUT
    */
-  readonly connect: () => Promise<ServerLink>
+  readonly connect: (options: { readonly signal: AbortSignal }) => Promise<ServerLink>
   readonly datapath: Datapath
   readonly clock: Clock
   readonly logger: Logger
@@ -35,18 +36,16 @@ export interface TunnelClientOptions {
   readonly dialLocal?: DialLocal
   /** Takes over long joins of plain TCP connections. @defaultValue none */
   readonly joinEngine?: TcpJoiner
-  /** What peers show as the version of the client. @defaultValue the frp version that it is compatible with */
+  /** What peers show as the version of the client. @defaultValue `frpVersion` */
   readonly version?: string
 }
-
-/** The version of frp whose behaviour this is. */
-const compatibleVersion = '0.70.1'
 
 /**
  * frpc: logs in to a server, serves the proxies that it is told of, and returns whenever the server is lost.
  *
  * @example
- * const client = new TunnelClient({ config, auth, connect: () => connectServer(config, parts), datapath, clock, logger })
+ * const connect = ({ signal }) => connectServer(config, { clock, logger, signal })
+ * const client = new TunnelClient({ config, auth, connect, datapath, clock, logger })
  * await client.start()
  */
 export class TunnelClient implements Lifecycle, TunnelClientControl {
@@ -60,7 +59,11 @@ export class TunnelClient implements Lifecycle, TunnelClientControl {
   readonly #visitors: Visitors
   #session: ControlSession | undefined
   #runId = ''
+  /** What is to run, from the end of `start` on. */
+  #work: ClientWork
+  #isWorking = false
   #retry: Timer | undefined
+  readonly #abort = new AbortController()
   /** The link of a login that is under way. */
   #dialogue: ServerLink | undefined
   #starting: Promise<void> | undefined
@@ -69,6 +72,7 @@ export class TunnelClient implements Lifecycle, TunnelClientControl {
   constructor(options: TunnelClientOptions) {
     const { config, auth, datapath, clock, logger } = options
     this.#options = options
+    this.#work = config
     this.#random = options.random ?? randomBytes
     this.#log = logger
     this.#backoff = new Backoff(clock, () => (this.#random(1)[0] ?? 0) / 256)
@@ -104,16 +108,18 @@ export class TunnelClient implements Lifecycle, TunnelClientControl {
     return this.#proxies.status()
   }
 
-  update({ proxies, visitors }: ClientWork): void {
-    if (this.#closing !== undefined) return
-    this.#visitors.update(visitors)
-    this.#proxies.update(proxies)
+  update(work: ClientWork): void {
+    this.#work = work
+    if (!this.#isWorking || this.#closing !== undefined) return
+    this.#visitors.update(work.visitors)
+    this.#proxies.update(work.proxies)
   }
 
   /**
    * Logs in. Without `loginFailExit` it resolves after a first login that failed, too, and goes on trying.
    *
-   * @throws TunnelError with `loginFailExit`: TUNNEL_LOGIN_REFUSED with the server's words, TUNNEL_UNREACHABLE
+   * @throws TunnelError with `loginFailExit`: TUNNEL_LOGIN_REFUSED with the server's words, TUNNEL_UNREACHABLE; always
+   * TUNNEL_CLOSED when it is closed meanwhile
    */
   start({ signal }: StartOptions = {}): Promise<void> {
     this.#starting ??= this.#start(signal)
@@ -135,60 +141,60 @@ export class TunnelClient implements Lifecycle, TunnelClientControl {
       await this.#logIn()
     } catch (error) {
       signal?.throwIfAborted()
-      if (config.loginFailExit) {
+      if (config.loginFailExit || this.#closing !== undefined) {
         await this.close()
         throw firstFailure(error)
       }
-      if (this.#closing === undefined) this.#retryAfter(this.#backoff.afterFailure())
+      this.#retryAfter(this.#backoff.afterFailure())
     } finally {
       signal?.removeEventListener('abort', onAbort)
     }
-    this.update(config)
+    this.#isWorking = true
+    this.update(this.#work)
   }
 
   /** One attempt. Rejects when it fails, or when the client was closed meanwhile. */
   async #logIn(): Promise<void> {
-    const { config, auth, clock, connect, version = compatibleVersion } = this.#options
     this.#log.info('try to connect to server...')
     try {
-      const link = await connect()
-      this.#dialogue = link
-      let session: ControlSession
-      try {
-        this.#refuseWhenClosing()
-        const stream = await link.open()
-        const loggedIn = await login(stream, this.#runId, {
-          config,
-          auth,
-          clock,
-          random: this.#random,
-          version,
-        })
-        this.#refuseWhenClosing()
-        this.#runId = loggedIn.runId
-        session = new ControlSession(loggedIn, link, {
-          config,
-          auth,
-          clock,
-          log: this.#log.child({ runId: loggedIn.runId }),
-          onWork: (work, start, of) => this.#proxies.serve(work, start, of),
-          onEnd: (error) => this.#ended(session, error),
-        })
-      } catch (error) {
-        link.close()
-        throw error
-      } finally {
-        this.#dialogue = undefined
-      }
+      const session = await this.#openSession()
+      this.#runId = session.runId
       this.#session = session
       session.log.info(`login to server success, get run id [${session.runId}]`)
       session.begin()
-      this.#proxies.attach(session)
+      if (!session.isOver) this.#proxies.attach(session)
     } catch (error) {
       if (this.#closing === undefined) {
         this.#log.warn({ error: errorMessage(error), code: errorCode(error) }, 'connect to server error')
       }
       throw error
+    }
+  }
+
+  async #openSession(): Promise<ControlSession> {
+    const { config, auth, clock, connect, version = frpVersion } = this.#options
+    this.#refuseWhenClosing()
+    const link = await connect({ signal: this.#abort.signal })
+    this.#dialogue = link
+    try {
+      this.#refuseWhenClosing()
+      const parts = { config, auth, clock, random: this.#random, version }
+      const loggedIn = await login(await link.open(), this.#runId, parts)
+      this.#refuseWhenClosing()
+      const session: ControlSession = new ControlSession(loggedIn, link, {
+        config,
+        auth,
+        clock,
+        log: this.#log.child({ runId: loggedIn.runId }),
+        onWork: (work, start) => this.#proxies.serve(work, start, session),
+        onEnd: (error) => this.#ended(session, error),
+      })
+      return session
+    } catch (error) {
+      link.close()
+      throw error
+    } finally {
+      this.#dialogue = undefined
     }
   }
 
@@ -220,6 +226,7 @@ export class TunnelClient implements Lifecycle, TunnelClientControl {
 
   async #close(graceMs: number): Promise<void> {
     this.#retry?.cancel()
+    this.#abort.abort()
     this.#dialogue?.close()
     const visitorsClosed = this.#visitors.close()
     this.#session?.stopWork()
@@ -231,9 +238,10 @@ export class TunnelClient implements Lifecycle, TunnelClientControl {
   }
 }
 
-/** The two that callers tell apart. */
+/** Those that callers tell apart; all else is one. */
 function firstFailure(error: unknown): TunnelError {
-  if (error instanceof TunnelError && error.code === TunnelErrorCode.loginRefused) return error
+  const isTold: readonly string[] = [TunnelErrorCode.loginRefused, TunnelErrorCode.closed]
+  if (error instanceof TunnelError && isTold.includes(error.code)) return error
   return new TunnelError(TunnelErrorCode.unreachable, `login to the server failed: ${errorMessage(error)}`, {
     side: 'origin',
     retryable: true,

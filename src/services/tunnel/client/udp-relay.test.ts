@@ -50,16 +50,12 @@ async function relaying({ wireVersion = 'v1', udpPacketCodec = 'json', ...option
   })
   const channel = new MessageChannel(far, wireVersion, { udpPacketCodec })
   const told: FrpMessage[] = []
-  let isClosed = false
   channel.onMessage = (message) =>
     void told.push(
       message.name === 'UDPPacket'
         ? { ...message, body: { ...message.body, content: Buffer.from(message.body.content) } }
         : message,
     )
-  channel.onClose = () => {
-    isClosed = true
-  }
   channel.resume()
   relay.start()
   closers.push(() => relay.close())
@@ -84,7 +80,6 @@ async function relaying({ wireVersion = 'v1', udpPacketCodec = 'json', ...option
     say,
     answers,
     onClose,
-    isClosed: () => isClosed,
   }
 }
 
@@ -207,14 +202,23 @@ describe('a relay of datagrams', () => {
   })
 
   it('that is closed while a socket opens closes that, too', async () => {
-    const { say, relay, clock, datapath, onClose, isClosed } = await relaying()
+    const { say, relay, clock, datapath, onClose } = await relaying()
+    const open = datapath.openEndpoint.bind(datapath)
+    let goOn: (() => void) | undefined
+    const opened = vi.spyOn(datapath, 'openEndpoint').mockImplementation(async (...parts) => {
+      await new Promise<void>((resolve) => {
+        goOn = resolve
+      })
+      return open(...parts)
+    })
     say(1, 'one')
-    await settle()
-    say(2, 'two')
+    await vi.waitFor(() => expect(goOn).toBeDefined())
     relay.close()
     await vi.waitFor(() => expect(onClose).toHaveBeenCalledOnce())
-    await vi.waitFor(() => expect(isClosed()).toBe(true))
-    await vi.waitFor(() => expect(datapath.totals().endpoints).toBe(0))
+    goOn?.()
+    await opened.mock.results[0]?.value
+    await settle()
+    expect(datapath.totals().endpoints).toBe(0)
     expect(clock.pending).toBe(0)
   })
 

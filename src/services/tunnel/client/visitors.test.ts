@@ -173,6 +173,18 @@ describe('a stcp visitor', () => {
     await visitorAt(server, 2)
   })
 
+  it('a reload may give the port of one visitor to another at once', async () => {
+    const bindPort = await freePort()
+    const { client, server, started } = await visiting([visitorConfig('stcp', 'old', { bindPort })])
+    client.update({
+      proxies: [],
+      visitors: [visitorConfig('stcp', 'new', { bindPort, serverName: 'other' })],
+    })
+    await vi.waitFor(() => expect(started('new')).toBe(true))
+    local(bindPort)
+    expect(bodiesOf(await visitorAt(server, 0), 'NewVisitorConn')).toMatchObject([{ proxy_name: 'other' }])
+  })
+
   it('a close of the client ends what is being opened and what is joined', async () => {
     const bindPort = await freePort()
     const { client, server, clock } = await visiting([visitorConfig('stcp', 'v', { bindPort })], {

@@ -11,6 +11,8 @@ const retryMs = 10_000
 
 interface Running {
   readonly visitor: Visitor
+  /** Until the first attempt to open its port is over: a port that is being opened cannot be closed. Never rejects. */
+  starting: Promise<unknown>
   retry: Timer | undefined
   isClosed: boolean
 }
@@ -38,15 +40,16 @@ export class Visitors {
         continue
       }
       const visitor = this.#make(config)
-      const fresh = { visitor, retry: undefined, isClosed: false }
+      const fresh = { visitor, starting: Promise.resolve(), retry: undefined, isClosed: false }
       next.set(config.name, fresh)
       added.push(fresh)
     }
     const removed = [...before.values()].filter((running) => next.get(nameOf(running)) !== running)
     this.#running = next
-    // First: those that come may want their ports.
     for (const running of removed) this.#close(running)
-    for (const running of added) void this.#start(running)
+    // Behind it: those that come may want the ports.
+    const released = Promise.all(removed.map(({ starting }) => starting))
+    for (const running of added) running.starting = released.then(() => this.#start(running))
     const { log } = this.#parts
     if (removed.length > 0) log.info({ visitors: removed.map(nameOf) }, 'visitor removed')
     if (added.length > 0) log.info({ visitors: added.map(nameOf) }, 'visitor added')
@@ -72,20 +75,25 @@ export class Visitors {
   async #start(running: Running): Promise<void> {
     const { log, clock } = this.#parts
     const proxy = nameOf(running)
+    if (running.isClosed) return
     try {
       await running.visitor.start()
       if (!running.isClosed) log.info({ proxy }, 'start visitor success')
     } catch (error) {
       if (running.isClosed) return
       log.warn({ proxy, error: errorMessage(error) }, 'start error')
-      running.retry = clock.after(retryMs, () => void this.#start(running))
+      running.retry = clock.after(retryMs, () => {
+        running.starting = this.#start(running)
+      })
     }
   }
 
   #close(running: Running): void {
     running.isClosed = true
     running.retry?.cancel()
-    const closing = running.visitor.close().finally(() => this.#closing.delete(closing))
+    const closing: Promise<void> = running.starting
+      .then(() => running.visitor.close())
+      .finally(() => this.#closing.delete(closing))
     this.#closing.add(closing)
   }
 }

@@ -15,23 +15,23 @@ describe('a health check', () => {
   it('calls a service healthy at its first success, and once', async () => {
     const port = await listen(createServer((socket) => socket.end()))
     const { events, clock } = watch(port, { type: 'tcp' })
-    await vi.waitFor(() => expect(events).toEqual(['healthy']))
-    await vi.waitFor(() => expect(clock.pending).toBe(1))
+    await until(() => expect(events).toEqual(['healthy']))
+    await until(() => expect(clock.pending).toBe(1))
     clock.advance(10_000)
-    await vi.waitFor(() => expect(clock.pending).toBe(1))
+    await until(() => expect(clock.pending).toBe(1))
     expect(events).toEqual(['healthy'])
   })
 
   it('a service that never was healthy is not called ill', async () => {
     const port = await unusedPort()
     const { events, lines, clock } = watch(port, { type: 'tcp' })
-    await vi.waitFor(() => expect(lines).toHaveLength(1))
+    await until(() => expect(lines).toHaveLength(1))
     expect(lines[0]).toMatchObject({
       level: 'warn',
       proxy: 'web',
       reason: expect.stringContaining('ECONNREFUSED'),
     })
-    await vi.waitFor(() => expect(clock.pending).toBe(1))
+    await until(() => expect(clock.pending).toBe(1))
     expect(events).toEqual([])
   })
 
@@ -43,7 +43,7 @@ describe('a health check', () => {
     )
     const { events, clock, lines } = watch(port, { type: 'http', maxFailed: 3 })
     for (let i = 1; i <= answers.length; i++) {
-      await vi.waitFor(() => expect([asked, clock.pending]).toEqual([i, 1]))
+      await until(() => expect([asked, clock.pending]).toEqual([i, 1]))
       if (i === 9) expect(events).toEqual(['healthy'])
       if (i === 10) expect(events).toEqual(['healthy', 'ill'])
       if (i < answers.length) clock.advance(10_000)
@@ -69,7 +69,7 @@ describe('a health check', () => {
       { name: 'x-probe', value: 'last' },
     ]
     const { events } = watch(port, { type: 'http', path: 'health?full=1', httpHeaders })
-    await vi.waitFor(() => expect(events).toEqual(['healthy']))
+    await until(() => expect(events).toEqual(['healthy']))
     expect(seen[0]?.url).toBe('/health?full=1')
     expect(seen[0]?.headers).toMatchObject({ host: 'inner.example', 'x-probe': 'last' })
   })
@@ -80,9 +80,9 @@ describe('a health check', () => {
       else response.writeHead(302, { Location: url === '/once' ? '/there' : '/round' }).end()
     })
     const good = watch(port, { type: 'http', path: '/once' })
-    await vi.waitFor(() => expect(good.events).toEqual(['healthy']))
+    await until(() => expect(good.events).toEqual(['healthy']))
     const round = watch(port, { type: 'http', path: '/round' })
-    await vi.waitFor(() => expect(round.lines[0]).toMatchObject({ level: 'warn' }))
+    await until(() => expect(round.lines[0]).toMatchObject({ level: 'warn' }))
     expect(round.events).toEqual([])
   })
 
@@ -93,12 +93,12 @@ describe('a health check', () => {
       response.write('begun')
     })
     const { lines, clock } = watch(port, { type: 'http' })
-    await vi.waitFor(() => expect(asked).toHaveBeenCalled())
+    await until(() => expect(asked).toHaveBeenCalled())
     clock.advance(2999)
     expect(lines).toEqual([])
     clock.advance(1)
-    await vi.waitFor(() => expect(lines[0]).toMatchObject({ reason: 'no answer within 3 s' }))
-    await vi.waitFor(() => expect(clock.pending).toBe(1))
+    await until(() => expect(lines[0]).toMatchObject({ reason: 'no answer within 3 s' }))
+    await until(() => expect(clock.pending).toBe(1))
   })
 
   it('stopped, it tells nobody anything and leaves no timer', async () => {
@@ -108,10 +108,10 @@ describe('a health check', () => {
       request.socket.on('close', asked)
     })
     const { events, lines, clock, check } = watch(port, { type: 'http' })
-    await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(1))
+    await until(() => expect(asked).toHaveBeenCalledTimes(1))
     check.stop()
-    await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(2))
-    await vi.waitFor(() => expect(clock.pending).toBe(0))
+    await until(() => expect(asked).toHaveBeenCalledTimes(2))
+    await until(() => expect(clock.pending).toBe(0))
     expect([events, lines]).toEqual([[], []])
     check.stop()
   })
@@ -122,7 +122,7 @@ describe('a health check', () => {
     const onHealthy = vi.fn(() => check.stop())
     const check = new HealthCheck({ ...optionsOf(port, { type: 'http' }), clock, onHealthy })
     check.start()
-    await vi.waitFor(() => expect(onHealthy).toHaveBeenCalled())
+    await until(() => expect(onHealthy).toHaveBeenCalled())
     expect(clock.pending).toBe(0)
   })
 })
@@ -200,4 +200,9 @@ async function unusedPort(): Promise<number> {
   const port = await listen(server)
   await new Promise((resolve) => server.close(resolve))
   return port
+}
+
+/** A busy machine takes its time. */
+function until(check: () => void): Promise<void> {
+  return vi.waitFor(check, { timeout: 5000 })
 }

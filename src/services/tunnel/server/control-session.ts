@@ -179,7 +179,9 @@ export class ControlSession {
 
   #take(message: FrpMessage): void {
     if (++this.#pending > maxPending) {
-      this.close(new TunnelError('TUNNEL_PROTOCOL', `more than ${maxPending} messages wait`, { side: 'client' }))
+      this.close(
+        new TunnelError('TUNNEL_PROTOCOL', `more than ${maxPending} messages wait`, { side: 'client' }),
+      )
       return
     }
     this.#work = this.#work.then(async () => {
@@ -237,7 +239,10 @@ export class ControlSession {
       channel.send('NewProxyResp', { proxy_name: name, remote_addr: remoteAddr })
     } catch (error) {
       this.#logger.warn({ proxy: name, type, reason: errorMessage(error) }, 'new proxy error')
-      channel.send('NewProxyResp', { proxy_name: name, error: this.#told(error, `new proxy [${name}] error`) })
+      channel.send('NewProxyResp', {
+        proxy_name: name,
+        error: this.#told(error, `new proxy [${name}] error`),
+      })
     }
   }
 
@@ -300,7 +305,9 @@ export class ControlSession {
     if (!(release instanceof Quota)) return release
     throw new TunnelError(
       'TUNNEL_FORBIDDEN',
-      release === this.#ports ? 'exceed the max_ports_per_client' : `exceed the limit of ${release.limit} ${release.name}`,
+      release === this.#ports
+        ? 'exceed the max_ports_per_client'
+        : `exceed the limit of ${release.limit} ${release.name}`,
       { side: 'client' },
     )
   }
@@ -393,4 +400,3 @@ export class ControlSession {
 function badProxy(message: string): TunnelError {
   return new TunnelError('TUNNEL_BAD_PROXY', message, { side: 'client' })
 }
-

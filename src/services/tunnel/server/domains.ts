@@ -10,7 +10,9 @@ export const domainTypes: ReadonlySet<string> = new Set(['http', 'https', 'tcpmu
  */
 export function domainsOf(request: NewProxy, subDomainHost: string): string[] {
   const host = subDomainHost.toLowerCase()
-  const domains = request.custom_domains.map((domain) => domain.toLowerCase()).filter((domain) => domain !== '')
+  const domains = request.custom_domains
+    .map((domain) => domain.toLowerCase())
+    .filter((domain) => domain !== '')
   for (const domain of domains) {
     if (host !== '' && domain.split('.').length > host.split('.').length && domain.endsWith(`.${host}`)) {
       throw badProxy(`custom domain [${domain}] should not belong to subdomain host [${host}]`)
@@ -18,7 +20,8 @@ export function domainsOf(request: NewProxy, subDomainHost: string): string[] {
   }
   const { subdomain } = request
   if (subdomain !== '') {
-    if (host === '') throw badProxy('subdomain is not supported because this feature is not enabled in server')
+    if (host === '')
+      throw badProxy('subdomain is not supported because this feature is not enabled in server')
     if (/[.*]/.test(subdomain)) throw badProxy("'.' and '*' are not supported in subdomain")
     domains.push(`${subdomain.toLowerCase()}.${host}`)
   }

@@ -6,7 +6,7 @@ const maxAddresses = 10_000
 /** Logins per address and minute: each costs a hash, a key derivation and maybe a question to an OIDC server. */
 export class LoginRate {
   readonly #clock: Clock
-  readonly #perMinute: number
+  #perMinute: number
   /** The oldest window first. */
   readonly #windows = new Map<string, { count: number; readonly untilMs: number }>()
 
@@ -14,6 +14,11 @@ export class LoginRate {
   constructor(perMinute: number, clock: Clock) {
     this.#perMinute = perMinute
     this.#clock = clock
+  }
+
+  /** Puts another limit in force. */
+  configure(perMinute: number): void {
+    this.#perMinute = perMinute
   }
 
   /** Counts a login. False: too many came from the address. */

@@ -1,4 +1,4 @@
-import type { FrpsConfig } from '../../../mechanisms/frp-config/index.ts'
+import type { TunnelServerConfig } from '../../../mechanisms/frp-config/index.ts'
 import { ConnectionCap, TcpListener } from '../../../mechanisms/net/index.ts'
 import { socketStream } from '../../../mechanisms/streams/index.ts'
 import type { NewProxy } from '../../../protocols/frp/index.ts'
@@ -16,7 +16,8 @@ import type { UdpProxy } from './udp-proxy.ts'
 
 /** What proxies of all clients share. */
 export interface ProxyPlaces {
-  readonly config: FrpsConfig
+  /** In force; a reload puts another one here. */
+  config: TunnelServerConfig
   readonly tcpPorts: RemotePorts
   readonly udpPorts: RemotePorts
   readonly groups: Groups
@@ -120,7 +121,7 @@ async function openTcp(proxy: ProxyToOpen, places: ProxyPlaces): Promise<OpenedP
 }
 
 function tcpListener(
-  config: FrpsConfig,
+  config: TunnelServerConfig,
   port: number,
   backends: BackendPicker,
   metrics: ProxyPlaces['metrics'],
@@ -197,7 +198,9 @@ function openTcpmux(proxy: ProxyToOpen, places: ProxyPlaces): Promise<OpenedProx
   if (request.multiplexer !== 'httpconnect') throw badProxy(`unknown multiplexer [${request.multiplexer}]`)
   const rules: TcpmuxRules = { user: request.http_user, password: request.http_pwd }
   if (places.tcpmux === undefined) {
-    throw badProxy('tcpmux with multiplexer httpconnect not supported because this feature is not enabled in server')
+    throw badProxy(
+      'tcpmux with multiplexer httpconnect not supported because this feature is not enabled in server',
+    )
   }
   return openRoutes(proxy, places, places.tcpmux, rules, {
     locations: [''],

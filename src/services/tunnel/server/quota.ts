@@ -2,8 +2,8 @@
 export class Quota {
   /** For messages and metrics. */
   readonly name: string
-  /** 0: no limit. */
-  readonly limit: number
+  /** 0: no limit. May change; who is in stays in. */
+  limit: number
   used = 0
 
   constructor(name: string, limit: number) {

@@ -30,12 +30,19 @@ const everyPort: PortRange = { from: 1024, to: 65_535 }
  */
 export class RemotePorts {
   readonly #options: RemotePortsOptions
+  #allow: readonly PortRange[]
   readonly #used = new Set<number>()
   /** By proxy name, the oldest first. */
   readonly #reserved = new Map<string, { readonly port: number; readonly untilMs: number }>()
 
   constructor(options: RemotePortsOptions) {
     this.#options = options
+    this.#allow = options.allow
+  }
+
+  /** Allows other ports from now on; what is open stays open. */
+  configure(allow: readonly PortRange[]): void {
+    this.#allow = allow
   }
 
   /**
@@ -93,7 +100,8 @@ export class RemotePorts {
   *#candidates(name: string, within: readonly PortRange[] | undefined): Generator<number> {
     const own = this.#reserved.get(name)?.port
     if (own !== undefined && this.#isFree(own, within)) yield own
-    const { allow, random } = this.#options
+    const allow = this.#allow
+    const { random } = this.#options
     const ranges = allow.length === 0 ? (within ?? [everyPort]) : allow
     const size = ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0)
     const kept = new Set([...this.#reserved.values()].map(({ port }) => port))
@@ -115,7 +123,7 @@ export class RemotePorts {
   }
 
   #isAllowed(port: number, within: readonly PortRange[] | undefined): boolean {
-    const { allow } = this.#options
+    const allow = this.#allow
     return (allow.length === 0 || holds(allow, port)) && (within === undefined || holds(within, port))
   }
 }

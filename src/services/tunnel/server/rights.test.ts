@@ -23,7 +23,8 @@ const grant: TokenGrant = {
 }
 
 // Of a request these look at names alone.
-const request = (fields: Partial<NewProxy>): NewProxy => ({ custom_domains: [], subdomain: '', ...fields }) as NewProxy
+const request = (fields: Partial<NewProxy>): NewProxy =>
+  ({ custom_domains: [], subdomain: '', ...fields }) as NewProxy
 
 describe('the rights of a token', () => {
   const rights = new Rights(grant, new ManualClock())
@@ -37,7 +38,9 @@ describe('the rights of a token', () => {
   test('other types, names and domains do not', () => {
     expect(check('alice.web', 'tcp', [])).toThrow('proxy type [tcp] is not allowed, allowed are http')
     expect(check('bob.web', 'http', [])).toThrow('proxy name [bob.web] must begin with [alice.]')
-    expect(check('alice.web', 'http', ['evil-alice.example'])).toThrow('domain [evil-alice.example] is not allowed')
+    expect(check('alice.web', 'http', ['evil-alice.example'])).toThrow(
+      'domain [evil-alice.example] is not allowed',
+    )
   })
 })
 
@@ -80,7 +83,12 @@ describe('the rate of logins', () => {
   test('is per address and minute', () => {
     const clock = new ManualClock()
     const rate = new LoginRate(2, clock)
-    expect([rate.admit('a'), rate.admit('a'), rate.admit('a'), rate.admit('b')]).toEqual([true, true, false, true])
+    expect([rate.admit('a'), rate.admit('a'), rate.admit('a'), rate.admit('b')]).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ])
     clock.advance(60_000)
     expect(rate.admit('a')).toBe(true)
   })

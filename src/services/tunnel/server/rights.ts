@@ -7,27 +7,39 @@ import { Quota } from './quota.ts'
 
 /** What the holders of one token may do, and what they use of it together. */
 export class Rights {
-  readonly grant: TokenGrant | undefined
+  readonly #clock: Clock
+  #grant: TokenGrant | undefined
   readonly clients: Quota
   readonly proxies: Quota
   readonly ports: Quota
   readonly connections: Quota
   /** What all their payload shares; undefined: not limited. */
-  readonly bucket: ByteBucket | undefined
+  bucket: ByteBucket | undefined
 
   constructor(grant: TokenGrant | undefined, clock: Clock) {
-    this.grant = grant
+    this.#clock = clock
     const of = grant === undefined ? '' : ` of the token [${grant.name}]`
-    this.clients = new Quota(`clients${of}`, grant?.maxClients ?? 0)
-    this.proxies = new Quota(`proxies${of}`, grant?.maxProxies ?? 0)
-    this.ports = new Quota(`ports${of}`, grant?.maxPorts ?? 0)
-    this.connections = new Quota(`connections${of}`, grant?.maxConnections ?? 0)
+    this.clients = new Quota(`clients${of}`, 0)
+    this.proxies = new Quota(`proxies${of}`, 0)
+    this.ports = new Quota(`ports${of}`, 0)
+    this.connections = new Quota(`connections${of}`, 0)
+    this.configure(grant)
+  }
+
+  /** Puts other rights in force for what comes from now on. */
+  configure(grant: TokenGrant | undefined): void {
+    const before = this.#grant?.bandwidthLimit ?? 0
+    this.#grant = grant
+    this.clients.limit = grant?.maxClients ?? 0
+    this.proxies.limit = grant?.maxProxies ?? 0
+    this.ports.limit = grant?.maxPorts ?? 0
+    this.connections.limit = grant?.maxConnections ?? 0
     const limit = grant?.bandwidthLimit ?? 0
-    this.bucket = limit > 0 ? new ByteBucket(limit, clock) : undefined
+    if (limit !== before) this.bucket = limit > 0 ? new ByteBucket(limit, this.#clock) : undefined
   }
 
   get allowPorts(): readonly PortRange[] | undefined {
-    return this.grant?.allowPorts
+    return this.#grant?.allowPorts
   }
 
   /**
@@ -35,7 +47,7 @@ export class Rights {
    * @throws TunnelError TUNNEL_FORBIDDEN
    */
   checkProxy(request: NewProxy, type: string, user: string, domains: readonly string[]): void {
-    const { grant } = this
+    const grant = this.#grant
     if (grant === undefined) return
     const { allowProxyTypes, allowDomains, users } = grant
     if (allowProxyTypes !== undefined && !allowProxyTypes.some((allowed) => allowed === type)) {
@@ -57,7 +69,8 @@ export class Rights {
 export class RightsTable {
   readonly #clock: Clock
   readonly #everything: Rights
-  readonly #byGrant = new Map<TokenGrant, Rights>()
+  /** By name, which outlives a reload. */
+  readonly #byName = new Map<string, Rights>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -66,12 +79,19 @@ export class RightsTable {
 
   of(grant: TokenGrant | undefined): Rights {
     if (grant === undefined) return this.#everything
-    let rights = this.#byGrant.get(grant)
+    let rights = this.#byName.get(grant.name)
     if (rights === undefined) {
       rights = new Rights(grant, this.#clock)
-      this.#byGrant.set(grant, rights)
+      this.#byName.set(grant.name, rights)
     }
     return rights
+  }
+
+  /** Puts other grants in force. */
+  configure(grants: readonly TokenGrant[]): void {
+    const names = new Set(grants.map(({ name }) => name))
+    for (const name of this.#byName.keys()) if (!names.has(name)) this.#byName.delete(name)
+    for (const grant of grants) this.#byName.get(grant.name)?.configure(grant)
   }
 }
 

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { errorMessage } from '../../../foundation/errors.ts'
 import {
   aeadCodec,
@@ -28,21 +27,24 @@ export interface Agreement {
  * Answers the hello of wire version 2, and readies what the control channel is to be secured with (reference §4, §5).
  * @throws TunnelError TUNNEL_PROTOCOL; the client has been told
  */
-export function agree({ channel, clientHello }: FirstMessage): Agreement {
+export function agree(
+  { channel, clientHello }: FirstMessage,
+  random: (length: number) => Uint8Array,
+): Agreement {
   if (channel.version === 'v1') {
-    return { codecOf: (token) => cfbCodec(cfbKey(token), randomBytes(16)), udpPacketCodec: 'json' }
+    return { codecOf: (token) => cfbCodec(cfbKey(token), random(16)), udpPacketCodec: 'json' }
   }
   if (clientHello === undefined) {
     throw new TunnelError('TUNNEL_PROTOCOL', 'missing v2 crypto negotiation', { side: 'client' })
   }
   try {
-    const { algorithm, hello } = chooseServerHello(parseClientHello(clientHello), randomBytes(32))
+    const { algorithm, hello } = chooseServerHello(parseClientHello(clientHello), random(32))
     const serverHello = encodeServerHello(hello)
     channel.sendRaw(helloFrame('server', serverHello))
     const transcript = transcriptHash(clientHello, serverHello)
     return {
       codecOf: (token) =>
-        aeadCodec({ algorithm, token, transcript, role: 'server', nonce: randomBytes(aeadNonceBytes(algorithm)) }),
+        aeadCodec({ algorithm, token, transcript, role: 'server', nonce: random(aeadNonceBytes(algorithm)) }),
       udpPacketCodec: hello.udpPacketCodec === 'binary-v1' ? 'binary-v1' : 'json',
     }
   } catch (error) {

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from '../../../foundation/clock.ts'
 import { errorCode, errorMessage } from '../../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
 import type { Datapath } from '../../../mechanisms/datapath/index.ts'
-import type { FrpsConfig } from '../../../mechanisms/frp-config/index.ts'
+import type { TunnelServerConfig } from '../../../mechanisms/frp-config/index.ts'
 import type { TcpJoiner } from '../../../mechanisms/streams/index.ts'
 import type { Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
 import type { Login, NewVisitorConn, NewWorkConn } from '../../../protocols/frp/index.ts'
@@ -26,7 +27,7 @@ import { type LoginRefusal, TunnelMetrics } from './tunnel-metrics.ts'
 import { Vhosts } from './vhosts.ts'
 
 export interface TunnelServerOptions {
-  readonly config: FrpsConfig
+  readonly config: TunnelServerConfig
   readonly auth: ServerAuth
   readonly recorder: TunnelRecorder
   readonly datapath: Datapath
@@ -35,11 +36,16 @@ export interface TunnelServerOptions {
   readonly registry: Registry
   /** Joins plain TCP connections outside of JavaScript. @defaultValue JavaScript does */
   readonly joiner?: TcpJoiner
+  /** For run ids, and for what hellos and ciphers begin with. @defaultValue the system's randomness */
+  readonly random?: (length: number) => Uint8Array
 }
 
 /** frps: clients log in, their proxies are reached here, and each user connection is joined with one to the client. */
 export class TunnelServer implements Lifecycle, TunnelServerControl {
   readonly #options: TunnelServerOptions
+  /** In force. */
+  #auth: ServerAuth
+  readonly #random: (length: number) => Uint8Array
   readonly #logger: Logger
   readonly #metrics: TunnelMetrics
   readonly #rate: LoginRate
@@ -56,6 +62,8 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
   constructor(options: TunnelServerOptions) {
     const { config, clock, registry } = options
     this.#options = options
+    this.#random = options.random ?? randomBytes
+    this.#auth = options.auth
     this.#logger = options.logger
     this.#rate = new LoginRate(config.limits.loginsPerMinute, clock)
     this.#rights = new RightsTable(clock)
@@ -133,6 +141,39 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
     await listenerClosed
   }
 
+  /**
+   * Puts another configuration in force, as far as that is possible while the server runs: who may come in and what they may
+   * do. Clients whose token is not valid any more are cut. What is carried goes on.
+   *
+   * @returns the settings that differ and want a restart
+   */
+  reload(config: TunnelServerOptions['config'], auth: ServerAuth): readonly string[] {
+    const before = this.#parts.places.config
+    const applied = { ...before }
+    for (const key of reloadable) Object.assign(applied, { [key]: config[key] })
+    this.#parts.places.config = applied
+    this.#auth = auth
+    this.#rights.configure(config.auth.tokens)
+    this.#rate.configure(config.limits.loginsPerMinute)
+    this.#clientQuota.limit = config.limits.maxClients
+    this.#parts.connections.limit = config.limits.maxConnections
+    this.#parts.places.tcpPorts.configure(config.allowPorts)
+    this.#parts.places.udpPorts.configure(config.allowPorts)
+    const tokens = new Set([config.auth.token, ...config.auth.tokens.map(({ token }) => token)])
+    for (const session of this.#clients.values()) {
+      if (
+        config.auth.method === 'token' &&
+        config.auth.tokenSource === undefined &&
+        !tokens.has(session.client.identity.token)
+      ) {
+        session.close(new TunnelError('TUNNEL_CLOSED', 'its token is not valid any more', { side: 'client' }))
+      }
+    }
+    return (Object.keys(config) as (keyof typeof config)[]).filter(
+      (key) => !reloadable.has(key) && !isDeepStrictEqual(config[key], before[key]),
+    )
+  }
+
   clients(): readonly ClientView[] {
     return [...this.#clients.values()].map(({ view }) => view)
   }
@@ -184,10 +225,10 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
     const address = connection.peer.remoteAddress
     try {
       if (!this.#rate.admit(address)) throw refusal('too many logins from this address, try again later')
-      const agreement = agree(first)
-      const identity = await this.#options.auth.verifyLogin(login)
+      const agreement = agree(first, this.#random)
+      const identity = await this.#auth.verifyLogin(login)
       const rights = this.#rights.of(identity.grant)
-      const runId = login.run_id === '' ? randomBytes(8).toString('hex') : login.run_id
+      const runId = login.run_id === '' ? Buffer.from(this.#random(8)).toString('hex') : login.run_id
       await this.#replace(runId, login, rights)
       this.#checkClientId(login, runId)
       const release = take([this.#clientQuota, rights.clients])
@@ -222,7 +263,7 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
       { address: connection.peer.remoteAddress, code: errorCode(error), reason },
       'register control error',
     )
-    const isTold = this.#options.config.detailedErrorsToClient && error instanceof TunnelError
+    const isTold = this.#parts.places.config.detailedErrorsToClient && error instanceof TunnelError
     channel.onClose = () => connection.session?.destroy()
     channel.send('LoginResp', { version: frpVersion, error: isTold ? reason : 'register control error' })
     channel.end()
@@ -264,7 +305,9 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
       session.pool.offer(channel.detach())
     } catch (error) {
       this.#logger.debug({ runId: message.run_id, reason: errorMessage(error) }, 'work connection refused')
-      const told = this.#options.config.detailedErrorsToClient ? errorMessage(error) : 'invalid NewWorkConn'
+      const told = this.#parts.places.config.detailedErrorsToClient
+        ? errorMessage(error)
+        : 'invalid NewWorkConn'
       channel.send('StartWorkConn', { error: told })
       channel.end()
       this.#options.clock.after(lingerMs, () => connection.stream.destroy())
@@ -286,7 +329,7 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
       serveVisitor(proxy, visitor, form, channel.detach(), connection.peer)
     } catch (error) {
       this.#logger.warn({ proxy: name, reason: errorMessage(error) }, 'register visitor conn error')
-      const told = this.#options.config.detailedErrorsToClient
+      const told = this.#parts.places.config.detailedErrorsToClient
         ? errorMessage(error)
         : `register visitor conn [${name}] error`
       channel.send('NewVisitorConnResp', { proxy_name: name, error: told })
@@ -302,6 +345,17 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
     }
   }
 }
+
+/** Settings that a reload puts in force. Of `limits`, those of connections without a login want a restart. */
+const reloadable: ReadonlySet<keyof TunnelServerConfig> = new Set([
+  'auth',
+  'allowPorts',
+  'maxPortsPerClient',
+  'userConnTimeout',
+  'detailedErrorsToClient',
+  'subDomainHost',
+  'limits',
+] as const)
 
 /** A peer that was refused has so many milliseconds to close its side. */
 const lingerMs = 1000

@@ -2,7 +2,12 @@ import type { ByteStream } from '../../../foundation/byte-stream.ts'
 import type { Clock, Timer } from '../../../foundation/clock.ts'
 import type { Arrival, Datapath, Endpoint } from '../../../mechanisms/datapath/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
-import { encodeMessage, type UdpPacket, type UdpPacketCodec, type WireVersion } from '../../../protocols/frp/index.ts'
+import {
+  encodeMessage,
+  type UdpPacket,
+  type UdpPacketCodec,
+  type WireVersion,
+} from '../../../protocols/frp/index.ts'
 import { MessageChannel } from '../message-channel.ts'
 import type { ProxyTraffic } from '../statistics/contract.ts'
 import type { TunnelMetrics } from './tunnel-metrics.ts'
@@ -126,7 +131,8 @@ export class UdpProxy {
   }
 
   #toUser({ content, remote }: UdpPacket): void {
-    if (this.#endpoint === undefined || remote === undefined || !this.#users.has(remote.IP, remote.Port)) return
+    if (this.#endpoint === undefined || remote === undefined || !this.#users.has(remote.IP, remote.Port))
+      return
     this.#options.traffic.addOut(content.length)
     this.#options.datapath.send(this.#endpoint.id, { address: remote.IP, port: remote.Port }, content)
   }

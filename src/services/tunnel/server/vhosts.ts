@@ -1,7 +1,12 @@
 import type { Socket } from 'node:net'
 import type { Clock } from '../../../foundation/clock.ts'
-import { type CloseOptions, type Lifecycle, LifecycleStack, type StartOptions } from '../../../foundation/lifecycle.ts'
-import type { FrpsConfig } from '../../../mechanisms/frp-config/index.ts'
+import {
+  type CloseOptions,
+  type Lifecycle,
+  LifecycleStack,
+  type StartOptions,
+} from '../../../foundation/lifecycle.ts'
+import type { TunnelServerConfig } from '../../../mechanisms/frp-config/index.ts'
 import type { ListenAddress } from '../../../mechanisms/net/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import { HttpsVhost, HttpVhost, TcpmuxVhost } from '../vhost/index.ts'
@@ -16,7 +21,10 @@ export class Vhosts implements Lifecycle {
   readonly #sharesHttp: boolean
   readonly #sharesHttps: boolean
 
-  constructor(config: FrpsConfig, { clock, logger }: { readonly clock: Clock; readonly logger: Logger }) {
+  constructor(
+    config: TunnelServerConfig,
+    { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+  ) {
     const { vhostHTTPPort, vhostHTTPSPort, tcpmuxHTTPConnectPort } = config
     const { maxConnections } = config.limits
     const common = {
@@ -42,7 +50,8 @@ export class Vhosts implements Lifecycle {
         }),
       )
     }
-    if (vhostHTTPSPort > 0) this.https = this.#stack.add(new HttpsVhost({ ...common, ...listen(vhostHTTPSPort) }))
+    if (vhostHTTPSPort > 0)
+      this.https = this.#stack.add(new HttpsVhost({ ...common, ...listen(vhostHTTPSPort) }))
     if (tcpmuxHTTPConnectPort > 0) {
       this.tcpmux = this.#stack.add(
         new TcpmuxVhost({

@@ -64,11 +64,14 @@ describe('traffic', () => {
   })
 
   it('belongs to the local day on which it passed, also over a night with 23 hours', async () => {
+    // So that no minute ends at midnight.
+    clock.advance(30_000)
     const statistics = await open()
     const counter = { bytesIn: 0, bytesOut: 0 }
     statistics.proxyOnline(proxy('a')).open(counter)
+    clock.advance(2 * HOUR_MS - 40_000)
     counter.bytesIn = 1
-    clock.advance(2 * HOUR_MS)
+    clock.advance(10_000)
     // The 28th, 0:00.
     counter.bytesIn += 10
     clock.advance(DAY_MS)
@@ -153,11 +156,42 @@ describe('proxies', () => {
     expect(statistics.server().proxiesByType).toEqual({ tcp: 0 })
   })
 
-  it('that are registered twice count once', async () => {
+  it('that are told again are the same, with what is known since', async () => {
+    const statistics = await open()
+    const traffic = statistics.proxyOnline(proxy('a', { remoteAddr: '' }))
+    traffic.addIn(1)
+    expect(statistics.proxyOnline(proxy('a', { remoteAddr: ':6001' }))).toBe(traffic)
+    expect(statistics.proxy('a')).toMatchObject({ current: { remoteAddr: ':6001' }, todayIn: 1 })
+    expect(statistics.proxy('a')?.closedAtMs).toBeUndefined()
+    expect(statistics.server().proxiesByType).toEqual({ tcp: 1 })
+  })
+
+  it('that could not be opened have not been there', async () => {
+    const statistics = await open()
+    statistics.proxyOnline(proxy('new'))
+    statistics.proxyRefused('new')
+    statistics.proxyRefused('new')
+    expect(statistics.proxies()).toEqual([])
+    expect(statistics.server().proxiesByType).toEqual({ tcp: 0 })
+
+    statistics.proxyOnline(proxy('old')).addIn(5)
+    clock.advance(1000)
+    statistics.proxyOffline('old')
+    const before = statistics.proxy('old')
+    clock.advance(1000)
+    statistics.proxyOnline(proxy('old', { startedAtMs: clock.wallMs(), user: 'eve', runId: 'r9' }))
+    statistics.proxyRefused('old')
+    expect(statistics.proxy('old')).toEqual(before)
+    expect(statistics.forgetOfflineProxies()).toEqual({ cleared: 1, total: 1 })
+  })
+
+  it('that another client takes over count once', async () => {
     const statistics = await open()
     statistics.proxyOnline(proxy('a'))
-    statistics.proxyOnline(proxy('a'))
+    clock.advance(1000)
+    statistics.proxyOnline(proxy('a', { runId: 'r2' }))
     expect(statistics.server().proxiesByType).toEqual({ tcp: 1 })
+    expect(statistics.proxy('a')?.closedAtMs).toBe(START_MS + 1000)
     statistics.proxyOffline('a')
     statistics.proxyOffline('a')
     statistics.proxyOffline('never')
@@ -228,6 +262,8 @@ describe('the file', () => {
     const before = await open({ file: file() })
     before.clientOnline(client({ user: 'ann', clientId: 'desk', runId: 'r1' }))
     before.proxyOnline(proxy('a')).addIn(7)
+    before.proxyOffline('a')
+    before.proxyOnline(proxy('a'))
     before.proxyOnline(proxy('b')).addOut(9)
     before.proxyOffline('b')
     clock.advance(DAY_MS)
@@ -249,8 +285,8 @@ describe('the file', () => {
     const statistics = await open({ file: file() })
     statistics.proxyOnline(proxy('a')).addIn(7)
     clock.advance(MINUTE_MS)
-    await vi.waitFor(() => expect(readFileSync(file(), 'utf8')).toContain('"in":[7,'))
-    await vi.waitFor(() => expect(readdirSync(join(folder, 'deep'))).toEqual(['statistics.json']))
+    await until(() => expect(readFileSync(file(), 'utf8')).toContain('"in":[7,'))
+    await until(() => expect(readdirSync(join(folder, 'deep'))).toEqual(['statistics.json']))
   })
 
   it.each([
@@ -274,9 +310,9 @@ describe('the file', () => {
     const path = join(folder, 'in the way', 'statistics.json')
     writeFileSync(join(folder, 'in the way'), '')
     const statistics = await open({ file: path })
-    await vi.waitFor(() => expect(clock.pending).toBe(1))
+    await until(() => expect(clock.pending).toBe(1))
     clock.advance(MINUTE_MS)
-    await vi.waitFor(() => expect(warnings).toHaveLength(2))
+    await until(() => expect(warnings).toHaveLength(2))
     await statistics.close()
     expect(warnings).toEqual([
       'statistics cannot be read, counting begins anew',
@@ -338,4 +374,9 @@ function proxy(name: string, view: Partial<ProxyView> = {}): ProxyView {
     startedAtMs: START_MS,
     ...view,
   }
+}
+
+/** A busy machine takes its time. */
+function until(check: () => void): Promise<void> {
+  return vi.waitFor(check, { timeout: 5000 })
 }

@@ -114,27 +114,30 @@ export class TunnelStatistics implements TunnelRecorder, Lifecycle {
   }
 
   proxyOnline(proxy: ProxyView): ProxyTraffic {
-    const { name, type, user, clientId, runId } = proxy
+    const { name, type, runId } = proxy
     const before = this.#proxies.get(name)
-    if (before?.current !== undefined) this.proxyOffline(name)
-    const identity = {
-      name,
-      type,
-      user,
-      clientId: clientId || runId,
-      startedAtMs: proxy.startedAtMs,
-      closedAtMs: before?.identity.closedAtMs,
+    if (before?.current?.runId === runId && before.current.type === type) {
+      before.current = proxy
+      return before
     }
-    const isSame = before?.identity.type === type
-    const statistics = isSame
-      ? before
-      : new ProxyStatistics({ ...identity, closedAtMs: undefined }, this.#proxyParts())
-    if (isSame) statistics.identity = identity
+    this.proxyOffline(name)
+    const statistics = before?.identity.type === type ? before : this.#newProxy(proxy)
+    statistics.previous = before === statistics ? before.identity : undefined
+    statistics.identity = identityOf(proxy, statistics.previous?.closedAtMs)
     statistics.current = proxy
     this.#offline.delete(name)
     this.#proxies.set(name, statistics)
     this.#typeCounts.set(type, (this.#typeCounts.get(type) ?? 0) + 1)
     return statistics
+  }
+
+  proxyRefused(name: string): void {
+    const statistics = this.#proxies.get(name)
+    if (statistics?.current === undefined) return
+    const { previous } = statistics
+    this.proxyOffline(name)
+    if (previous === undefined) this.#forget(name)
+    else statistics.identity = previous
   }
 
   proxyOffline(name: string): void {
@@ -238,6 +241,10 @@ export class TunnelStatistics implements TunnelRecorder, Lifecycle {
     return { in: new DayCounts(day), out: new DayCounts(day), connections: 0 }
   }
 
+  #newProxy(proxy: ProxyView): ProxyStatistics {
+    return new ProxyStatistics(identityOf(proxy, undefined), this.#proxyParts())
+  }
+
   #proxyParts(): { readonly server: ServerTotals; readonly today: () => number } {
     return { server: this.#totals, today: () => this.#today() }
   }
@@ -327,6 +334,13 @@ export class TunnelStatistics implements TunnelRecorder, Lifecycle {
       clients: this.#clients.list().filter(isRemembered).map(savedClient),
     }
   }
+}
+
+function identityOf(
+  { name, type, user, clientId, runId, startedAtMs }: ProxyView,
+  closedAtMs: number | undefined,
+): ProxyIdentity {
+  return { name, type, user, clientId: clientId || runId, startedAtMs, closedAtMs }
 }
 
 function isRememberedProxy(identity: ProxyIdentity | undefined): boolean {

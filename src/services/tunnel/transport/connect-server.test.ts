@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { makeCertificate, type TestCertificate } from '../../../mechanisms/net/certificate.testkit.ts'
 import { fakeHttpProxy, fakeSocksProxy } from './fake-proxies.testkit.ts'
-import { loginLike, readToClose, roundTrip, TunnelBench } from './tunnel-bench.testkit.ts'
+import { loginLike, readToClose, roundTrip, soon, TunnelBench } from './tunnel-bench.testkit.ts'
 
 let folder: string
 let certificate: TestCertificate
@@ -213,10 +213,10 @@ describe('connectServer', () => {
     const clock = new ManualClock()
     const linking = bench.connect({ ...options, serverPort: server.port, dialServerTimeout: 3, clock })
     const refusal = expect(linking).rejects.toMatchObject({ code: 'TUNNEL_TIMEOUT', retryable: true })
-    await expect.poll(() => server.sockets.length).toBe(1)
+    await soon(() => server.sockets.length).toBe(1)
     clock.advance(3000)
     await refusal
-    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+    await soon(() => server.sockets[0]?.destroyed).toBe(true)
     expect(clock.pending).toBe(0)
   })
 
@@ -226,10 +226,10 @@ describe('connectServer', () => {
     const abort = new AbortController()
     const linking = bench.connect({ serverPort: server.port, signal: abort.signal })
     const refusal = expect(linking).rejects.toMatchObject({ code: 'TUNNEL_CLOSED' })
-    await expect.poll(() => server.sockets.length).toBe(1)
+    await soon(() => server.sockets.length).toBe(1)
     abort.abort()
     await refusal
-    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+    await soon(() => server.sockets[0]?.destroyed).toBe(true)
     await expect(bench.connect({ signal: abort.signal })).rejects.toMatchObject({ code: 'TUNNEL_CLOSED' })
   })
 
@@ -361,7 +361,7 @@ describe('TLS at the server', () => {
       }
     }
     expect(bench.accepted).toHaveLength(3)
-    await expect.poll(() => bench.listener.counts.unauthenticated).toBe(0)
+    await soon(() => bench.listener.counts.unauthenticated).toBe(0)
   })
 
   it('names the file of authorities that cannot be read', async () => {
@@ -386,13 +386,11 @@ describe('TLS at the server', () => {
     const next = await makeCertificate(['localhost'])
     await writeFile(file('next.pem'), next.cert)
     await write(next)
-    await expect
-      .poll(async () => {
-        clock.advance(5000)
-        const link = await bench.connect({ tls: { trustedCaFile: file('next.pem') } }).catch(() => undefined)
-        return link !== undefined
-      })
-      .toBe(true)
+    await soon(async () => {
+      clock.advance(5000)
+      const link = await bench.connect({ tls: { trustedCaFile: file('next.pem') } }).catch(() => undefined)
+      return link !== undefined
+    }).toBe(true)
     await expect(bench.connect({ tls: { trustedCaFile: file('cert.pem') } })).rejects.toThrow()
     await roundTrip(await before.open())
   })
@@ -411,7 +409,7 @@ describe('TLS at the server', () => {
     const closed = new Promise<void>((resolve) => bench.accepted[0]?.session?.onClose(() => resolve()))
     carrier?.write(Buffer.alloc(100, 0x17))
     await closed
-    await expect.poll(() => bench.listener.counts.connections).toBe(0)
+    await soon(() => bench.listener.counts.connections).toBe(0)
   })
 
   it('a peer that leaves within the handshake is counted', async () => {
@@ -420,6 +418,6 @@ describe('TLS at the server', () => {
     const closed = readToClose(socket)
     socket.end(Buffer.from('16030102000100010003030303030303', 'hex'))
     await closed
-    await expect.poll(() => bench.listener.counts).toMatchObject({ unintelligible: 1, connections: 0 })
+    await soon(() => bench.listener.counts).toMatchObject({ unintelligible: 1, connections: 0 })
   })
 })

@@ -27,9 +27,6 @@ export interface ConnectParts {
 
 type LinkConfig = Pick<FrpcCommonConfig, 'serverAddr' | 'serverPort' | 'dnsServer' | 'transport'>
 
-/** Where the configuration has none. */
-const defaultTimeoutSeconds = 10
-
 /**
  * The way to a server: with tcpMux a yamux session upon one connection, which is open when the promise resolves; without it
  * nothing is dialled before `open`. Dialling takes `dialServerTimeout` at most, with all proxies, handshakes and requests.
@@ -70,7 +67,7 @@ class Dialler {
     const { serverAddr, serverPort, transport } = this.#plan.config
     const server = formatEndpoint({ host: withoutBrackets(serverAddr), port: serverPort })
     const limit = new AbortController()
-    const seconds = transport.dialServerTimeout > 0 ? transport.dialServerTimeout : defaultTimeoutSeconds
+    const seconds = transport.dialServerTimeout
     const timer = clock.after(seconds * 1000, () =>
       limit.abort(
         new TunnelError('TUNNEL_TIMEOUT', `connecting to ${server} took longer than ${seconds} s`, {

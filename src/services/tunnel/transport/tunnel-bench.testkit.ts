@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { expect } from 'vitest'
 import type { ByteStream } from '../../../foundation/byte-stream.ts'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type { FrpcTransportConfig, FrpsConfig } from '../../../mechanisms/frp-config/index.ts'
@@ -149,6 +150,11 @@ function clientTransport({ tls, ...options }: ClientOptions): FrpcTransportConfi
       ...tls,
     },
   }
+}
+
+/** An expectation that holds within ten seconds, on a busy machine too. */
+export function soon<T>(read: () => T): ReturnType<typeof expect.poll<Awaited<T>>> {
+  return expect.poll(read, { timeout: 10_000 })
 }
 
 /** Sends back what comes, and ends when the peer does. */

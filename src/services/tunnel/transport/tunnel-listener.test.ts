@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { ManualClock } from '../../../foundation/clock.ts'
 import type { FrpcTransportConfig } from '../../../mechanisms/frp-config/index.ts'
-import { loginLike, readToClose, roundTrip, TunnelBench } from './tunnel-bench.testkit.ts'
+import { loginLike, readToClose, roundTrip, soon, TunnelBench } from './tunnel-bench.testkit.ts'
 
 interface Way {
   readonly protocol: FrpcTransportConfig['protocol']
@@ -79,7 +79,7 @@ describe('strangers', () => {
     expect(bench.listener.counts.unauthenticated).toBe(2)
     clock.advance(10_000)
     await Promise.all(silent.map((webSocket) => once(webSocket, 'close')))
-    await expect.poll(() => bench.listener.counts.unauthenticated).toBe(0)
+    await soon(() => bench.listener.counts.unauthenticated).toBe(0)
   })
 
   it.each([
@@ -100,12 +100,10 @@ describe('strangers', () => {
     clock.advance(9000)
     expect(bench.listener.counts.unauthenticated).toBe(1)
     // The step that it waits in may have begun with the bytes.
-    await expect
-      .poll(() => {
-        clock.advance(1000)
-        return bench.listener.counts.unauthenticated
-      })
-      .toBe(0)
+    await soon(() => {
+      clock.advance(1000)
+      return bench.listener.counts.unauthenticated
+    }).toBe(0)
     await closed
     expect(bench.listener.counts.unintelligible).toBe(1)
     expect((await roundTrip(await link.open())).length).toBe(loginLike.length)
@@ -134,16 +132,18 @@ describe('strangers', () => {
     await once(webSocket, 'open')
     webSocket.send(Buffer.alloc(20, 0xaa))
     await once(webSocket, 'close')
-    await expect.poll(() => bench.listener.counts.connections).toBe(0)
+    await soon(() => bench.listener.counts.connections).toBe(0)
     expect(bench.listener.counts.unintelligible).toBe(2)
   })
 
   it('checks of health, which connect and leave, are no fault', async () => {
     await using bench = await TunnelBench.start()
-    const socket = await bench.dial()
-    await expect.poll(() => bench.listener.counts.connections).toBe(1)
-    socket.resetAndDestroy()
-    await expect.poll(() => bench.listener.counts.connections).toBe(0)
+    for (const leave of ['resetAndDestroy', 'end'] as const) {
+      const socket = await bench.dial()
+      await soon(() => bench.listener.counts.connections).toBe(1)
+      socket[leave]()
+      await soon(() => bench.listener.counts.connections).toBe(0)
+    }
     expect(bench.listener.counts.unintelligible).toBe(0)
   })
 
@@ -157,10 +157,10 @@ describe('strangers', () => {
     const silent: Socket[] = []
     for (let batch = 0; batch < 20; batch++) {
       silent.push(...(await Promise.all(Array.from({ length: 100 }, () => bench.dial()))))
-      await expect.poll(() => bench.listener.counts.connections).toBeLessThanOrEqual(101)
+      await soon(() => bench.listener.counts.connections).toBeLessThanOrEqual(101)
     }
     for (const socket of silent) socket.resume()
-    await expect.poll(() => bench.listener.counts.displaced).toBe(1900)
+    await soon(() => bench.listener.counts.displaced).toBe(1900)
     expect(bench.listener.counts.unauthenticated).toBe(100)
     // Who had logged in is not touched, and who comes now displaces one more.
     await roundTrip(await client.open())
@@ -174,12 +174,12 @@ describe('strangers', () => {
     await using bench = await TunnelBench.start({ limits, proxyProtocolFrom: ['127.0.0.1'] })
     const others = await bench.dial()
     others.write('PROXY TCP4 192.0.2.1 192.0.2.9 1 7000\r\n')
-    await expect.poll(() => bench.listener.counts.unauthenticated).toBe(1)
+    await soon(() => bench.listener.counts.unauthenticated).toBe(1)
     for (let count = 0; count < 10; count++) {
       const socket = await bench.dial()
       socket.write('PROXY TCP4 192.0.2.2 192.0.2.9 1 7000\r\n')
     }
-    await expect.poll(() => bench.listener.counts.displaced).toBe(7)
+    await soon(() => bench.listener.counts.displaced).toBe(7)
     expect(bench.listener.counts.unauthenticated).toBe(4)
     expect(others.destroyed).toBe(false)
   })
@@ -194,13 +194,13 @@ describe('strangers', () => {
     })
     const streams = await Promise.all(Array.from({ length: 10 }, () => link.open()))
     for (const stream of streams) stream.write(loginLike)
-    await expect.poll(() => bench.listener.counts.refusedStreams).toBe(6)
+    await soon(() => bench.listener.counts.refusedStreams).toBe(6)
     expect(bench.accepted).toHaveLength(4)
     clock.advance(29_999)
     expect(bench.listener.counts.unauthenticated).toBe(1)
     clock.advance(1)
-    await expect.poll(() => isClosed).toBe(true)
-    await expect.poll(() => bench.listener.counts.unauthenticated).toBe(0)
+    await soon(() => isClosed).toBe(true)
+    await soon(() => bench.listener.counts.unauthenticated).toBe(0)
   })
 
   it('a session that has logged in gets more of both', async () => {
@@ -209,14 +209,14 @@ describe('strangers', () => {
     const link = await bench.connect()
     const first = await link.open()
     first.write(loginLike)
-    await expect.poll(() => bench.accepted.length).toBe(1)
+    await soon(() => bench.accepted.length).toBe(1)
     expect(bench.listener.counts.unauthenticated).toBe(1)
     bench.accepted[0]?.admit()
     bench.accepted[0]?.admit()
     expect(bench.listener.counts.unauthenticated).toBe(0)
     const streams = await Promise.all(Array.from({ length: 10 }, () => link.open()))
     for (const stream of streams) stream.write(loginLike)
-    await expect.poll(() => bench.accepted.length).toBe(11)
+    await soon(() => bench.accepted.length).toBe(11)
     clock.advance(20_000)
     expect(bench.listener.counts).toMatchObject({ refusedStreams: 0, connections: 1 })
   })
@@ -283,14 +283,14 @@ describe('HTTP on the port', () => {
     const tls = connectTls({ port: bench.port, host: '127.0.0.1', rejectUnauthorized: false })
     tls.write(request)
     expect(await readToClose(tls)).toMatch(/^HTTP\/1\.1 404 /)
-    await expect.poll(() => bench.listener.counts.connections).toBe(0)
+    await soon(() => bench.listener.counts.connections).toBe(0)
   })
 
   it('a WebSocket without an origin is refused, as by frps', async () => {
     await using bench = await TunnelBench.start()
     expect(await ask(bench, upgrade('/~!frp', ''))).toMatch(/^HTTP\/1\.1 403 /)
     expect(await ask(bench, upgrade('/~!frp', 'Origin: nonsense\r\n'))).toMatch(/^HTTP\/1\.1 403 /)
-    await expect.poll(() => bench.listener.counts.connections).toBe(0)
+    await soon(() => bench.listener.counts.connections).toBe(0)
   })
 
   it('belongs to the vhost that shares the port, whole, but for the WebSocket', async () => {

@@ -149,6 +149,7 @@ export class TunnelListener implements Lifecycle {
     const { clock } = this.#options
     const bytes = await peekBytes(socket, firstBytesCount, { timeoutMs: stepMs, clock })
     // Who connects and leaves, as checks of health do, has said nothing wrong.
+    if (bytes?.length === 0) socket.destroy()
     if (socket.destroyed) return
     const kind = kindOf(bytes)
     const { onHttp, onHttps } = this.#options

@@ -51,10 +51,7 @@ export class BackendAgent extends Agent {
     callback: (error: Error | null, socket?: Duplex) => void,
   ): undefined {
     if (!isForBackend(options)) throw new TypeError('a request without a backend')
-    options.backend.connect(this.#address).then(
-      (stream) => callback(null, new StreamDuplex(stream)),
-      (error: Error) => callback(error),
-    )
+    void this.#connect(options.backend, callback)
   }
 
   /** Called by node:http: whether a connection is kept, after an answer. */
@@ -87,6 +84,18 @@ export class BackendAgent extends Agent {
     idle.timer.cancel()
     socket.off('data', idle.onStray)
     socket.off('end', idle.onStray)
+  }
+
+  /** Never rejects. */
+  async #connect(backend: Backend, callback: (error: Error | null, socket?: Duplex) => void): Promise<void> {
+    let duplex: Duplex
+    try {
+      duplex = new StreamDuplex(await backend.connect(this.#address))
+    } catch (error) {
+      callback(error instanceof Error ? error : new Error(String(error)))
+      return
+    }
+    callback(null, duplex)
   }
 
   #nameOf(backend: Backend): string {

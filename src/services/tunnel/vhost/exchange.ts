@@ -51,6 +51,14 @@ export function fail(parts: ExchangeParts, status: FailureStatus, error: unknown
   else reply(answer, request.method, status, { reason: REASONS[status] })
 }
 
+/** May be sent again when it is not known whether they arrived (RFC 9110 §9.2.2). */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+
+/** Whether a request may be sent once more, after a first try of which nothing came back. */
+export function isRepeatable({ method, body }: UserRequest): boolean {
+  return body === undefined && IDEMPOTENT.has(method)
+}
+
 /** What to answer when no connection to a backend can be had. */
 export function statusOfConnectError(error: unknown): FailureStatus {
   return errorCode(error) === TunnelErrorCode.forbidden ? 503 : 502

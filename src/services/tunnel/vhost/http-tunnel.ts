@@ -6,31 +6,6 @@ import type { TunnelRequest } from './http1-front.ts'
 import { headerPairs, type RawHeaders } from './raw-headers.ts'
 import type { UserConnection } from './user-connection.ts'
 
-/** A connection to a backend, and the backend that it is to. */
-export interface Connected {
-  readonly backend: Backend
-  readonly stream: ByteStream
-}
-
-/**
- * Connects to the next member, and to the one after it when that fails.
- * @throws what `Backend.connect` throws; undefined: no member is there
- */
-export async function connectNext(
-  backends: BackendPicker,
-  user: UserConnection,
-): Promise<Connected | undefined> {
-  const backend = backends.next()
-  if (backend === undefined) return undefined
-  try {
-    return { backend, stream: await backend.connect(user.address) }
-  } catch (error) {
-    const next = backends.next()
-    if (next === undefined || next === backend) throw error
-    return { backend: next, stream: await next.connect(user.address) }
-  }
-}
-
 /**
  * Connects the backend of a CONNECT request, and gives it the request as it came: whoever answers it is there. A number is
  * the status of the failure.
@@ -49,6 +24,28 @@ export async function openTunnel(
     return connected.stream
   } catch (error) {
     return statusOfConnectError(error)
+  }
+}
+
+/** A connection to a backend, and the backend that it is to. */
+interface Connected {
+  readonly backend: Backend
+  readonly stream: ByteStream
+}
+
+/**
+ * Connects to the next member, and to the one after it when that fails.
+ * @throws what `Backend.connect` throws; undefined: no member is there
+ */
+async function connectNext(backends: BackendPicker, user: UserConnection): Promise<Connected | undefined> {
+  const backend = backends.next()
+  if (backend === undefined) return undefined
+  try {
+    return { backend, stream: await backend.connect(user.address) }
+  } catch (error) {
+    const next = backends.next()
+    if (next === undefined || next === backend) throw error
+    return { backend: next, stream: await next.connect(user.address) }
   }
 }
 

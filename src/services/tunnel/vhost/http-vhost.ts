@@ -38,7 +38,7 @@ import { VhostPort, type VhostPortOptions } from './vhost-port.ts'
 export interface HttpVhostOptions extends VhostPortOptions {
   /**
    * `vhostHTTPTimeout`, but in milliseconds: how long a backend may take from the end of a request to the status of its
-   * answer; then the user gets 504. @defaultValue 60,000
+   * answer; then the user gets 504. 0 and less are the default, as in frp. @defaultValue 60,000
    */
   readonly responseHeaderTimeoutMs?: number
   /** `custom404Page`: a file, sent with 404. @defaultValue our own page */
@@ -113,7 +113,10 @@ export class HttpVhost implements Lifecycle, VhostRegistry<HttpRules> {
   #unauthorized = 0
 
   constructor(options: HttpVhostOptions) {
-    this.#options = { ...DEFAULTS, ...options }
+    const given = { ...DEFAULTS, ...options }
+    const responseHeaderTimeoutMs =
+      given.responseHeaderTimeoutMs > 0 ? given.responseHeaderTimeoutMs : DEFAULTS.responseHeaderTimeoutMs
+    this.#options = { ...given, responseHeaderTimeoutMs }
     this.#clock = options.clock ?? systemClock
     this.#log = options.logger.child({ component: 'vhost-http' })
     this.#page = new NotFoundPage(this.#options.custom404Page, this.#log)

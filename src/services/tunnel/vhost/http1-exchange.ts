@@ -4,15 +4,19 @@ import type { Timer } from '../../../foundation/clock.ts'
 import { duplexStream } from '../../../mechanisms/streams/index.ts'
 import type { Backend } from '../server/backend.ts'
 import type { BackendRequestOptions } from './backend-agent.ts'
-import { type ExchangeParts, fail, type FailureStatus, statusOfConnectError } from './exchange.ts'
-import { endToEnd, hasToken, headerCount, headerPairs, headerValue } from './raw-headers.ts'
+import {
+  type ExchangeParts,
+  fail,
+  type FailureStatus,
+  isRepeatable,
+  statusOfConnectError,
+} from './exchange.ts'
+import { endToEnd, endToEndTrailers, hasToken, headerCount, headerPairs, headerValue } from './raw-headers.ts'
 
 /** Most bytes of an answer's head. */
 const MAX_HEAD_BYTES = 65_536
 /** A backend that knows nothing of 100-continue says nothing to it; then the body is asked for all the same. */
 const CONTINUE_AFTER_MS = 1000
-/** May be sent again when it is not known whether they arrived (RFC 9110 §9.2.2). */
-const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 /** Of these a receiver expects a body, so that none is said to be empty. */
 const HAS_BODY_BY_NATURE = new Set(['POST', 'PUT', 'PATCH'])
 
@@ -157,7 +161,7 @@ export class Http1Exchange {
       if (this.#isOver) return
       this.#isOver = true
       this.#letBodyGo()
-      answer.finish(response.rawTrailers)
+      answer.finish(endToEndTrailers(response.rawTrailers))
     })
     response.once('close', () => {
       if (!this.#isOver) this.#fail(502, new Error('the answer broke off'))
@@ -207,7 +211,7 @@ export class Http1Exchange {
 
   #tryAnew(): boolean {
     const { request, user } = this.#parts
-    if (this.#hasTriedAnew || request.body !== undefined || !IDEMPOTENT.has(request.method)) return false
+    if (this.#hasTriedAnew || !isRepeatable(request)) return false
     this.#hasTriedAnew = true
     this.#cancelTimers()
     user.agent.dropIdle(this.#backend)

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../foundation/clock.ts'
 import { errorCode } from '../../../foundation/errors.ts'
 import { Http1Answer } from './http1-answer.ts'
-import { endToEnd, headerCount, headerPairs, headerValue, hasToken } from './raw-headers.ts'
+import { endToEndTrailers, headerCount, headerPairs, headerValue, hasToken } from './raw-headers.ts'
 import { readRequestTarget } from './request-target.ts'
 import type { UserConnection } from './user-connection.ts'
 import { reply, type UserAnswer, type UserRequest } from './user-exchange.ts'
@@ -199,7 +199,7 @@ function readRequest(request: IncomingMessage, kind: Kind): UserRequest | 400 | 
     target,
     headers: rawHeaders,
     body,
-    trailers: () => endToEnd(request.rawTrailers),
+    trailers: () => endToEndTrailers(request.rawTrailers),
     expectsContinue: kind === 'continue' && body !== undefined,
     upgrade: kind === 'upgrade' ? headerValue(rawHeaders, 'upgrade') : undefined,
     isHttp2: false,

@@ -8,6 +8,8 @@ import { WINDOW_BYTES } from './http2-windows.ts'
 const PROBE_MS = 2000
 /** How long that is remembered, for all users. */
 const REMEMBERED_MS = 300_000
+/** The same when it closed without a word: it may just not be there at the moment. */
+const CLOSED_REMEMBERED_MS = 10_000
 /** A connection without requests is ended after it. */
 const IDLE_MS = 60_000
 
@@ -24,8 +26,8 @@ export class Http1Backends {
     return (this.#untilMs.get(backend) ?? -Infinity) > this.#clock.nowMs()
   }
 
-  add(backend: Backend): void {
-    this.#untilMs.set(backend, this.#clock.nowMs() + REMEMBERED_MS)
+  add(backend: Backend, forMs: number): void {
+    this.#untilMs.set(backend, this.#clock.nowMs() + forMs)
   }
 }
 
@@ -56,20 +58,22 @@ export class Http2Backends {
    * A connection that is open. Undefined: the backend does not speak HTTP/2.
    * @throws what `Backend.connect` throws
    */
-  session(backend: Backend): Promise<ClientHttp2Session | undefined> {
-    if (this.#http1.has(backend)) return Promise.resolve(undefined)
-    const kept = this.#connections.get(backend)
-    if (kept !== undefined) return kept
-    const connecting = this.#connect(backend)
-    this.#connections.set(backend, connecting)
-    const forget = (): void => {
-      if (this.#connections.get(backend) === connecting) this.#connections.delete(backend)
+  async session(backend: Backend): Promise<ClientHttp2Session | undefined> {
+    if (this.#http1.has(backend)) return undefined
+    let connecting = this.#connections.get(backend)
+    if (connecting === undefined) {
+      connecting = this.#connect(backend)
+      this.#connections.set(backend, connecting)
     }
-    connecting.then((session) => {
-      if (session === undefined || session.closed || session.destroyed) forget()
-      else session.once('close', forget).once('goaway', forget)
-    }, forget)
-    return connecting
+    try {
+      const session = await connecting
+      if (session !== undefined && isOpen(session)) return session
+      this.#forget(backend, connecting)
+      return session === undefined || this.#isDestroyed ? undefined : await this.session(backend)
+    } catch (error) {
+      this.#forget(backend, connecting)
+      throw error
+    }
   }
 
   /** Counts a request until `end`, so that the connection does not count as idle. */
@@ -90,6 +94,10 @@ export class Http2Backends {
     for (const session of this.#open.keys()) session.destroy()
   }
 
+  #forget(backend: Backend, connecting: Promise<ClientHttp2Session | undefined>): void {
+    if (this.#connections.get(backend) === connecting) this.#connections.delete(backend)
+  }
+
   async #connect(backend: Backend): Promise<ClientHttp2Session | undefined> {
     const stream = await backend.connect(this.#address)
     const duplex = new StreamDuplex(stream)
@@ -101,6 +109,10 @@ export class Http2Backends {
       createConnection: () => duplex,
       settings: { enablePush: false, initialWindowSize: WINDOW_BYTES },
     })
+    let hasSpoken = false
+    duplex.once('data', () => {
+      hasSpoken = true
+    })
     const connection: Connection = { streams: 0, idleTimer: undefined }
     this.#open.set(session, connection)
     session.on('error', () => undefined)
@@ -111,7 +123,8 @@ export class Http2Backends {
     })
     const speaksHttp2 = await this.#isAnswered(session)
     if (!speaksHttp2) {
-      if (!this.#isDestroyed) this.#http1.add(backend)
+      const isClosed = session.destroyed && !hasSpoken
+      if (!this.#isDestroyed) this.#http1.add(backend, isClosed ? CLOSED_REMEMBERED_MS : REMEMBERED_MS)
       session.destroy()
       return undefined
     }
@@ -138,4 +151,9 @@ export class Http2Backends {
     connection.idleTimer?.cancel()
     connection.idleTimer = this.#clock.after(IDLE_MS, () => session.destroy())
   }
+}
+
+/** Whether requests can still begin on it. */
+export function isOpen(session: ClientHttp2Session): boolean {
+  return !session.closed && !session.destroyed
 }

@@ -1,9 +1,16 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2'
 import type { Timer } from '../../../foundation/clock.ts'
 import type { Backend } from '../server/backend.ts'
-import { type ExchangeParts, fail, type FailureStatus, statusOfConnectError } from './exchange.ts'
+import {
+  type ExchangeParts,
+  fail,
+  type FailureStatus,
+  isRepeatable,
+  statusOfConnectError,
+} from './exchange.ts'
+import { isOpen } from './http2-backends.ts'
 import { Http1Exchange } from './http1-exchange.ts'
-import { endToEnd, headerObject, rawOfObject } from './raw-headers.ts'
+import { endToEnd, endToEndTrailers, headerObject, rawOfObject } from './raw-headers.ts'
 
 /**
  * Leads one request that came in HTTP/2 to a backend that speaks it too, with its trailers, as gRPC needs it. A backend that
@@ -13,6 +20,7 @@ export class Http2Exchange {
   readonly #parts: ExchangeParts
   #backend: Backend
   #hasTriedNext = false
+  #hasTriedAnew = false
   #isOver = false
   #stream: ClientHttp2Stream | undefined
   #headerTimer: Timer | undefined
@@ -70,10 +78,13 @@ export class Http2Exchange {
     }
     stream.on('headers', (headers) => this.#onInterim(headers))
     stream.on('response', (headers) => this.#onResponse(stream, headers))
-    stream.on('error', (error) => this.#fail(502, error))
+    let reason = new Error('the answer broke off')
+    stream.on('error', (error: Error) => {
+      reason = error
+    })
     stream.once('close', () => {
       use.end()
-      this.#fail(502, new Error('the answer broke off'))
+      if (!this.#tryAnew(session)) this.#fail(502, reason)
     })
     if (body === undefined) {
       awaitHeaders()
@@ -81,9 +92,20 @@ export class Http2Exchange {
     }
     stream.once('wantTrailers', () => {
       awaitHeaders()
-      stream.sendTrailers(headerObject(endToEnd(request.trailers())))
+      stream.sendTrailers(headerObject(request.trailers()))
     })
     body.pipe(stream)
+  }
+
+  /** The connection had ended before the request reached anybody. */
+  #tryAnew(session: ClientHttp2Session): boolean {
+    const { answer, request } = this.#parts
+    if (this.#isOver || answer.isBegun || isOpen(session)) return false
+    if (this.#hasTriedAnew || !isRepeatable(request)) return false
+    this.#hasTriedAnew = true
+    this.#headerTimer?.cancel()
+    void this.#find()
+    return true
   }
 
   #onInterim(headers: object): void {
@@ -97,8 +119,8 @@ export class Http2Exchange {
     const { answer, rules } = this.#parts
     this.#headerTimer?.cancel()
     let trailers: string[] = []
-    stream.on('trailers', (late) => {
-      trailers = endToEnd(rawOfObject(late).raw)
+    stream.on('trailers', (late: object) => {
+      trailers = endToEndTrailers(rawOfObject(late).raw)
     })
     const { status, raw } = rawOfObject(headers)
     try {

@@ -8,7 +8,7 @@ import {
 import type { Clock, Timer } from '../../../foundation/clock.ts'
 import { Http2Answer } from './http2-answer.ts'
 import { WINDOW_BYTES } from './http2-windows.ts'
-import { endToEnd, rawOfObject } from './raw-headers.ts'
+import { endToEndTrailers, rawOfObject } from './raw-headers.ts'
 import { readRequestTarget } from './request-target.ts'
 import type { UserConnection } from './user-connection.ts'
 import { reply, type UserAnswer, type UserRequest } from './user-exchange.ts'
@@ -97,7 +97,7 @@ export class Http2Front {
     }
     let trailers: string[] = []
     stream.on('trailers', (late: object) => {
-      trailers = endToEnd(rawOfObject(late).raw)
+      trailers = endToEndTrailers(rawOfObject(late).raw)
     })
     const request: UserRequest = {
       method,

@@ -128,7 +128,7 @@ describe('HttpVhost in HTTP/2', () => {
           stream.sendTrailers({ 'grpc-status': '0', got: String(trailers['x-late']) }),
         )
         stream.end(
-          `${headers[':method']} ${headers[':path']} ${headers[':authority']} ${headers['te']} ${body}`,
+          `${headers[':method']} ${headers[':path']} ${headers[':authority']} ${String(headers['te'])} ${body}`,
         )
       })
     })
@@ -211,6 +211,19 @@ describe('HttpVhost in HTTP/2', () => {
       expect(vhost.counts.badGateway).toBe(1)
     },
   )
+
+  it('asks once more when a connection has ended in the meantime', async () => {
+    const server = createServer()
+    server.on('stream', (stream, headers) => {
+      if (headers[':path'] === '/two' && service.sockets.length === 1) service.sockets[0]?.resetAndDestroy()
+      else stream.respond({ ':status': 204 }, { endStream: true })
+    })
+    await using service = await Service.of(server)
+    vhost.add(routeTo('a', pickerOf(service)), noRules)
+    expect((await ask({ ':path': '/one' })).status).toBe(204)
+    expect((await ask({ ':path': '/two' })).status).toBe(204)
+    expect(service.sockets).toHaveLength(2)
+  })
 
   it('lets go of the backend when the user gives up', async () => {
     const server = createServer()

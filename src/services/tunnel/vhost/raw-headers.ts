@@ -35,8 +35,8 @@ export function headerCount(headers: RawHeaders, name: string): number {
 
 /** Whether a header that is a list has the token, in any case. */
 export function hasToken(headers: RawHeaders, name: string, token: string): boolean {
-  const list = headerValue(headers, name)
-  return list !== undefined && list.split(',').some((item) => item.trim().toLowerCase() === token)
+  const list = headerValue(headers, name)?.split(',') ?? []
+  return list.some((item) => item.trim().toLowerCase() === token)
 }
 
 /** Headers that are meant for the other end: without those of the connection, those that it names, and `without`. */
@@ -51,6 +51,14 @@ export function endToEnd(headers: RawHeaders, without?: ReadonlySet<string>): st
     kept.push(name, headers[at + 1] ?? '')
   }
   return kept
+}
+
+/** Decide how a message is read, and must have been known before its body (RFC 9110 §6.5.1). */
+const NOT_TRAILERS = new Set(['content-length', 'host', 'authorization', 'expect', 'set-cookie', 'cookie'])
+
+/** Trailers that may be passed on. */
+export function endToEndTrailers(trailers: RawHeaders): string[] {
+  return endToEnd(trailers, NOT_TRAILERS)
 }
 
 /** Puts each header of `set` in place of all of its name. */

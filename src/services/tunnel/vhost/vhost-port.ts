@@ -24,6 +24,9 @@ export interface VhostPortOptions extends ConnectionCapOptions {
   readonly clock?: Clock
 }
 
+/** After so long without a byte the system asks whether the other machine is still there. */
+const KEEP_ALIVE_MS = 60_000
+
 /** The whole address of a user's connection. */
 export type ConnectionAddress = Required<UserAddress>
 
@@ -108,6 +111,8 @@ export class VhostPort implements Lifecycle {
       socket.destroy()
       return
     }
+    // A user whose machine has gone without a word must not hold its place for ever.
+    socket.setKeepAlive(true, KEEP_ALIVE_MS)
     this.#sockets.add(socket)
     socket.once('close', () => {
       this.#sockets.delete(socket)
