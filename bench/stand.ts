@@ -30,7 +30,7 @@ export interface Measurement extends LoadReport {
   readonly memoryBytes?: number
   /** By how much the sessions made the process grow, for each of them. */
   readonly bytesPerSession?: number
-  /** Of a tunnel's two processes: the largest resident size in the run, and before there were sessions. */
+  /** Of a tunnel's two processes: the largest resident size in the run, and what it was when the load was ready. */
   readonly serverMemoryBytes?: number
   readonly serverIdleBytes?: number
   readonly clientMemoryBytes?: number
@@ -47,7 +47,7 @@ const runDeadlineMs = 30_000
 export class Stand {
   readonly #subject: Subject
   readonly #load: Child
-  /** Resident sizes of the subject's processes before the sessions were set up. */
+  /** Resident sizes of the subject's processes when the load was ready. */
   readonly #idleBytes: readonly number[]
   readonly #bytesPerSession: number | undefined
 
@@ -67,7 +67,7 @@ export class Stand {
     const [originPort = 0] = await freePorts(1)
     const subject = await kind.start(originPort)
     const pids = subject.children.map(({ pid }) => pid)
-    const idleBytes = pids.map(residentBytes)
+    const before = sum(pids.map(residentBytes))
     const load = new Child(loadTool, [
       ...group.load,
       ...subject.loadOptions,
@@ -76,9 +76,9 @@ export class Stand {
     ])
     try {
       await load.nextLine(setUpDeadlineMs)
+      const idleBytes = pids.map(residentBytes)
       if (pids.length === 0 || group.sessions === 0) return new Stand(subject, load, idleBytes, undefined)
-      const grownBytes = sum(pids.map(residentBytes)) - sum(idleBytes)
-      return new Stand(subject, load, idleBytes, grownBytes / group.sessions)
+      return new Stand(subject, load, idleBytes, (sum(idleBytes) - before) / group.sessions)
     } catch (error) {
       // A load that fails because the subject did has less to say than the subject.
       const cause = subject.children.find(({ isRunning }) => !isRunning)?.failure('') ?? error

@@ -38,7 +38,7 @@ describe.each(pairs)('frps of $server, frpc of $client', ({ server, client }) =>
   describe.skipIf(isReal && !hasRealFrp).each(ways)(
     'wire $wire, mux $mux, tls $tls, encryption $encryption, compression $compression',
     (way) => {
-      test('every type of proxy carries what it is given', async () => {
+      test('every type of proxy carries what it is given', { timeout: 60_000 }, async () => {
         await using rig = await Rig.start(server, client, way, services)
         const { ports } = rig
         await echoTcp(ports.tcp, 300_000)

@@ -47,6 +47,6 @@ export async function startClient(raw: object, random: Random): Promise<TunnelCl
     logger: silentLogger,
     random,
   })
-  void client.start().catch(() => undefined)
+  void client.start().catch((e)=>console.log(e))
   return client
 }

@@ -311,7 +311,7 @@ describe('SocketPipe', () => {
       clock,
       idleTimeoutMs: 1000,
       transform: (toFirst, toSecond) => ({
-        fromFirst: () => toFirst(Buffer.alloc(4_000_000)),
+        fromFirst: () => toFirst(Buffer.alloc(40_000_000)),
         fromSecond: toSecond,
       }),
     })

@@ -3,6 +3,9 @@ import type { Clock } from '../../../foundation/clock.ts'
 import { joinStreams, type StreamJoin, type TcpJoiner } from '../../../mechanisms/streams/index.ts'
 import { TunnelError, TunnelErrorCode } from '../errors.ts'
 
+/** Most connections at a time: what a server asks for is not without end. */
+const maxJoins = 10_000
+
 /** All pairs of streams that the client joins or is about to, so that a close can wait for them. */
 export class Joins {
   readonly #clock: Clock
@@ -20,6 +23,11 @@ export class Joins {
   /** Those that run or are about to be. */
   get size(): number {
     return this.#joins.size + this.#held
+  }
+
+  /** There are as many as may be. */
+  get isFull(): boolean {
+    return this.size >= maxJoins
   }
 
   /** Counts a join that is about to be, until the function that is returned is called. */

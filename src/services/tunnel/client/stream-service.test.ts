@@ -130,6 +130,16 @@ it('who hangs up while the service is dialled leaves nothing open', async () => 
   expect(joins.size).toBe(0)
 })
 
+it('one connection too many is refused', async () => {
+  const { service, joins } = await serving()
+  const releases = Array.from({ length: 10_000 }, () => joins.hold())
+  const [near, far] = memoryStreamPair()
+  const user = reading(far)
+  service.serve(near, start, agreed)
+  await vi.waitFor(() => expect(user.error).toBeDefined())
+  for (const release of releases) release()
+})
+
 it('a dialler that is closed breaks off what is under way, and a dial that takes 10 s fails', async () => {
   const clock = new ManualClock()
   // Nobody answers there: TEST-NET-1 (RFC 5737).

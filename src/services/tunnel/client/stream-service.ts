@@ -3,6 +3,7 @@ import { errorMessage } from '../../../foundation/errors.ts'
 import type { ProxyConfig } from '../../../mechanisms/frp-config/index.ts'
 import { formatListenAddress } from '../../../mechanisms/net/index.ts'
 import type { StartWorkConn } from '../../../protocols/frp/index.ts'
+import { TunnelError, TunnelErrorCode } from '../errors.ts'
 import { type Agreed, type ProxyService, type ServiceParts, workLayers } from './proxy-service.ts'
 import { tcpProxyHeader } from './proxy-header.ts'
 import { QuietLog } from './quiet-log.ts'
@@ -23,6 +24,13 @@ export class StreamService implements ProxyService {
 
   serve(connection: ByteStream, start: StartWorkConn, { halfClose }: Agreed): void {
     const { joins } = this.#parts
+    if (joins.isFull) {
+      this.#failures.note({ connections: joins.size }, 'too many connections')
+      connection.destroy(
+        new TunnelError(TunnelErrorCode.forbidden, 'too many connections', { side: 'self', retryable: true }),
+      )
+      return
+    }
     const release = joins.hold()
     const work = this.#layers(connection)
     let isGone = false

@@ -1,3 +1,4 @@
+import { expect, vi } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
 import type { ByteStream } from '../../../foundation/byte-stream.ts'
 import { createDatapath, type Datapath } from '../../../mechanisms/datapath/index.ts'
@@ -6,7 +7,7 @@ import { type MemoryStream, memoryStreamPair } from '../../../mechanisms/streams
 import { createLogger } from '../../../mechanisms/telemetry/index.ts'
 import type { ClientAuth } from '../auth/contract.ts'
 import type { LocalService } from './local-dialer.ts'
-import { FakeServer, type FakeServerOptions } from './fake-server.testkit.ts'
+import { type FakeConnection, FakeServer, type FakeServerOptions } from './fake-server.testkit.ts'
 import { TunnelClient } from './tunnel-client.ts'
 
 export interface LogLine {
@@ -96,4 +97,54 @@ export function reading(stream: ByteStream): Reading {
 /** Until what memory streams have under way has arrived. */
 export async function settle(): Promise<void> {
   for (let i = 0; i < 6; i++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+type FakeClient = ReturnType<typeof clientOfFake>
+
+/** Clients of fake servers that are closed by `closeAll`. */
+export class FakeClients {
+  readonly #clients: TunnelClient[] = []
+
+  make(...parts: Parameters<typeof clientOfFake>): FakeClient {
+    const made = clientOfFake(...parts)
+    this.#clients.push(made.client)
+    return made
+  }
+
+  /** A client that has logged in, whose proxies the server has accepted. */
+  async running(config: FrpcConfig, options?: FakeServerOptions): Promise<FakeClient> {
+    const made = this.make(config, options)
+    await made.client.start()
+    made.server.acceptProxies()
+    await settle()
+    return made
+  }
+
+  async closeAll(): Promise<void> {
+    for (const client of this.#clients.splice(0)) await client.close()
+  }
+}
+
+/** Has the client open a work connection, and gives it to a proxy; the stream is the user's end. */
+export async function startWork(
+  server: FakeServer,
+  proxyName: string,
+  behind?: Buffer,
+): Promise<{ readonly connection: FakeConnection; readonly stream: ByteStream }> {
+  const before = server.works.length
+  server.control.channel.send('ReqWorkConn', {})
+  await vi.waitFor(() => expect(server.works).toHaveLength(before + 1))
+  const connection = server.works[before] ?? fail()
+  connection.channel.send('StartWorkConn', {
+    proxy_name: proxyName,
+    src_addr: '9.8.7.6',
+    src_port: 1000,
+    dst_port: 6000,
+  })
+  if (behind !== undefined) connection.channel.sendRaw(behind)
+  return { connection, stream: connection.channel.detach() }
+}
+
+export function fail(): never {
+  throw new Error('not expected')
 }

@@ -10,6 +10,8 @@ import { UdpRelay } from './udp-relay.ts'
 
 /** Work connections of a sudp proxy at a time: one for each visitor. */
 const maxRelays = 1024
+/** Users behind one visitor with a socket of their own. */
+const maxUsersOfVisitor = 256
 
 /**
  * Carries datagrams on work connections: for udp on one, which a new one replaces; for sudp on as many as there are visitors.
@@ -62,6 +64,7 @@ export class UdpService implements ProxyService {
       work: this.#layers(work),
       agreed,
       service: { address, port: localPort },
+      ...(type === 'sudp' && { maxUsers: maxUsersOfVisitor }),
       proxyProtocolVersion: transport.proxyProtocolVersion,
       datapath,
       clock,

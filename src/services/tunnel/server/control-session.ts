@@ -270,7 +270,7 @@ export class ControlSession {
       remoteAddr: '',
       startedAtMs: clock.wallMs(),
     }
-    // The recorder knows it before its first user can come.
+    // The recorder knows it before its first user can come, and learns its address below.
     const traffic = recorder.proxyOnline(view)
     try {
       const layers = this.#layersOf(request)
@@ -287,12 +287,14 @@ export class ControlSession {
         },
         places,
       )
-      this.#proxies.set(name, { view: { ...view, remoteAddr: opened.remoteAddr }, backend, opened, release })
+      const opening: ProxyView = { ...view, remoteAddr: opened.remoteAddr }
+      recorder.proxyOnline(opening)
+      this.#proxies.set(name, { view: opening, backend, opened, release })
       return opened.remoteAddr
     } catch (error) {
       names.delete(name)
       release()
-      recorder.proxyOffline(name)
+      recorder.proxyRefused(name)
       throw error
     }
   }

@@ -223,7 +223,8 @@ async function openRoutes<Rules>(
   { locations, httpUser, port }: RoutePlan,
 ): Promise<OpenedProxy> {
   const { request, backend, domains } = proxy
-  const remoteAddr = remoteAddrOf(domains, port)
+  // frp tells a domain once for each of its locations.
+  const remoteAddr = remoteAddrOf(domains.flatMap((domain) => locations.map(() => domain)), port)
   const open = (backends: BackendPicker): (() => void) => {
     const removals: (() => void)[] = []
     const close = (): void => {
