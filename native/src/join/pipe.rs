@@ -65,3 +65,28 @@ impl Pipes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_no_more_than_it_may_and_uses_them_again() {
+        let mut pipes = Pipes { taken: MOST - 1, ..Pipes::default() };
+        let pipe = pipes.take().unwrap();
+        assert!(pipes.take().is_none());
+        pipes.give(pipe);
+        assert_eq!(pipes.free.len(), 1);
+        let mut used = pipes.take().unwrap();
+        assert_eq!(pipes.free.len(), 0);
+        used.held = 1;
+        pipes.give(used);
+        assert_eq!((pipes.free.len(), pipes.taken), (0, MOST - 1));
+    }
+
+    #[test]
+    fn a_pipe_that_takes_too_little_is_none() {
+        assert!(system::pipe(&[], 1).is_ok());
+        assert!(system::pipe(&[], usize::MAX).is_err());
+    }
+}

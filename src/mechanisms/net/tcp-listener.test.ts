@@ -118,12 +118,12 @@ describe('TcpListener', () => {
     await expect.poll(() => four.connections + both.connections).toBe(2)
   })
 
-  it('close waits for connections up to graceMs, also those whose handle was wrapped anew', async () => {
+  it('close waits for connections up to graceMs, also those that are read into a buffer', async () => {
     const clock = new ManualClock()
     const accepted: Socket[] = []
     const listener = listenerOf({ clock, onConnection: (socket) => accepted.push(socket) })
     await listener.start()
-    const [plain, wrapped] = [await dial(listener), await dial(listener)]
+    const [plain, buffered] = [await dial(listener), await dial(listener)]
     await expect.poll(() => accepted.length).toBe(2)
     const second = accepted[1]
     if (second === undefined) throw new Error('nothing accepted')
@@ -134,7 +134,7 @@ describe('TcpListener', () => {
     await expect(dial(listener)).rejects.toThrow()
     clock.advance(999)
     expect(isClosed).toBe(false)
-    expect([plain.destroyed, wrapped.destroyed]).toEqual([false, false])
+    expect([plain.destroyed, buffered.destroyed]).toEqual([false, false])
     clock.advance(1)
     await closing
     expect(clock.pending).toBe(0)

@@ -18,9 +18,8 @@ export interface TcpListenerOptions {
   readonly listen: ListenAddress
   /**
    * Takes each connection that was let in, once it has said what it must: its PROXY protocol header, its TLS handshake.
-   * Its errors need no handler for the process's sake; the listener counts it until its `close` event, also when
-   * `onread-socket.ts` has wrapped its handle anew. The socket tells the same addresses as `info`, but maybe IPv4 in
-   * the form of IPv6.
+   * Its errors need no handler for the process's sake; the listener counts it until its `close` event. The socket tells the
+   * same addresses as `info`, but maybe IPv4 in the form of IPv6.
    */
   readonly onConnection: (socket: Socket, info: ConnectionInfo) => void
   /** Told of connections that could not be accepted, for instance for want of descriptors. @defaultValue ignored */

@@ -15,8 +15,10 @@ export interface Backend {
   /**
    * Carries a whole user connection: takes a work connection, joins the two and counts it. The stream is the backend's from
    * now on, also when no work connection can be had: then it is destroyed.
+   *
+   * @param halfClose whether the user keeps one direction open when the other has ended. @defaultValue true
    */
-  serve(user: ByteStream, address: UserAddress): void
+  serve(user: ByteStream, address: UserAddress, halfClose?: boolean): void
   /**
    * A connection to the service, with the proxy's layers and limits upon it and counted until it closes.
    * @throws TunnelError TUNNEL_NO_BACKEND, TUNNEL_TIMEOUT (after `userConnTimeout`), TUNNEL_FORBIDDEN (a limit)

@@ -51,6 +51,10 @@ export interface OpenedProxy {
   readonly close: () => void
 }
 
+/** Most routes of one proxy, domains times locations. */
+const maxRoutes = 1000
+/** A user whose machine has gone without a word must not hold its place for ever; asked after so many milliseconds. */
+const keepAliveMs = 60_000
 /** The longest time that a timer takes. */
 const forEverMs = 2_147_483_647
 
@@ -114,6 +118,11 @@ async function openTcp(proxy: ProxyToOpen, places: ProxyPlaces): Promise<OpenedP
     const { value } = await open(backends)
     return { value, close: () => closeListener(value, name, tcpPorts) }
   })
+  // The founder's port, which is not every member's to use.
+  if (!tcpPorts.isAllowed(place.value.port, rights.allowPorts)) {
+    place.close()
+    throw new TunnelError('TUNNEL_PORT', 'port not allowed', { side: 'client' })
+  }
   return {
     remoteAddr: `:${place.value.port}`,
     close: () => place.close(),
@@ -133,6 +142,7 @@ function tcpListener(
     onConnection: (socket, info) => {
       const next = backends.next()
       if (next !== undefined) {
+        socket.setKeepAlive(true, keepAliveMs)
         next.serve(socketStream(socket), info)
         return
       }
@@ -151,7 +161,7 @@ function closeListener({ port, listener }: OpenPort<TcpListener>, name: string, 
 async function openUdp(proxy: ProxyToOpen, { udpPorts, config }: ProxyPlaces): Promise<OpenedProxy> {
   const { request, rights } = proxy
   const name = request.proxy_name
-  if (request.group !== '') throw badProxy('a udp proxy cannot be in a group')
+  refuseGroup(request)
   const addresses = isEvery(config.proxyBindAddr) ? ['0.0.0.0', '::'] : [config.proxyBindAddr]
   const opened = await udpPorts.open(name, request.remote_port, rights.allowPorts, async (port) => {
     const udp = proxy.makeUdp()
@@ -223,8 +233,14 @@ async function openRoutes<Rules>(
   { locations, httpUser, port }: RoutePlan,
 ): Promise<OpenedProxy> {
   const { request, backend, domains } = proxy
+  if (domains.length * locations.length > maxRoutes) {
+    throw badProxy(`more than ${maxRoutes} routes: ${domains.length} domains, ${locations.length} locations`)
+  }
   // frp tells a domain once for each of its locations.
-  const remoteAddr = remoteAddrOf(domains.flatMap((domain) => locations.map(() => domain)), port)
+  const remoteAddr = remoteAddrOf(
+    domains.flatMap((domain) => locations.map(() => domain)),
+    port,
+  )
   const open = (backends: BackendPicker): (() => void) => {
     const removals: (() => void)[] = []
     const close = (): void => {
@@ -266,6 +282,7 @@ async function openSecret(
   { request, user, form, backend }: ProxyToOpen,
   { secrets }: ProxyPlaces,
 ): Promise<OpenedProxy> {
+  refuseGroup(request)
   const remove = secrets.add(request.proxy_name, {
     type,
     secretKey: request.sk,
@@ -279,6 +296,10 @@ async function openSecret(
 function portOfType<T>(type: 'http' | 'https', registry: T | undefined): T {
   if (registry !== undefined) return registry
   throw badProxy(`type [${type}] not supported when vhost ${type} port is not set`)
+}
+
+function refuseGroup({ proxy_type: type, group }: NewProxy): void {
+  if (group !== '') throw badProxy(`a ${type} proxy cannot be in a group`)
 }
 
 function single(backend: Backend): BackendPicker {

@@ -28,86 +28,104 @@ export interface ProxyBackendOptions {
   readonly joiner: TcpJoiner | undefined
 }
 
+/** A user, who waits or is carried. */
+interface Carried {
+  cut: () => void
+  /** Gives back its place; may be called twice. */
+  readonly leave: () => void
+}
+
 /** The service of one proxy: a work connection of its client for each user connection. */
 export class ProxyBackend implements Backend {
   readonly proxyName: string
+  /** Called when the last user who is here has gone. */
+  onIdle: () => void = nothing
   readonly #options: ProxyBackendOptions
-  readonly #joins = new Set<StreamJoin>()
-  #onIdle: () => void = nothing
+  readonly #carried = new Set<Carried>()
 
   constructor(options: ProxyBackendOptions) {
     this.proxyName = options.proxyName
     this.#options = options
   }
 
-  /** User connections that are carried now. */
-  get joins(): number {
-    return this.#joins.size
+  /** User connections that wait for a work connection or are carried now. */
+  get carried(): number {
+    return this.#carried.size
   }
 
-  serve(user: ByteStream, address: UserAddress): void {
-    const release = this.#admit()
-    if (release instanceof TunnelError) {
-      user.destroy(release)
+  serve(user: ByteStream, address: UserAddress, halfClose = true): void {
+    const carried = this.#admit()
+    if (carried instanceof TunnelError) {
+      user.destroy(carried)
       return
     }
-    let isGone = false
-    let stopWaiting: (() => void) | undefined
+    let stopWaiting = nothing
+    carried.cut = () => user.destroy()
     user.attach(
       onlyClose(() => {
-        isGone = true
-        stopWaiting?.()
-        release()
+        stopWaiting()
+        carried.leave()
       }),
     )
     stopWaiting = this.#takeWork((work, error) => {
       if (work === undefined) {
-        release()
+        carried.leave()
         this.#refused(error)
         user.destroy(error)
-      } else if (isGone) {
-        work.destroy()
       } else {
-        this.#join(user, this.#start(work, address), release)
+        this.#join(user, this.#start(work, address), carried, halfClose)
       }
     })
   }
 
   async connect(address: UserAddress): Promise<ByteStream> {
-    const release = this.#admit()
-    if (release instanceof TunnelError) throw release
+    const carried = this.#admit()
+    if (carried instanceof TunnelError) throw carried
     return new Promise((resolve, reject) => {
-      this.#takeWork((work, error) => {
+      let stopWaiting = nothing
+      carried.cut = () => {
+        stopWaiting()
+        carried.leave()
+        reject(new TunnelError('TUNNEL_CLOSED', 'the proxy is closed', { side: 'self' }))
+      }
+      stopWaiting = this.#takeWork((work, error) => {
         if (work === undefined) {
-          release()
+          carried.leave()
           this.#refused(error)
           reject(error ?? new Error('no work connection'))
           return
         }
-        const counted: CountedStream = new CountedStream(this.#start(work, address), () => {
-          release()
+        const service: CountedStream = new CountedStream(this.#start(work, address), () => {
           closed()
+          carried.leave()
         })
-        const closed = this.#options.traffic.open(counted)
-        resolve(counted)
+        const closed = this.#options.traffic.open(service)
+        carried.cut = () => service.destroy()
+        resolve(service)
       })
     })
   }
 
-  /** Calls back when the last user connection that is carried now has gone. */
-  onIdle(callback: () => void): void {
-    this.#onIdle = callback
-  }
-
-  /** Cuts what it carries. */
+  /** Cuts all who are here. */
   destroy(): void {
-    for (const join of this.#joins) join.destroy()
+    for (const { cut } of this.#carried) cut()
   }
 
-  #admit(): (() => void) | TunnelError {
+  #admit(): Carried | TunnelError {
     const { quotas, metrics, logger } = this.#options
     const release = take(quotas)
-    if (!(release instanceof Quota)) return release
+    if (!(release instanceof Quota)) {
+      const carried: Carried = {
+        cut: nothing,
+        leave: () => {
+          if (!this.#carried.delete(carried)) return
+          release()
+          if (this.#carried.size === 0) this.onIdle()
+        },
+      }
+      this.#carried.add(carried)
+      return carried
+    }
     metrics.userRefused('limit')
     logger.debug({ limit: release.name, most: release.limit }, 'user connection refused, limit reached')
     return new TunnelError('TUNNEL_FORBIDDEN', `${release.name}: the most is ${release.limit}`, {
@@ -128,7 +146,10 @@ export class ProxyBackend implements Backend {
   #refused(error: TunnelError | undefined): void {
     const { metrics, logger } = this.#options
     metrics.userRefused('no-work-connection')
-    logger.warn({ reason: error?.message }, 'no work connection for a user connection')
+    const fields = { reason: error?.message }
+    // Users can be as many as they like; only those who have waited in vain are told of one by one.
+    if (error?.code === 'TUNNEL_TIMEOUT') logger.warn(fields, 'no work connection for a user connection')
+    else logger.debug(fields, 'no work connection for a user connection')
   }
 
   #start(work: ByteStream, address: UserAddress): ByteStream {
@@ -145,16 +166,15 @@ export class ProxyBackend implements Backend {
     return layers(work)
   }
 
-  #join(user: ByteStream, service: ByteStream, release: () => void): void {
-    const { halfClose, clock, traffic, joiner } = this.#options
-    const join = joinStreams(user, service, { halfClose, clock, engine: joiner })
-    this.#joins.add(join)
+  #join(user: ByteStream, service: ByteStream, carried: Carried, halfClose: boolean): void {
+    const { clock, traffic, joiner } = this.#options
+    const bothStayOpen = halfClose && this.#options.halfClose
+    const join = joinStreams(user, service, { halfClose: bothStayOpen, clock, engine: joiner })
     const closed = traffic.open(new JoinCounter(join))
+    carried.cut = () => join.destroy()
     void join.done.then(() => {
-      this.#joins.delete(join)
       closed()
-      release()
-      if (this.#joins.size === 0) this.#onIdle()
+      carried.leave()
     })
   }
 }

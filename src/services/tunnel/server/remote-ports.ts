@@ -23,6 +23,7 @@ const maxReserved = 10_000
 /** Free ports that are tried before there is `no available port`. */
 const maxTries = 200
 const everyPort: PortRange = { from: 1024, to: 65_535 }
+const mostPort = 65_535
 
 /**
  * The remote ports of one protocol (reference §9): which are allowed, which are in use, and which had whom. A port is taken by
@@ -59,7 +60,7 @@ export class RemotePorts {
     open: (port: number) => Promise<T>,
   ): Promise<OpenPort<T>> {
     if (wanted !== 0) {
-      if (!this.#isAllowed(wanted, within)) throw portError('port not allowed')
+      if (!this.isAllowed(wanted, within)) throw portError('port not allowed')
       if (this.#used.has(wanted)) throw portError('port already used')
       const listener = await this.#try(name, wanted, open)
       if (listener === undefined) throw portError('port unavailable')
@@ -119,11 +120,14 @@ export class RemotePorts {
   }
 
   #isFree(port: number, within: readonly PortRange[] | undefined): boolean {
-    return !this.#used.has(port) && this.#isAllowed(port, within)
+    return !this.#used.has(port) && this.isAllowed(port, within)
   }
 
-  #isAllowed(port: number, within: readonly PortRange[] | undefined): boolean {
+  /** Whether the server, and `within`, leave the port to clients. */
+  isAllowed(port: number, within: readonly PortRange[] | undefined): boolean {
     const allow = this.#allow
+    // The number is a client's.
+    if (port < 1 || port > mostPort) return false
     return (allow.length === 0 || holds(allow, port)) && (within === undefined || holds(within, port))
   }
 }

@@ -53,8 +53,8 @@ export class Rights {
     if (allowProxyTypes !== undefined && !allowProxyTypes.some((allowed) => allowed === type)) {
       throw forbidden(`proxy type [${type}] is not allowed, allowed are ${allowProxyTypes.join(', ')}`)
     }
-    // A user that the token was given to may not sit on the names of another one.
-    if (users !== undefined && !request.proxy_name.startsWith(`${user}.`)) {
+    // A user that the token was given to may not sit on the names of another one; names of who has no user have no prefix.
+    if (users !== undefined && user !== '' && !request.proxy_name.startsWith(`${user}.`)) {
       throw forbidden(`proxy name [${request.proxy_name}] must begin with [${user}.]`)
     }
     for (const domain of domains) {

@@ -48,11 +48,17 @@ export class SecretProxies {
   }
 }
 
+/** How the client of a visitor speaks. */
+export interface VisitorManner extends DatagramForm {
+  /** Whether it keeps one direction open when the other has ended. */
+  readonly halfClose: boolean
+}
+
 /** Leads an admitted visitor to the proxy: takes the layers of its hop off, and translates where wire versions differ. */
 export function serveVisitor(
   proxy: SecretProxy,
   visitor: NewVisitorConn,
-  form: DatagramForm,
+  manner: VisitorManner,
   connection: ByteStream,
   address: UserAddress,
 ): void {
@@ -60,9 +66,10 @@ export function serveVisitor(
     key: visitor.use_encryption ? cfbKey(proxy.secretKey) : undefined,
     isCompressed: visitor.use_compression,
   })
-  const isSame = form.version === proxy.form.version && form.codec === proxy.form.codec
+  const isSame = manner.version === proxy.form.version && manner.codec === proxy.form.codec
   const isForeign = proxy.type === 'sudp' && !isSame
-  proxy.backend.serve(isForeign ? recodeDatagrams(plain, form, proxy.form) : plain, address)
+  const user = isForeign ? recodeDatagrams(plain, manner, proxy.form) : plain
+  proxy.backend.serve(user, address, manner.halfClose)
 }
 
 function refusal(message: string): TunnelError {

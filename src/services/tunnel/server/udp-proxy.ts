@@ -30,7 +30,7 @@ export interface UdpProxyOptions {
 
 /** frpc knows its proxy so long after the answer at the latest, in milliseconds; a work connection before would be refused. */
 const firstRequestMs = 500
-/** After a work connection could not be had the next one is asked for so much later, in milliseconds. */
+/** After a work connection that could not be had, or was soon lost, the next one is asked for so much later, in milliseconds. */
 const retryMs = 1000
 /** A work connection without any message (the client pings every 30 s) is given up after so many milliseconds. */
 const silenceMs = 60_000
@@ -93,13 +93,17 @@ export class UdpProxy {
       this.#heardMs = clock.nowMs()
       if (message.name === 'UDPPacket') this.#toUser(message.body)
     }
+    const sinceMs = clock.nowMs()
     channel.onClose = () => {
       this.#timer?.cancel()
       this.#channel = undefined
-      if (!this.#isClosed) this.#connect()
+      if (this.#isClosed) return
+      // A client that closes each at once must not be asked for one after the other.
+      if (clock.nowMs() - sinceMs >= retryMs) this.#connect()
+      else this.#timer = clock.after(retryMs, () => this.#connect())
     }
     this.#channel = channel
-    this.#heardMs = clock.nowMs()
+    this.#heardMs = sinceMs
     this.#watchSilence(channel)
     channel.resume()
   }
@@ -113,17 +117,17 @@ export class UdpProxy {
 
   #fromUser(arrival: Arrival): void {
     if (arrival.kind !== 'data') return
-    const { address, port, bytes } = arrival
+    const { address, port, bytes, local } = arrival
     const { traffic, metrics } = this.#options
-    this.#users.heard(address, port)
-    traffic.addIn(bytes.length)
+    this.#users.heard(address, port, local)
     if (this.#channel === undefined) {
       metrics.udpDropped('no-work-connection')
       return
     }
     try {
       const packet = { content: bytes, remote: { IP: address, Port: port, Zone: '' } }
-      if (!this.#channel.sendDatagram(packet)) metrics.udpDropped('queue')
+      if (this.#channel.sendDatagram(packet)) traffic.addIn(bytes.length)
+      else metrics.udpDropped('queue')
     } catch {
       // Longer than a message may be; frp would cut it.
       metrics.udpDropped('length')
@@ -131,9 +135,11 @@ export class UdpProxy {
   }
 
   #toUser({ content, remote }: UdpPacket): void {
-    if (this.#endpoint === undefined || remote === undefined || !this.#users.has(remote.IP, remote.Port))
-      return
+    if (this.#endpoint === undefined || remote === undefined) return
+    const { IP: address, Port: port } = remote
+    const local = this.#users.localOf(address, port)
+    if (local === undefined) return
     this.#options.traffic.addOut(content.length)
-    this.#options.datapath.send(this.#endpoint.id, { address: remote.IP, port: remote.Port }, content)
+    this.#options.datapath.send(this.#endpoint.id, { address, port }, content, { local })
   }
 }

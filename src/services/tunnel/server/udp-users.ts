@@ -5,13 +5,13 @@ const generationMs = 300_000
 const maxUsers = 65_536
 
 /**
- * The users of a udp proxy who have sent something lately. Only they are answered: a client cannot make the server send to
- * whomever it likes.
+ * The users of a udp proxy who have sent something lately, and which local address they asked. Only they are answered, from
+ * there: a client cannot make the server send to whomever it likes.
  */
 export class UdpUsers {
   readonly #clock: Clock
-  #current = new Set<string>()
-  #before = new Set<string>()
+  #current = new Map<string, number>()
+  #before = new Map<string, number>()
   #turnAtMs: number
 
   constructor(clock: Clock) {
@@ -19,19 +19,21 @@ export class UdpUsers {
     this.#turnAtMs = clock.nowMs() + generationMs
   }
 
-  heard(address: string, port: number): void {
+  /** @param local of the arrival, as the datapath names it */
+  heard(address: string, port: number, local: number): void {
     if (this.#clock.nowMs() >= this.#turnAtMs || this.#current.size >= maxUsers) this.#turn()
-    this.#current.add(`${address} ${port}`)
+    this.#current.set(`${address} ${port}`, local)
   }
 
-  has(address: string, port: number): boolean {
+  /** The local address that the user asked last; undefined: it has not been heard lately. */
+  localOf(address: string, port: number): number | undefined {
     const user = `${address} ${port}`
-    return this.#current.has(user) || this.#before.has(user)
+    return this.#current.get(user) ?? this.#before.get(user)
   }
 
   #turn(): void {
     this.#before = this.#current
-    this.#current = new Set()
+    this.#current = new Map()
     this.#turnAtMs = this.#clock.nowMs() + generationMs
   }
 }
