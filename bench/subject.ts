@@ -1,6 +1,6 @@
 import type { Child } from './child.ts'
 
-/** What stands between the load's origin and its viewers, running. */
+/** What stands between the two ends of the load, running. */
 export interface Subject {
   /** The processes whose cost is measured, added; of a tunnel its server and then its client. Nothing between is none. */
   readonly children: readonly Child[]

@@ -16,7 +16,7 @@ import { turncat } from './turncat/turncat.ts'
 
 const program = new Command('sluice')
   .description(
-    'A gateway for live media: WHIP, WHEP, RTMP and HTTP-FLV at the edge, each stream led to its origin.',
+    'A gateway for live media (WHIP, WHEP, RTMP, HTTP-FLV, each stream led to its origin), a TURN server, and a tunnel.',
   )
   .version(version)
 

@@ -298,7 +298,7 @@ export class Gateway implements Lifecycle {
     if (this.#turn.ports !== undefined && this.#config.media.http.listen.length === 0) {
       return { ok: true, reason: 'TURN is served' }
     }
-    if (this.#tunnel.port !== undefined && this.#config.media.http.listen.length === 0) {
+    if (this.#tunnel.isServed && this.#config.media.http.listen.length === 0) {
       return { ok: true, reason: 'the tunnel is served' }
     }
     const { healthy, suspect, silent } = this.store.stats().origins

@@ -20,6 +20,11 @@ export class TunnelRole implements Lifecycle {
     this.#parts = parts
   }
 
+  /** Whether there is a server or a client. */
+  get isServed(): boolean {
+    return this.#isStarted
+  }
+
   /** Port that tunnel clients connect to; undefined without a server. */
   get port(): number | undefined {
     return this.#server?.port

@@ -6,10 +6,16 @@ export async function orFail(command: () => Promise<void>): Promise<void> {
     await command()
   } catch (error) {
     // What we throw on purpose reads as one line; anything else is a bug and keeps its stack.
-    const text = error instanceof SluiceError || error instanceof TypeError ? error.message : stackOf(error)
+    const text = isExpected(error) ? error.message : stackOf(error)
     process.stdout.write(`${text}\n`)
     process.exitCode = 1
   }
+}
+
+/** Ours, misuse of a flag, or what the system or a timeout says of a connection. */
+function isExpected(error: unknown): error is Error {
+  if (error instanceof SluiceError || error instanceof TypeError) return true
+  return error instanceof Error && ('syscall' in error || error.name === 'TimeoutError')
 }
 
 function stackOf(error: unknown): string {

@@ -17,7 +17,8 @@ export interface LineOptions {
 
 /**
  * One JSON line of the logger as frp writes it (reference §26):
- * `2026-01-02 15:04:05.000 [I] [frpc] [runID] [proxy] text`, other fields behind.
+ * `2026-01-02 15:04:05.000 [I] [frpc] [runID] [proxy] text`. What frp says within its text (`start error: port not allowed`,
+ * `proxy added: [a b]`) is woven in, other fields stand behind.
  */
 export function frpLogLine(json: string, { isColored, program }: LineOptions): string {
   const {
@@ -35,10 +36,20 @@ export function frpLogLine(json: string, { isColored, program }: LineOptions): s
   const prefixes = [runId, proxy]
     .filter((value) => typeof value === 'string')
     .map((value) => ` [${shown(value)}]`)
+  const woven = wovenNames.filter((name) => name in fields).map((name) => `: ${goText(fields[name])}`)
+  for (const name of wovenNames) delete fields[name]
   const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${field(value)}`)
   const stack = typeof err === 'object' && err !== null && 'stack' in err ? ` ${field(err.stack)}` : ''
-  const text = `${localTime(String(time))} [${letter}] [${program}]${prefixes.join('')} ${shown(msg)}${rest.join('')}${stack}`
+  const text = `${localTime(String(time))} [${letter}] [${program}]${prefixes.join('')} ${shown(msg)}${woven.join('')}${rest.join('')}${stack}`
   return isColored ? `\u001B[1;${color}m${text}\n\u001B[0m` : `${text}\n`
+}
+
+/** Fields that frp has in its text, behind a colon. */
+const wovenNames = ['error', 'reason', 'proxies', 'visitors'] as const
+
+/** As Go prints texts and lists of them. */
+function goText(value: unknown): string {
+  return Array.isArray(value) ? `[${value.map(shown).join(' ')}]` : shown(value)
 }
 
 function localTime(iso: string): string {

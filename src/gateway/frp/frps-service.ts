@@ -51,6 +51,7 @@ export class FrpsService implements Lifecycle {
     const { datapath, logger, registry, clock, joiner } = this.#parts
     const config = this.#config
     const auth = await serverAuth(config.auth, { clock })
+    this.#warn()
     const server = new TunnelServer({
       config,
       auth,
@@ -95,6 +96,17 @@ export class FrpsService implements Lifecycle {
     const started = this.#started
     this.#started = []
     for (const component of started.toReversed()) await component.close(options)
+  }
+
+  /** Says what leaves the server open. */
+  #warn(): void {
+    const { auth } = this.#config
+    const hasToken = auth.token !== '' || auth.tokenSource !== undefined || auth.tokens.length > 0
+    if (auth.method === 'token' && !hasToken) {
+      this.#parts.logger.warn(
+        'auth.token is empty: whoever reaches the port may log in, and encryption has no secret',
+      )
+    }
   }
 
   #webServer(control: TunnelServer): WebServer {

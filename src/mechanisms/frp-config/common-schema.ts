@@ -67,7 +67,9 @@ const sourceShape = z.strictObject({
         .describe('Its environment, besides that of this process.'),
     })
     .optional()
-    .describe('What is run with `exec`. Needs `--allow-unsafe TokenSourceExec`.'),
+    .describe(
+      'What is run with `exec`. Only in the commands `frps` and `frpc`, with `--allow-unsafe TokenSourceExec`.',
+    ),
 })
 
 export const valueSourceSchema: z.ZodType<ValueSource> = sourceShape.transform(

@@ -116,7 +116,6 @@ export interface FrpsConfig {
   /** tcp + udp proxies of one client; 0: no limit. */
   readonly maxPortsPerClient: number
   readonly userConnTimeout: number
-  readonly udpPacketSize: number
   /** Empty: all. Of tcp and udp separately. */
   readonly allowPorts: readonly PortRange[]
   /** Ours: bounds of what strangers and clients may hold. */
@@ -188,7 +187,6 @@ export interface FrpcCommonConfig {
   readonly metadatas: StringMap
   readonly dnsServer: string
   readonly loginFailExit: boolean
-  readonly udpPacketSize: number
   readonly log: LogConfig
   readonly webServer: WebServerConfig
   /** Where proxies and visitors made by the API are kept; empty: there is no such API. */

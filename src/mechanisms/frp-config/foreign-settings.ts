@@ -24,6 +24,13 @@ const isWithout =
 
 const version: ForeignSetting = { path: ['version'], effect: 'nothing', isOff: isEmpty, why: '' }
 
+const udpPacketSize: ForeignSetting = {
+  path: ['udpPacketSize'],
+  effect: 'note',
+  isOff: (value) => isEmpty(value) || value === 1500,
+  why: 'has no effect: datagrams pass whole, up to what a message can hold',
+}
+
 const webServer: readonly ForeignSetting[] = [
   {
     path: ['webServer', 'assetsDir'],
@@ -56,6 +63,7 @@ const quic: ForeignSetting = {
 
 export const frpsForeignSettings: readonly ForeignSetting[] = [
   version,
+  udpPacketSize,
   ...['kcp', 'quic'].map(
     (name): ForeignSetting => ({
       path: [`${name}BindPort`],
@@ -94,6 +102,7 @@ export const frpsForeignSettings: readonly ForeignSetting[] = [
 
 export const frpcForeignSettings: readonly ForeignSetting[] = [
   version,
+  udpPacketSize,
   {
     path: ['transport', 'protocol'],
     effect: 'error',

@@ -169,7 +169,6 @@ const sharedKeys = {
   dnsServer: text().describe(
     'DNS server for the name of the server, with a port if it is not 53. Empty: as the system has it.',
   ),
-  udpPacketSize: positive(1500, 65_535).describe('Largest UDP datagram, in bytes. The same on both sides.'),
   webServer: webServerSchema,
   store: z
     .strictObject({

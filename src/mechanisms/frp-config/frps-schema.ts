@@ -105,7 +105,9 @@ const limits = z
   .strictObject({
     maxUnauthenticated: bound
       .default(2_000)
-      .describe('Most connections that have not yet logged in; further ones are closed at once.'),
+      .describe(
+        'Most connections that have not yet logged in; for one more, the one that has waited longest is cut.',
+      ),
     maxUnauthenticatedPerAddress: bound.default(200).describe('The same for one client address.'),
     loginsPerMinute: bound
       .default(600)
@@ -166,7 +168,6 @@ function serverKeys(timestampWindow: number): ServerKeys {
     auth: authSchema(timestampWindow),
     maxPortsPerClient: limit.default(0).describe('Most tcp and udp proxies of a client. 0: no limit.'),
     userConnTimeout: positive(10).describe('Seconds that a user connection waits for its client.'),
-    udpPacketSize: positive(1500, 65_535).describe('Largest UDP datagram, in bytes. The same on both sides.'),
     allowPorts: portRanges.default([]).describe('Remote ports that clients may take. Empty: all.'),
     limits,
     statisticsFile: text().describe(

@@ -32,6 +32,8 @@ export class ClientProxies implements ProxyOwner {
   readonly #registered = new Map<string, RegisteredProxy>()
   readonly #ports: Quota
   readonly #proxies: Quota
+  /** Those that are being opened. */
+  readonly #opening = new Set<Promise<string>>()
   #isRetired = false
 
   constructor(client: LoggedIn, pool: WorkPool, parts: ControlParts, logger: Logger) {
@@ -53,7 +55,39 @@ export class ClientProxies implements ProxyOwner {
    * Makes a proxy reachable. Gives where users reach it.
    * @throws TunnelError in frp's words; then nothing is left of it
    */
-  async open(asked: NewProxy): Promise<string> {
+  open(asked: NewProxy): Promise<string> {
+    const opening = this.#open(asked)
+    this.#opening.add(opening)
+    return opening.finally(() => this.#opening.delete(opening))
+  }
+
+  close(name: string): boolean {
+    const proxy = this.#registered.get(name)
+    if (proxy === undefined) return false
+    this.#registered.delete(name)
+    proxy.opened.close()
+    proxy.release()
+    this.#parts.names.delete(name)
+    this.#parts.recorder.proxyOffline(name)
+    const { departed } = this.#parts
+    if (proxy.backend.carried > 0) {
+      departed.add(proxy.backend)
+      proxy.backend.onIdle = () => departed.delete(proxy.backend)
+    }
+    return true
+  }
+
+  /**
+   * Closes all, and opens none any more; what is being opened fails. Resolves when nothing is open. Users who are carried go
+   * on where they can.
+   */
+  async retire(): Promise<void> {
+    this.#isRetired = true
+    for (const name of this.#registered.keys()) this.close(name)
+    await Promise.allSettled(this.#opening)
+  }
+
+  async #open(asked: NewProxy): Promise<string> {
     const { names, places } = this.#parts
     const { rights, login } = this.#client
     const request = { ...asked, proxy_type: asked.proxy_type || 'tcp' }
@@ -97,28 +131,6 @@ export class ClientProxies implements ProxyOwner {
       release()
       throw error
     }
-  }
-
-  close(name: string): boolean {
-    const proxy = this.#registered.get(name)
-    if (proxy === undefined) return false
-    this.#registered.delete(name)
-    proxy.opened.close()
-    proxy.release()
-    this.#parts.names.delete(name)
-    this.#parts.recorder.proxyOffline(name)
-    const { departed } = this.#parts
-    if (proxy.backend.carried > 0) {
-      departed.add(proxy.backend)
-      proxy.backend.onIdle = () => departed.delete(proxy.backend)
-    }
-    return true
-  }
-
-  /** Closes all, and opens none any more; one that is being opened fails. Users who are carried go on where they can. */
-  retire(): void {
-    this.#isRetired = true
-    for (const name of this.#registered.keys()) this.close(name)
   }
 
   #checkRetired(): void {

@@ -85,7 +85,7 @@ export class ControlSession {
 
   /** Closes the proxies, and lets the client register none any more. Users who are carried go on. */
   retire(): void {
-    this.#proxies.retire()
+    void this.#proxies.retire()
   }
 
   /** Ends the control channel, and with it the client's proxies. Connections that are carried go on where they can. */
@@ -96,10 +96,8 @@ export class ControlSession {
     const { channel, connection } = this.client
     channel.destroy(error)
     connection.session?.destroy(error)
-    this.#proxies.retire()
     this.pool.close()
-    // What is being opened right now is closed by the one who opens it.
-    void this.#work.then(() => {
+    void this.#proxies.retire().then(() => {
       this.#parts.recorder.clientOffline(this.view.runId)
       this.#logger.info({ ...(error !== undefined && { reason: error.message }) }, 'client exit success')
       this.#settle()

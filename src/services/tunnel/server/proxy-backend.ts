@@ -30,7 +30,7 @@ export interface ProxyBackendOptions {
 
 /** A user, who waits or is carried. */
 interface Carried {
-  cut: () => void
+  cut: (error: TunnelError) => void
   /** Gives back its place; may be called twice. */
   readonly leave: () => void
 }
@@ -60,7 +60,7 @@ export class ProxyBackend implements Backend {
       return
     }
     let stopWaiting = nothing
-    carried.cut = () => user.destroy()
+    carried.cut = (error) => user.destroy(error)
     user.attach(
       onlyClose(() => {
         stopWaiting()
@@ -83,10 +83,10 @@ export class ProxyBackend implements Backend {
     if (carried instanceof TunnelError) throw carried
     return new Promise((resolve, reject) => {
       let stopWaiting = nothing
-      carried.cut = () => {
+      carried.cut = (error) => {
         stopWaiting()
         carried.leave()
-        reject(new TunnelError('TUNNEL_CLOSED', 'the proxy is closed', { side: 'self' }))
+        reject(error)
       }
       stopWaiting = this.#takeWork((work, error) => {
         if (work === undefined) {
@@ -100,15 +100,16 @@ export class ProxyBackend implements Backend {
           carried.leave()
         })
         const closed = this.#options.traffic.open(service)
-        carried.cut = () => service.destroy()
+        carried.cut = (error) => service.destroy(error)
         resolve(service)
       })
     })
   }
 
-  /** Cuts all who are here. */
+  /** Cuts all who are here; they see a reset, as what they were sent may not be whole. */
   destroy(): void {
-    for (const { cut } of this.#carried) cut()
+    const error = new TunnelError('TUNNEL_CLOSED', 'the server closes', { side: 'self', retryable: true })
+    for (const { cut } of this.#carried) cut(error)
   }
 
   #admit(): Carried | TunnelError {
@@ -171,7 +172,7 @@ export class ProxyBackend implements Backend {
     const bothStayOpen = halfClose && this.#options.halfClose
     const join = joinStreams(user, service, { halfClose: bothStayOpen, clock, engine: joiner })
     const closed = traffic.open(new JoinCounter(join))
-    carried.cut = () => join.destroy()
+    carried.cut = (error) => join.destroy(error)
     void join.done.then(() => {
       closed()
       carried.leave()

@@ -167,7 +167,7 @@ export class TunnelMetrics {
       each(({ refused }) => refused),
     )
     this.#counter(
-      'vhost_connections_routed_total',
+      'vhost_connections_total',
       'What became of connections to https and tcpmux',
       ['vhost', 'result'],
       () =>

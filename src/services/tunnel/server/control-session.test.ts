@@ -1,0 +1,215 @@
+import { once } from 'node:events'
+import { describe, expect, test, vi } from 'vitest'
+import { ManualClock } from '../../../foundation/clock.ts'
+import { readToEnd } from '../../../mechanisms/net/sockets.testkit.ts'
+import { StreamDuplex } from '../../../mechanisms/streams/index.ts'
+import { echo } from './frp-client.testkit.ts'
+import { closeOf, login, start, user } from './loopback.testkit.ts'
+import { freePort } from './tunnel-server.testkit.ts'
+
+describe('a client asks for a proxy', () => {
+  test('and is refused in words of frp', async () => {
+    const taken = await freePort()
+    const served = await start({
+      raw: { maxPortsPerClient: 2, subDomainHost: 'frp.example', allowPorts: [{ single: taken }] },
+    })
+    const other = await login(served)
+    await other.register({ proxy_name: 'other', remote_port: taken })
+    const client = await login(served)
+    const errorOf = async (request: Parameters<typeof client.ask>[0]): Promise<string> =>
+      (await client.ask({ proxy_name: 'p', ...request })).error
+    expect(await errorOf({ proxy_name: '' })).toBe('proxy name is empty')
+    expect(await errorOf({ proxy_name: 'other' })).toBe('proxy [other] already exists')
+    expect(await errorOf({ proxy_type: 'magic' })).toBe('unknown proxy type: magic')
+    expect(await errorOf({ remote_port: taken })).toBe('port already used')
+    expect(await errorOf({ remote_port: taken === 1024 ? 1025 : 1024 })).toBe('port not allowed')
+    expect(await errorOf({ remote_port: 70_000 })).toBe('port not allowed')
+    expect(await errorOf({ remote_port: -1 })).toBe('port not allowed')
+    expect(await errorOf({})).toBe('no available port')
+    expect(await errorOf({ bandwidth_limit: '5XB', bandwidth_limit_mode: 'server' })).toBe(
+      'bandwidth limit [5XB]: unit not support',
+    )
+    expect(await errorOf({ proxy_type: 'http', custom_domains: ['a.b'] })).toBe(
+      'type [http] not supported when vhost http port is not set',
+    )
+    expect(await errorOf({ proxy_type: 'https', custom_domains: ['a.b'] })).toBe(
+      'type [https] not supported when vhost https port is not set',
+    )
+    expect(await errorOf({ proxy_type: 'https', custom_domains: ['a.frp.example'] })).toBe(
+      'custom domain [a.frp.example] should not belong to subdomain host [frp.example]',
+    )
+    expect(await errorOf({ proxy_type: 'tcpmux', multiplexer: 'x', subdomain: 'a' })).toBe(
+      'unknown multiplexer [x]',
+    )
+    expect(await errorOf({ proxy_type: 'xtcp' })).toBe('proxy type xtcp is not supported by this server')
+    expect(await errorOf({ proxy_type: 'udp', group: 'g' })).toBe('a udp proxy cannot be in a group')
+    // Nothing is left of them: neither names, nor quotas, nor entries in the books.
+    expect(served.server.proxies()).toHaveLength(1)
+    expect(served.recorder.events.filter((event) => event.includes('p'))).toEqual([])
+    expect(await client.register({ proxy_name: 'p', proxy_type: 'stcp' })).toBe(0)
+  })
+
+  test('of which there may be so many, until one is closed', async () => {
+    const served = await start({ raw: { maxPortsPerClient: 1, limits: { maxProxiesPerClient: 2 } } })
+    const client = await login(served)
+    await client.register({ proxy_name: 'a' })
+    expect((await client.ask({ proxy_name: 'b' })).error).toBe('exceed the max_ports_per_client')
+    expect((await client.ask({ proxy_name: 'b', proxy_type: 'udp' })).error).toBe(
+      'exceed the max_ports_per_client',
+    )
+    await client.register({ proxy_name: 'c', proxy_type: 'stcp' })
+    expect((await client.ask({ proxy_name: 'd', proxy_type: 'stcp' })).error).toBe(
+      'exceed the limit of 2 limits.maxProxiesPerClient',
+    )
+    client.control.channel.send('CloseProxy', { proxy_name: 'a' })
+    await client.register({ proxy_name: 'b', proxy_type: 'udp' })
+  })
+
+  test('without a port, and is given the one that the name had', async () => {
+    const served = await start()
+    const first = await login(served)
+    const port = await first.register({ proxy_name: 'p' })
+    await first.close()
+    await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+    const second = await login(served)
+    expect(await second.register({ proxy_name: 'q' })).not.toBe(port)
+    expect(await second.register({ proxy_name: 'p' })).toBe(port)
+  })
+
+  test('and goes at once: nothing of it stays open', async () => {
+    const served = await start()
+    const remote_port = await freePort()
+    for (let round = 0; round < 5; round++) {
+      const client = await login(served)
+      client.control.channel.send('NewProxy', { proxy_name: 'p', remote_port })
+      client.control.channel.send('NewProxy', { proxy_name: 'q', proxy_type: 'stcp' })
+      client.control.channel.destroy()
+      await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+    }
+    const client = await login(served)
+    expect(await client.register({ proxy_name: 'p', remote_port })).toBe(remote_port)
+    expect(served.recorder.events.filter((event) => event === '+p').length).toBe(
+      served.recorder.events.filter((event) => event === '-p').length + 1,
+    )
+  })
+})
+
+describe('a control channel', () => {
+  test('is answered that hole punching is not there', async () => {
+    const served = await start()
+    const client = await login(served)
+    client.control.channel.send('NatHoleVisitor', { transaction_id: 't1', pre_check: true })
+    expect(await client.control.next('NatHoleResp')).toMatchObject({
+      transaction_id: 't1',
+      error: 'xtcp is not supported by this server',
+    })
+  })
+
+  test('with messages that mean nothing there goes on', async () => {
+    const served = await start()
+    const client = await login(served)
+    client.control.channel.send('ReqWorkConn', {})
+    client.control.channel.send('CloseProxy', { proxy_name: 'none' })
+    client.control.channel.send('Ping', {})
+    expect((await client.control.next('Pong')).error).toBe('')
+  })
+
+  test('is cut when it is no channel of frp any more, others are not', async () => {
+    const served = await start()
+    const [bad, good] = [await login(served), await login(served)]
+    bad.control.channel.sendRaw(Buffer.alloc(100, 0xff))
+    await bad.control.closed
+    await good.register({ proxy_name: 'p' })
+    await vi.waitFor(() => expect(served.server.clients()).toHaveLength(1))
+  })
+
+  test('that floods is cut when more wait than are answered', async () => {
+    let pings = 0
+    const served = await start({
+      auth: {
+        verifyLogin: async () => ({
+          token: 'secret',
+          grant: undefined,
+          verifyPing: () => {
+            pings++
+            return new Promise(() => undefined)
+          },
+          verifyNewWorkConn: async () => undefined,
+        }),
+      },
+    })
+    const [bad, good] = [await login(served, { mux: false }), await login(served)]
+    for (let count = 0; count < 1002; count++) bad.control.channel.send('Ping', {})
+    await bad.control.closed
+    expect(pings).toBe(1)
+    await good.register({ proxy_name: 'p' })
+  })
+
+  test('that ends leaves user connections alone that have a connection of their own', async () => {
+    const served = await start()
+    const client = await login(served, { mux: false })
+    client.serve((stream) => echo(stream))
+    const port = await client.register({ proxy_name: 'p' })
+    const socket = await user(port)
+    socket.write('1')
+    await once(socket, 'data')
+    client.control.channel.destroy()
+    await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+    socket.end('2')
+    expect((await readToEnd(socket)).toString()).toBe('2')
+    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
+  })
+
+  test('that ends takes those with it that wait, and all that its session carries', async () => {
+    const served = await start()
+    const client = await login(served)
+    const port = await client.register({ proxy_name: 'p' })
+    const waits = await user(port)
+    const carried = client.startedWork()
+    await carried
+    const second = await user(port)
+    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(2))
+    const over = [closeOf(waits), closeOf(second)]
+    for (const socket of [waits, second]) socket.resume()
+    await client.close()
+    await Promise.all(over)
+    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
+  })
+})
+
+describe('the bandwidth of a proxy', () => {
+  test('is kept by the server when it is told so, and its connections close all the same', async () => {
+    const clock = new ManualClock()
+    const served = await start({ clock, raw: { transport: { tcpMuxKeepaliveInterval: 1000 } } })
+    const client = await login(served)
+    const ends: Promise<unknown>[] = []
+    client.serve((stream) => {
+      const duplex = new StreamDuplex(stream)
+      duplex.on('error', () => undefined)
+      ends.push(new Promise((resolve) => duplex.once('close', resolve)))
+      duplex.write(Buffer.alloc(50_000))
+      duplex.resume()
+      duplex.on('end', () => duplex.end())
+    })
+    const port = await client.register({
+      proxy_name: 'p',
+      bandwidth_limit: '10KB',
+      bandwidth_limit_mode: 'server',
+    })
+    const socket = await user(port)
+    let got = 0
+    socket.on('data', (bytes: Buffer) => (got += bytes.length))
+    // At first as much as passes in a second.
+    const passed = async (): Promise<void> => {
+      clock.advance(0)
+      await vi.waitFor(() => expect(got).toBeGreaterThan(0))
+    }
+    await vi.waitFor(passed)
+    await vi.waitFor(() => expect(got).toBe(10_240))
+    clock.advance(2000)
+    await vi.waitFor(() => expect(got).toBe(30_720))
+    socket.destroy()
+    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
+    await Promise.all(ends)
+  })
+})
