@@ -1,6 +1,5 @@
 import { direct } from './peer-subject.ts'
 import type { Comparison, Scenario, ScenarioGroup } from './scenario.ts'
-import type { SubjectKind } from './subject.ts'
 import type { Tools } from './tools.ts'
 import { frpTunnel, sluiceTunnel, type Transport } from './tunnel-subjects.ts'
 
@@ -12,41 +11,38 @@ const muxOnly: Transport = { ...defaults, isTls: false }
 const neither: Transport = { isMultiplexed: false, isTls: false, wire: 'v1' }
 const packetsPerSecond = 20_000
 /** What is compiled while it runs is to be so before it is measured. */
-const warmupSeconds = 1
+const warmupSeconds = { bulk: 0.7, udp: 1, connect: 2 } as const
 const mostStreams = 64
 
 /** A tunnel's server and client beside the real frp's, by what both of its processes take together. */
 export function tunnelGroups(tools: Tools): ScenarioGroup[] {
-  const group = (
-    name: string,
-    transport: Transport,
-    scenarios: readonly Scenario[],
-    others: readonly SubjectKind[] = [],
-  ): ScenarioGroup => ({
-    name: `${tunnelPrefix}, ${name}`,
+  const group = (name: string, transport: Transport, scenarios: readonly Scenario[]): ScenarioGroup => ({
+    name,
     load: ['tunnel'],
     sessions: 0,
     subjects: [
-      ...others,
       sluiceTunnel(transport),
       ...(tools.frp === undefined ? [] : [frpTunnel(tools.frp, transport)]),
     ],
     scenarios,
     quickRounds: 2,
   })
+  const ofDefaults = group(`${tunnelPrefix}, mux+TLS`, defaults, [
+    ...streams('mux+TLS', 1),
+    connections('mux+TLS'),
+    datagrams('mux+TLS'),
+  ])
   return [
-    group(
-      'mux+TLS',
-      defaults,
-      [...streams('mux+TLS', 1), connections('mux+TLS'), datagrams('mux+TLS')],
-      [direct],
-    ),
-    group('mux', muxOnly, [...streams('mux', 1), connections('mux')]),
-    group('neither', neither, [...streams('neither', 0.8), connections('neither')]),
-    group('v2', { ...defaults, wire: 'v2' }, [datagrams('mux+TLS, v2')]),
+    { ...ofDefaults, subjects: [direct, ...ofDefaults.subjects] },
+    group(`${tunnelPrefix}, mux`, muxOnly, [...streams('mux', 1), connections('mux')]),
+    group(`${tunnelPrefix}, neither`, neither, [...streams('neither', 0.8), connections('neither')]),
+    group(`${tunnelPrefix}, v2`, { ...defaults, wire: 'v2' }, [datagrams('mux+TLS, v2')]),
     // Each with processes that have done nothing yet: what one way made them take, the other would find there.
-    group('memory, down', defaults, [memory('down', 'serverMemoryBytes')]),
-    group('memory, up', defaults, [memory('up', 'clientMemoryBytes')]),
+    ...[memory('down', 'serverMemoryBytes'), memory('up', 'clientMemoryBytes')].map((scenario) => ({
+      ...group(scenario.name, defaults, [scenario]),
+      mostRounds: 3,
+      quickRounds: 1,
+    })),
   ]
 }
 
@@ -55,7 +51,7 @@ function streams(transport: string, atLeast: number): Scenario[] {
   return [1, mostStreams].map((count) => ({
     name: `${tunnelPrefix}, bulk down, ${count} ${count === 1 ? 'stream' : 'streams'}, ${transport}`,
     order: bulk('down', count),
-    warmupSeconds,
+    warmupSeconds: warmupSeconds.bulk,
     comparisons: [{ ...beside, atLeast }],
     limits: [],
   }))
@@ -66,7 +62,7 @@ function connections(transport: string): Scenario {
   return {
     name: `${tunnelPrefix}, new connections, ${transport}`,
     order: ['--do', 'connect', '--window', '32'],
-    warmupSeconds: 1.5,
+    warmupSeconds: warmupSeconds.connect,
     comparisons: [{ ...beside, atLeast: 1.5 }],
     limits: [],
   }
@@ -78,7 +74,7 @@ function datagrams(transport: string): Scenario {
     name: `${tunnelPrefix}, UDP up, 1,200 B, ${packetsPerSecond.toLocaleString('en')}/s, ${transport}`,
     order: ['--do', 'udp', '--size', '1200', '--rate', String(packetsPerSecond)],
     perSecond: packetsPerSecond,
-    warmupSeconds,
+    warmupSeconds: warmupSeconds.udp,
     comparisons: [{ ...beside, atLeast: 2 }],
     limits: [],
   }
@@ -89,7 +85,8 @@ function memory(direction: 'down' | 'up', figure: 'serverMemoryBytes' | 'clientM
   return {
     name: `${tunnelPrefix}, memory with ${mostStreams} streams ${direction}, mux+TLS`,
     order: bulk(direction, mostStreams),
-    warmupSeconds,
+    // The peak is that of the warm-up too; buffers take their time to come to their size.
+    warmupSeconds: 3,
     comparisons: [{ ...beside, figure, atMost: 1 / 3 }, beside],
     limits: [],
   }

@@ -22,13 +22,13 @@ export class FrpProgram implements AsyncDisposable {
   readonly file: string
   readonly #folder: Disposable & { readonly path: string }
 
-  constructor(kind: 'frps' | 'frpc', make: Make, config: string) {
+  constructor(kind: 'frps' | 'frpc', make: Make, config: string, env: Readonly<Record<string, string>> = {}) {
     this.#folder = temporaryFolder()
     // The real programs go by the name of the file.
     this.file = join(this.#folder.path, `${kind}.${config.startsWith('{') ? 'json' : 'toml'}`)
     writeFileSync(this.file, config)
     const [command, ...args] = commandOf(kind, make)
-    this.program = new Program(command, [...args, '-c', this.file], { cwd: this.#folder.path })
+    this.program = new Program(command, [...args, '-c', this.file], { cwd: this.#folder.path, env })
   }
 
   get output(): string {
@@ -71,15 +71,24 @@ export function commandOf(kind: 'frps' | 'frpc', make: Make): [string, ...string
 }
 
 /** A server that has said that it stands. */
-export async function startFrps(make: Make, config: string): Promise<FrpProgram> {
-  const frps = new FrpProgram('frps', make, config)
+export async function startFrps(
+  make: Make,
+  config: string,
+  env?: Readonly<Record<string, string>>,
+): Promise<FrpProgram> {
+  const frps = new FrpProgram('frps', make, config, env)
   await frps.said('frps started successfully')
   return frps
 }
 
 /** A client whose proxies have all been told by the server that they are in. */
-export async function startFrpc(make: Make, config: string, proxies: number): Promise<FrpProgram> {
-  const frpc = new FrpProgram('frpc', make, config)
+export async function startFrpc(
+  make: Make,
+  config: string,
+  proxies: number,
+  env?: Readonly<Record<string, string>>,
+): Promise<FrpProgram> {
+  const frpc = new FrpProgram('frpc', make, config, env)
   await frpc.saidTimes('start proxy success', proxies)
   return frpc
 }

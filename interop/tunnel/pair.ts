@@ -16,6 +16,8 @@ export interface PairOptions {
   readonly clientMore?: object
   readonly proxies: readonly object[]
   readonly visitors?: readonly object[]
+  /** Further environment variables of both. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 const token = 'a token of the tests'
@@ -31,9 +33,9 @@ export class Pair implements AsyncDisposable {
   }
 
   static async start(options: PairOptions): Promise<Pair> {
-    const frps = await startFrps(options.server ?? 'sluice', frpsText(options))
+    const frps = await startFrps(options.server ?? 'sluice', frpsText(options), options.env)
     try {
-      const frpc = await startFrpc(options.client ?? 'sluice', frpcText(options), options.proxies.length)
+      const frpc = await startFrpc(options.client ?? 'sluice', frpcText(options), options.proxies.length, options.env)
       return new Pair(frps, frpc)
     } catch (error) {
       await frps[Symbol.asyncDispose]()

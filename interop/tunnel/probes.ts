@@ -25,9 +25,10 @@ export async function echoTcp(
 export async function digestTcp(
   port: number,
   bytes: number,
+  connection: Socket = connect(port, '127.0.0.1'),
 ): Promise<{ readonly answer: string; readonly right: string }> {
   const sent = randomBytes(bytes)
-  const answer = await exchange(connect(port, '127.0.0.1'), sent, { ends: true })
+  const answer = await exchange(connection, sent, { ends: true })
   return { answer: answer.toString(), right: createHash('sha256').update(sent).digest('hex') }
 }
 

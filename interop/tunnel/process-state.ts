@@ -1,4 +1,21 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Program } from '../harness/program.ts'
+import { until } from '../harness/until.ts'
+
+/** Makes a program of ours able to tell `heldBytes`. */
+export const tellingMemory: Readonly<Record<string, string>> = {
+  NODE_OPTIONS: `--import ${join(import.meta.dirname, 'report-memory.mjs')}`,
+}
+
+/** What a program of ours holds when its garbage has been collected, in bytes; it was started `tellingMemory`. */
+export async function heldBytes(program: Program): Promise<number> {
+  const reports = (): string[] => program.output.match(/^held bytes: \d+$/gm) ?? []
+  const before = reports().length
+  program.kill('SIGUSR2')
+  const report = await until('a report of memory', () => reports()[before])
+  return Number(report.split(' ').at(-1))
+}
 
 /** Descriptors that a process has open. */
 export function openDescriptors(pid: number): number {

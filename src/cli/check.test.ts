@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { loadFrpcConfig, loadFrpsConfig } from '../mechanisms/frp-config/index.ts'
 import { makeCertificate } from '../mechanisms/net/certificate.testkit.ts'
 import { check } from './check.ts'
 
@@ -54,11 +55,19 @@ describe('sluice check', () => {
     const { cert, key } = await makeCertificate()
     await writeFile(join(folder, 'turn.example.com.pem'), cert)
     await writeFile(join(folder, 'turn.example.com.key'), key)
-    const names = (await readdir(examples)).filter((name) => name.endsWith('.toml'))
+    const isOurs = (name: string): boolean => name.endsWith('.toml') && !name.startsWith('frp')
+    const names = (await readdir(examples)).filter(isOurs)
     expect(names).toContain('turn.toml')
     for (const name of names) {
       const text = await readFile(join(examples, name), 'utf8')
       expect(await checked(text.replaceAll('/etc/sluice', folder))).toContain('good')
     }
+  })
+
+  it('finds nothing wrong with the examples of frp, in the way of frp', async () => {
+    const examples = join(import.meta.dirname, '../../examples')
+    const options = { env: { FRP_TOKEN: 'sesame' } }
+    await expect(loadFrpsConfig(join(examples, 'frps.toml'), options)).resolves.toMatchObject({ notes: [] })
+    await expect(loadFrpcConfig(join(examples, 'frpc.toml'), options)).resolves.toMatchObject({ notes: [] })
   })
 })

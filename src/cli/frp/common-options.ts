@@ -11,6 +11,7 @@ export interface CommonOptions {
 
 export function addCommonOptions(command: Command): Command {
   return command
+    .configureOutput({ writeErr: (text) => void process.stdout.write(text) })
     .option('--strict-config <boolean>', 'whether settings that are not known are errors', 'true')
     .option(
       '--allow-unsafe <features>',
@@ -19,6 +20,15 @@ export function addCommonOptions(command: Command): Command {
       [],
     )
     .option('--grace <seconds>', 'how long user connections may go on after SIGTERM', '0')
+}
+
+/** The options of a command, where frp takes them: at it, or at a command that it is part of. The nearest counts. */
+export function optionsOf(command: Command): CommonOptions & Readonly<Record<string, unknown>> {
+  const { parent } = command
+  const own = command.opts<CommonOptions>()
+  if (parent === null) return { ...own }
+  const given = Object.entries(own).filter(([name]) => command.getOptionValueSource(name) !== 'default')
+  return { ...own, ...optionsOf(parent), ...Object.fromEntries(given) }
 }
 
 export function loadOptions({ strictConfig, allowUnsafe = [] }: CommonOptions): FrpConfigLoadOptions {

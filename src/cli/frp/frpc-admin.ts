@@ -94,9 +94,13 @@ async function ask(
 }
 
 function milliseconds(duration: string): number {
-  const match = /^(\d{1,6})(ms|s|m|h)$/.exec(duration)
-  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match?.[2] ?? '']
-  if (match === null || unit === undefined)
-    throw new TypeError(`--api-timeout ${duration}: must be such as 30s`)
-  return Number(match[1]) * unit
+  const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+  const isDuration = /^(?:\d{1,6}(?:\.\d{1,3})?(?:ms|s|m|h))+$/.test(duration)
+  const parts = isDuration ? duration.matchAll(/([\d.]+)(ms|s|m|h)/g) : []
+  const sum = [...parts].reduce(
+    (total, [, count, unit = '']) => total + Number(count) * (units[unit] ?? 0),
+    0,
+  )
+  if (sum >= 1 && sum < 86_400_000) return Math.round(sum)
+  throw new TypeError(`--api-timeout ${duration}: must be such as 30s or 1m30s, and less than a day`)
 }

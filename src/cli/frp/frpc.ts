@@ -1,10 +1,14 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import { errorMessage } from '../../foundation/errors.ts'
+import { ClientFolder } from '../../gateway/frp/client-folder.ts'
 import { createFrpLogger } from '../../gateway/frp/frp-logger.ts'
 import { FrpcService } from '../../gateway/frp/frpc-service.ts'
+import type { TunnelParts } from '../../gateway/frp/frps-service.ts'
 import { TunnelProcess } from '../../gateway/frp/tunnel-process.ts'
 import {
+  type FlagValues,
   type FrpcConfig,
   frpcCommonFlags,
   frpcConfigOf,
@@ -20,7 +24,7 @@ import {
 } from '../../mechanisms/frp-config/index.ts'
 import { frpVersion, TunnelError } from '../../services/tunnel/index.ts'
 import { runUntilSignal } from '../until-signal.ts'
-import { addCommonOptions, type CommonOptions, graceMs, loadOptions } from './common-options.ts'
+import { addCommonOptions, type CommonOptions, graceMs, loadOptions, optionsOf } from './common-options.ts'
 import { orFail } from './fail.ts'
 import { addFlags, flagValues } from './frp-flags.ts'
 import { reloadFrpc, showStatus, stopFrpc } from './frpc-admin.ts'
@@ -54,16 +58,14 @@ export function addFrpc(program: Command): void {
 
 function addFileCommands(frpc: Command): void {
   const fileCommand = (name: string, description: string): Command =>
-    frpc
-      .command(name)
+    addCommonOptions(frpc.command(name))
       .description(description)
       .option('-c, --config <file>', 'configuration of the client', './frpc.ini')
-      .option('--strict-config <boolean>', 'whether settings that are not known are errors')
       .option('--api-timeout <duration>', 'how long its API may take to answer, such as 30s', '30s')
 
-  fileCommand('verify', 'check a configuration file').action((given: FrpcOptions) =>
+  const verify = fileCommand('verify', 'check a configuration file').action(() =>
     orFail(async () => {
-      const options = { ...frpc.opts<FrpcOptions>(), ...given }
+      const options = fileOptions(verify)
       const { notes } = await loadFrpcConfig(options.config, loadOptions(options))
       for (const note of notes) process.stdout.write(`WARNING: ${note}\n`)
       process.stdout.write(`frpc: the configuration file ${options.config} syntax is ok\n`)
@@ -76,9 +78,9 @@ function addFileCommands(frpc: Command): void {
     stop: 'stop a running client',
   }
   for (const name of ['reload', 'status', 'stop'] as const) {
-    fileCommand(name, descriptions[name]).action((given: FrpcOptions) =>
+    const command = fileCommand(name, descriptions[name]).action(() =>
       orFail(async () => {
-        const options = { ...frpc.opts<FrpcOptions>(), ...given }
+        const options = fileOptions(command)
         const { config } = await loadFrpcConfig(options.config, loadOptions(options))
         await admin[name](config, options)
       }),
@@ -98,63 +100,95 @@ function addFileCommands(frpc: Command): void {
     )
 }
 
+/** Commander has given every option its default. */
+function fileOptions(command: Command): FrpcOptions {
+  return optionsOf(command) as unknown as FrpcOptions
+}
+
 function addInlineCommands(frpc: Command): void {
   for (const type of INLINE_PROXY_TYPES) {
     const flags = [...frpcCommonFlags, ...frpcProxyFlags(type)]
-    const command = addFlags(frpc.command(type).description(`run a client with one ${type} proxy`), flags)
-    command.enablePositionalOptions().action(() =>
-      orFail(() => {
-        const raw = frpcProxyRawOf(type, flagValues(command, flags))
-        return runOne(frpcConfigOf(raw, loadOptions(frpc.opts<FrpcOptions>())), frpc.opts<FrpcOptions>())
-      }),
+    const command = addInline(frpc, type, `run a client with one ${type} proxy`, flags, (values) =>
+      frpcProxyRawOf(type, values),
     )
     const visitorType = INLINE_VISITOR_TYPES.find((visitor) => visitor === type)
     if (visitorType === undefined) continue
     const visitorFlags = [...frpcCommonFlags, ...frpcVisitorFlags]
-    const visitor = addFlags(
-      command.command('visitor').description(`run a client with one ${type} visitor`),
-      visitorFlags,
-    )
-    visitor.action(() =>
-      orFail(() => {
-        const raw = frpcVisitorRawOf(visitorType, flagValues(visitor, visitorFlags))
-        return runOne(frpcConfigOf(raw, loadOptions(frpc.opts<FrpcOptions>())), frpc.opts<FrpcOptions>())
-      }),
+    addInline(command, 'visitor', `run a client with one ${type} visitor`, visitorFlags, (values) =>
+      frpcVisitorRawOf(visitorType, values),
     )
   }
 }
 
+function addInline(
+  parent: Command,
+  name: string,
+  description: string,
+  flags: readonly FrpFlag[],
+  rawOf: (values: FlagValues) => unknown,
+): Command {
+  const command = addFlags(addCommonOptions(parent.command(name)).description(description), flags)
+  return command.enablePositionalOptions().action(() =>
+    orFail(() => {
+      const options = optionsOf(command)
+      return runOne(frpcConfigOf(rawOf(flagValues(command, flags)), loadOptions(options)), options)
+    }),
+  )
+}
+
 async function runFiles(options: FrpcOptions): Promise<void> {
-  const files = options.configDir === undefined ? [options.config] : await filesIn(options.configDir)
-  const loaded: { readonly file: string; readonly config: FrpcConfig }[] = []
-  const notes: string[] = []
-  for (const file of files) {
-    const { config, notes: ofFile } = await loadFrpcConfig(file, loadOptions(options))
-    loaded.push({ file, config })
-    notes.push(...ofFile)
+  if (options.configDir !== undefined) {
+    await runFolder(options.configDir, options)
+    return
+  }
+  const loaded = await loadFrpcConfig(options.config, loadOptions(options))
+  const logger = createFrpLogger('frpc', loaded.config.log)
+  for (const note of loaded.notes) logger.warn(note)
+  let service: FrpcService | undefined
+  await runUntilSignal(
+    new TunnelProcess(logger, (parts) => {
+      service = serviceOf(options.config, loaded.config, parts, options)
+      return [service]
+    }),
+    { logger, graceMs: graceMs(options), onHangUp: () => void service?.reload().catch(() => undefined) },
+  )
+}
+
+/** A client for each file; one that fails is told of and does not keep the others from running. */
+async function runFolder(folder: string, options: FrpcOptions): Promise<void> {
+  const loaded: { readonly file: string; readonly config: FrpcConfig; readonly notes: readonly string[] }[] =
+    []
+  for (const file of await filesIn(folder)) {
+    try {
+      loaded.push({ file, ...(await loadFrpcConfig(file, loadOptions(options))) })
+    } catch (error) {
+      process.stdout.write(`frpc service error for config file [${file}]\n${errorMessage(error)}\n`)
+    }
   }
   const [first] = loaded
-  if (first === undefined) throw new TypeError(`no configuration file in ${options.configDir ?? ''}`)
+  if (first === undefined) throw new TypeError(`no configuration in ${folder}`)
   const logger = createFrpLogger('frpc', first.config.log)
-  for (const note of notes) logger.warn(note)
-  const services: FrpcService[] = []
-  const service = new TunnelProcess(logger, (parts) => {
-    for (const { file, config } of loaded) {
-      logger.info(`start frpc service for config file [${file}]`)
-      const first = loadOptions(options)
-      const load = (strict = first.strict) =>
-        loadFrpcConfig(file, { ...first, ...(strict !== undefined && { strict }) })
-      services.push(new FrpcService(config, parts, { path: file, load, onStop: stopProcess }))
-    }
-    return services
-  })
-  await runUntilSignal(service, {
-    logger,
-    graceMs: graceMs(options),
-    onHangUp: () => {
-      for (const client of services) void client.reload().catch(() => undefined)
-    },
-  })
+  for (const note of loaded.flatMap(({ notes }) => notes)) logger.warn(note)
+  let clients: ClientFolder | undefined
+  await runUntilSignal(
+    new TunnelProcess(logger, (parts) => {
+      const services = loaded.map(({ file, config }) => ({
+        file,
+        service: serviceOf(file, config, parts, options),
+      }))
+      clients = new ClientFolder(services, logger)
+      return [clients]
+    }),
+    { logger, graceMs: graceMs(options), onHangUp: () => void clients?.reload() },
+  )
+}
+
+function serviceOf(file: string, config: FrpcConfig, parts: TunnelParts, options: FrpcOptions): FrpcService {
+  parts.logger.info(`start frpc service for config file [${file}]`)
+  const first = loadOptions(options)
+  const load = (strict = first.strict): Promise<LoadedConfig<FrpcConfig>> =>
+    loadFrpcConfig(file, { ...first, ...(strict !== undefined && { strict }) })
+  return new FrpcService(config, parts, { path: file, load, onStop: stopProcess })
 }
 
 async function runOne({ config, notes }: LoadedConfig<FrpcConfig>, options: CommonOptions): Promise<void> {

@@ -1,12 +1,21 @@
+import { appendFileSync, mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { systemClock } from '../../foundation/clock.ts'
 import type { LogConfig } from '../../mechanisms/frp-config/index.ts'
 import { createLogger, type Logger } from '../../mechanisms/telemetry/index.ts'
 import { DailyFile } from './daily-file.ts'
 import { frpLogLine } from './frp-log-line.ts'
 
-/** The log of `sluice frps` and `sluice frpc`: frp's lines on standard output, or in a file that turns daily. */
+/**
+ * The log of `sluice frps` and `sluice frpc`: frp's lines on standard output, or in a file that turns daily, whose folder is made.
+ * @throws Node's error for a file that cannot be written
+ */
 export function createFrpLogger(program: 'frps' | 'frpc', config: LogConfig): Logger {
   const isConsole = config.to === '' || config.to === 'console'
+  if (!isConsole) {
+    mkdirSync(dirname(config.to), { recursive: true })
+    appendFileSync(config.to, '')
+  }
   const target = isConsole
     ? { write: (line: string) => void process.stdout.write(line) }
     : new DailyFile(config.to, config.maxDays, systemClock)

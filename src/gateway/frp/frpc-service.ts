@@ -28,6 +28,9 @@ export interface FrpcFile {
   readonly onStop: () => void
 }
 
+/** What a reload puts in force. */
+const reloadable: ReadonlySet<string> = new Set(['proxies', 'visitors', 'start'])
+
 /** frpc with all that belongs to it: the client, its store, and its web server where it has one. */
 export class FrpcService implements Lifecycle {
   readonly #parts: TunnelParts
@@ -108,11 +111,11 @@ export class FrpcService implements Lifecycle {
   /** Puts the proxies and visitors of another configuration in force. Gives the other keys that differ, which want a restart. */
   apply(config: TunnelClientConfig): readonly string[] {
     const before = this.#config
-    const { proxies, visitors } = config
-    this.#config = { ...before, proxies, visitors }
+    const { proxies, visitors, start } = config
+    this.#config = { ...before, proxies, visitors, start }
     this.#client?.update(this.#work())
     const others = (Object.keys(config) as (keyof TunnelClientConfig)[]).filter(
-      (key) => key !== 'proxies' && key !== 'visitors' && !isDeepStrictEqual(config[key], before[key]),
+      (key) => !reloadable.has(key) && !isDeepStrictEqual(config[key], before[key]),
     )
     if (others.length > 0)
       this.#parts.logger.warn({ settings: others }, 'settings that differ want a restart')

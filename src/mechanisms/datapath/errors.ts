@@ -14,6 +14,8 @@ export type DatapathErrorCode =
   | 'DATAPATH_INVALID'
   /** Another socket has the port: choose another or stop its owner. */
   | 'DATAPATH_PORT_TAKEN'
+  /** The process may not bind the port (below 1024): choose a higher one, or grant CAP_NET_BIND_SERVICE. */
+  | 'DATAPATH_PORT_FORBIDDEN'
   /** The machine does not have the address: check the configured addresses. */
   | 'DATAPATH_ADDRESS_UNAVAILABLE'
   /** No port of the range is free: widen the range. */

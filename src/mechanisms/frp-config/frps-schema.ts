@@ -193,7 +193,7 @@ function authSchema(timestampWindow: number): z.ZodType<FrpsConfig['auth']> {
         .prefault({}),
       tokens: z
         .array(grant)
-        .max(100_000)
+        .max(10_000)
         .check(({ value, issues }) => {
           for (const key of ['name', 'token'] as const) {
             const seen = new Set<string>()

@@ -227,7 +227,6 @@ describe('defaults', () => {
       auth: { method: 'token', token: '', tokenSource: undefined, tokens: [], timestampWindow: 0 },
       maxPortsPerClient: 0,
       userConnTimeout: 10,
-      udpPacketSize: 1500,
       allowPorts: [],
       limits: { maxUnauthenticated: 2000, maxClients: 10_000, maxConnectionsPerProxy: 0 },
     })
@@ -239,7 +238,6 @@ describe('defaults', () => {
       serverAddr: '0.0.0.0',
       serverPort: 7000,
       loginFailExit: true,
-      udpPacketSize: 1500,
       store: { path: '' },
       transport: {
         protocol: 'tcp',

@@ -14,6 +14,13 @@ export function bindError(
   switch (errorCode(cause)) {
     case 'EADDRINUSE':
       return new DatapathError('DATAPATH_PORT_TAKEN', `${protocol} port ${where}:${port} is taken`, cause)
+    case 'EACCES':
+    case 'EPERM':
+      return new DatapathError(
+        'DATAPATH_PORT_FORBIDDEN',
+        `${protocol} port ${where}:${port} may not be bound by this user`,
+        cause,
+      )
     case 'EADDRNOTAVAIL':
     case 'EAFNOSUPPORT':
     case 'EINVAL':

@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../../../foundation/clock.ts'
 import { errorCode, errorMessage } from '../../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
 import type { WebServerConfig } from '../../../mechanisms/frp-config/index.ts'
-import { CertificateFiles, formatListenAddress, listenTcp } from '../../../mechanisms/net/index.ts'
+import { CertificateFiles, formatListenAddress, hostOf, listenTcp } from '../../../mechanisms/net/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import { readBody } from './request-body.ts'
 import { isCrossSite, isLoopback, isRebound, WebPassword } from './web-access.ts'
@@ -113,7 +113,7 @@ export class WebServer implements Lifecycle {
     const server = this.#createServer()
     const { config, log } = this.#parts
     try {
-      await listenTcp(server, { host: config.addr, port: config.port })
+      await listenTcp(server, { ...hostOf(config.addr), port: config.port })
     } catch (error) {
       await this.#certificates?.close()
       throw error

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Clock } from '../../../foundation/clock.ts'
 import type { FrpsConfig, TokenGrant } from '../../../mechanisms/frp-config/index.ts'
 import { type Login, privilegeKey } from '../../../protocols/frp/index.ts'
@@ -64,20 +64,25 @@ export function tokenAuth(
 /** The first whose token made the proof. All are tried in any case: time must not tell which of them came near. */
 function candidateOf(candidates: readonly Candidate[], proof: TokenProof): Candidate | undefined {
   let found: Candidate | undefined
+  const given = proofBytes(proof)
   for (const candidate of candidates) {
-    const isIt = isProofOf(candidate.token, proof)
+    const isIt = timingSafeEqual(keyBytes(candidate.token, proof.timestamp), given)
     found ??= isIt ? candidate : undefined
   }
   return found
 }
 
-function isProofOf(token: string, { privilege_key, timestamp }: TokenProof): boolean {
-  // Of their digests: these are of one length, whatever was sent.
-  return timingSafeEqual(digest(privilegeKey(token, timestamp)), digest(privilege_key))
+function isProofOf(token: string, proof: TokenProof): boolean {
+  return timingSafeEqual(keyBytes(token, proof.timestamp), proofBytes(proof))
 }
 
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
+/** As many bytes as a key has, whatever was sent; what is no key becomes one that no token makes. */
+function proofBytes({ privilege_key }: TokenProof): Buffer {
+  return /^[0-9a-f]{32}$/.test(privilege_key) ? Buffer.from(privilege_key, 'hex') : randomBytes(16)
+}
+
+function keyBytes(token: string, timestamp: number): Buffer {
+  return Buffer.from(privilegeKey(token, timestamp), 'hex')
 }
 
 function checkUser({ grant }: Candidate, user: string): void {

@@ -20,7 +20,6 @@ export function frpcConfig(
     metadatas: {},
     dnsServer: '',
     loginFailExit: true,
-    udpPacketSize: 1500,
     log: { to: 'console', level: 'info', maxDays: 3, disablePrintColor: false },
     webServer: { addr: '127.0.0.1', port: 0, user: '', password: '', tls: undefined },
     store: { path: '' },

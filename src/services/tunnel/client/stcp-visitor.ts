@@ -1,7 +1,7 @@
 import type { ByteStream } from '../../../foundation/byte-stream.ts'
 import { errorMessage } from '../../../foundation/errors.ts'
 import type { VisitorConfig } from '../../../mechanisms/frp-config/index.ts'
-import { ConnectionCap, TcpListener } from '../../../mechanisms/net/index.ts'
+import { ConnectionCap, hostOf, TcpListener } from '../../../mechanisms/net/index.ts'
 import { socketStream } from '../../../mechanisms/streams/index.ts'
 import { QuietLog } from './quiet-log.ts'
 import type { Visitor, VisitorParts } from './visitor.ts'
@@ -31,7 +31,7 @@ export class StcpVisitor implements Visitor {
     const { bindAddr, bindPort } = this.config
     if (bindPort <= 0) return
     const listener = new TcpListener({
-      listen: { host: bindAddr, port: bindPort },
+      listen: { ...hostOf(bindAddr), port: bindPort },
       cap: new ConnectionCap({ maxConnections, maxConnectionsPerAddress: maxConnections }),
       clock: this.#parts.clock,
       onConnection: (socket) => this.accept(socketStream(socket), 0),

@@ -1,9 +1,8 @@
-import { lookup } from 'node:dns/promises'
-import { isIP } from 'node:net'
 import type { Timer } from '../../../foundation/clock.ts'
 import { errorMessage } from '../../../foundation/errors.ts'
 import type { Arrival, Endpoint, Remote } from '../../../mechanisms/datapath/index.ts'
 import type { VisitorConfig } from '../../../mechanisms/frp-config/index.ts'
+import { endpointAddresses } from '../../../mechanisms/net/index.ts'
 import type { UdpAddress, UdpPacket } from '../../../protocols/frp/index.ts'
 import { TunnelError, TunnelErrorCode } from '../errors.ts'
 import { MessageChannel } from '../message-channel.ts'
@@ -58,11 +57,10 @@ export class SudpVisitor implements Visitor {
         side: 'self',
       })
     }
-    const address = isIP(bindAddr) === 0 ? (await lookup(bindAddr)).address : bindAddr
+    const addresses = await endpointAddresses(bindAddr)
     const { datapath } = this.#parts
-    const endpoint = await datapath.openEndpoint(
-      { addresses: [address], port: bindPort, deliver: true },
-      (arrival) => this.#fromUser(arrival),
+    const endpoint = await datapath.openEndpoint({ addresses, port: bindPort, deliver: true }, (arrival) =>
+      this.#fromUser(arrival),
     )
     if (this.#state === 'closed') datapath.closeEndpoint(endpoint.id)
     else this.#endpoint = endpoint

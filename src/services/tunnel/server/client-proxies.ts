@@ -95,7 +95,6 @@ export class ClientProxies implements ProxyOwner {
     if (name === '') throw badProxy('proxy name is empty')
     const domains = domainTypes.has(type) ? domainsOf(request, places.config.subDomainHost) : []
     rights.checkProxy(request, type, login.user, domains)
-    this.#checkRetired()
     if (names.has(name)) {
       throw new TunnelError('TUNNEL_PROXY_NAME_TAKEN', `proxy [${name}] already exists`, { side: 'client' })
     }

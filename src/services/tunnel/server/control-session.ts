@@ -97,11 +97,14 @@ export class ControlSession {
     channel.destroy(error)
     connection.session?.destroy(error)
     this.pool.close()
-    void this.#proxies.retire().then(() => {
-      this.#parts.recorder.clientOffline(this.view.runId)
-      this.#logger.info({ ...(error !== undefined && { reason: error.message }) }, 'client exit success')
-      this.#settle()
-    })
+    void this.#leave(error)
+  }
+
+  async #leave(error: Error | undefined): Promise<void> {
+    await this.#proxies.retire()
+    this.#parts.recorder.clientOffline(this.view.runId)
+    this.#logger.info({ ...(error !== undefined && { reason: error.message }) }, 'client exit success')
+    this.#settle()
   }
 
   #take(message: FrpMessage): void {
@@ -122,28 +125,22 @@ export class ControlSession {
     })
   }
 
-  async #deal(message: FrpMessage): Promise<void> {
-    switch (message.name) {
-      case 'NewProxy':
-        await this.#newProxy(message.body)
-        return
-      case 'CloseProxy':
-        if (this.#proxies.close(message.body.proxy_name)) {
-          this.#logger.info({ proxy: message.body.proxy_name }, 'close proxy success')
-        }
-        return
-      case 'Ping':
-        await this.#ping(message.body)
-        return
-      case 'NatHoleVisitor':
-      case 'NatHoleClient':
-        this.client.channel.send('NatHoleResp', {
-          transaction_id: message.body['transaction_id'],
-          error: 'xtcp is not supported by this server',
-        })
-        return
-      default:
-        this.#logger.debug({ message: message.name }, 'message has no meaning here')
+  async #deal({ name, body }: FrpMessage): Promise<void> {
+    if (name === 'NewProxy') {
+      await this.#newProxy(body)
+    } else if (name === 'CloseProxy') {
+      if (this.#proxies.close(body.proxy_name)) {
+        this.#logger.info({ proxy: body.proxy_name }, 'close proxy success')
+      }
+    } else if (name === 'Ping') {
+      await this.#ping(body)
+    } else if (name === 'NatHoleVisitor' || name === 'NatHoleClient') {
+      this.client.channel.send('NatHoleResp', {
+        transaction_id: body['transaction_id'],
+        error: 'xtcp is not supported by this server',
+      })
+    } else {
+      this.#logger.debug({ message: name }, 'message has no meaning here')
     }
   }
 

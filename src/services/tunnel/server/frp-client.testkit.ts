@@ -188,6 +188,7 @@ export class FrpClient {
       ...login,
     })
     this.answer = await talk.next('LoginResp')
+    if (this.version === 'v2' && serverPayload === undefined) throw new Error('answered without a hello')
     return this.answer
   }
 

@@ -22,6 +22,11 @@ describe('remote ports', () => {
     await expect(ports.open('b', 6001, undefined, opened)).resolves.toMatchObject({ port: 6001 })
   })
 
+  test.each([-1, 65_536])('%d is none', async (port) => {
+    const { ports } = makePorts([])
+    await expect(ports.open('a', port, undefined, opened)).rejects.toThrow('port not allowed')
+  })
+
   test('a token may narrow them', async () => {
     const { ports } = makePorts([])
     const within = [{ from: 7000, to: 7000 }]

@@ -10,16 +10,16 @@ export type LoginRefusal = 'protocol' | 'unauthorized' | 'limit' | 'timeout' | '
 
 /** What a scrape asks for. */
 export interface TunnelGauges {
-  clients(): number
-  proxies(): number
-  userConnections(): number
+  readonly clients: () => number
+  readonly proxies: () => number
+  readonly userConnections: () => number
   /** The pools of work connections of all clients. */
-  pools(): readonly { readonly idle: number; readonly waiting: number }[]
-  listener(): TunnelListenerCounts
+  readonly pools: () => readonly { readonly idle: number; readonly waiting: number }[]
+  readonly listener: () => TunnelListenerCounts
   /** Undefined where the server has no port for it. */
-  http(): HttpVhostCounts | undefined
-  https(): StreamVhostCounts | undefined
-  tcpmux(): StreamVhostCounts | undefined
+  readonly http: () => HttpVhostCounts | undefined
+  readonly https: () => StreamVhostCounts | undefined
+  readonly tcpmux: () => StreamVhostCounts | undefined
 }
 
 type Labels = Readonly<Record<string, string>>
@@ -197,30 +197,34 @@ export class TunnelMetrics {
   }
 
   #gauge(name: string, help: string, labelNames: readonly string[], read: () => readonly Sample[]): void {
-    new Gauge({
-      name: `sluice_tunnel_${name}`,
-      help,
-      labelNames,
-      registers: [this.#registry],
-      collect() {
-        this.reset()
-        for (const [labels, value] of read()) this.set(labels, value)
-      },
-    })
+    this.#registry.registerMetric(
+      new Gauge({
+        name: `sluice_tunnel_${name}`,
+        help,
+        labelNames,
+        registers: [],
+        collect() {
+          this.reset()
+          for (const [labels, value] of read()) this.set(labels, value)
+        },
+      }),
+    )
   }
 
   /** Of numbers that are counted elsewhere. */
   #counter(name: string, help: string, labelNames: readonly string[], read: () => readonly Sample[]): void {
-    new Counter({
-      name: `sluice_tunnel_${name}`,
-      help,
-      labelNames,
-      registers: [this.#registry],
-      collect() {
-        this.reset()
-        for (const [labels, value] of read()) this.inc(labels, value)
-      },
-    })
+    this.#registry.registerMetric(
+      new Counter({
+        name: `sluice_tunnel_${name}`,
+        help,
+        labelNames,
+        registers: [],
+        collect() {
+          this.reset()
+          for (const [labels, value] of read()) this.inc(labels, value)
+        },
+      }),
+    )
   }
 }
 

@@ -50,6 +50,8 @@ export interface ServedOptions {
   readonly raw?: Readonly<Record<string, unknown>>
   readonly clock?: Clock
   readonly auth?: ServerAuth
+  /** Called when a port for udp has been opened, before the server is told. */
+  readonly onUdpPort?: () => void
 }
 
 /** A server on a free port. Disposing closes it. */
@@ -66,12 +68,19 @@ export async function startServer({
   raw = {},
   clock = systemClock,
   auth,
+  onUdpPort,
 }: ServedOptions = {}): Promise<Served> {
   const config = serverConfig(raw)
   const recorder = new NotedRecorder()
   const registry = new Registry()
   const datapath = new NodeDatapath({ clock: systemClock })
   await datapath.start()
+  const openEndpoint = datapath.openEndpoint.bind(datapath)
+  datapath.openEndpoint = async (...args) => {
+    const endpoint = await openEndpoint(...args)
+    onUdpPort?.()
+    return endpoint
+  }
   const server = new TunnelServer({
     config,
     auth: auth ?? tokenAuth(config.auth, { clock }),

@@ -188,20 +188,16 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
       )
       return
     }
-    const { message } = first
-    switch (message.name) {
-      case 'Login':
-        await this.#logins.login(message.body, first, connection)
-        return
-      case 'NewWorkConn':
-        await this.#workConnection(message.body, first, connection)
-        return
-      case 'NewVisitorConn':
-        this.#visitor(message.body, first, connection)
-        return
-      default:
-        this.#logger.debug({ message: message.name }, 'error message type for the new connection')
-        connection.stream.destroy()
+    const { name, body } = first.message
+    if (name === 'Login') {
+      await this.#logins.login(body, first, connection)
+    } else if (name === 'NewWorkConn') {
+      await this.#workConnection(body, first, connection)
+    } else if (name === 'NewVisitorConn') {
+      this.#visitor(body, first, connection)
+    } else {
+      this.#logger.debug({ message: name }, 'error message type for the new connection')
+      connection.stream.destroy()
     }
   }
 

@@ -55,12 +55,17 @@ export function secureClientSide(stream: Duplex, tls: ClientTls): Promise<TLSSoc
       // RFC 6066 §3 has no addresses there.
       ...(isIP(serverName) === 0 && { servername: serverName }),
     })
-    socket.on('error', (error) =>
-      reject(new Error(`TLS handshake: ${errorMessage(error)}`, { cause: error })),
+    socket.on('error', (error: Error) =>
+      reject(new Error(`TLS handshake: ${tlsReason(error)}`, { cause: error })),
     )
     socket.once('close', () => reject(new Error('TLS handshake: the server ended the connection')))
     socket.once('secureConnect', () => resolve(socket))
   })
+}
+
+/** OpenSSL's own words, without the numbers and places around them. */
+function tlsReason(error: Error): string {
+  return 'reason' in error && typeof error.reason === 'string' ? error.reason : errorMessage(error).trim()
 }
 
 async function readOption(name: string, path: string): Promise<Buffer | undefined> {

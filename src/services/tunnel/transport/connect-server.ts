@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { ByteStream } from '../../../foundation/byte-stream.ts'
 import type { Clock } from '../../../foundation/clock.ts'
 import { errorCode, errorMessage } from '../../../foundation/errors.ts'
@@ -78,6 +79,8 @@ class Dialler {
     )
     const close = (): void => limit.abort(closedError())
     const givenUp = [this.#closing.signal, ...(signal === undefined ? [] : [signal])]
+    // Without tcpMux as many dial at a time as users come.
+    setMaxListeners(0, ...givenUp)
     for (const each of givenUp) each.addEventListener('abort', close)
     if (givenUp.some(({ aborted }) => aborted)) close()
     try {

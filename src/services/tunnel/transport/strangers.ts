@@ -1,3 +1,4 @@
+import { sourceOf } from '../../../foundation/source-of.ts'
 /** How many connections that have not shown whose they are may be open. */
 export interface StrangerLimits {
   readonly maxUnauthenticated: number
@@ -41,7 +42,8 @@ export class Strangers {
   }
 
   /** Counts a connection until it is removed; `cut` is called when another one needs its place. */
-  add(address: string, cut: () => void): Stranger {
+  add(remoteAddress: string, cut: () => void): Stranger {
+    const address = sourceOf(remoteAddress)
     const ofAddress = this.#byAddress.get(address)
     if (ofAddress !== undefined && ofAddress.size >= this.#limits.maxUnauthenticatedPerAddress) {
       this.#displaceOldest(ofAddress)

@@ -4,7 +4,13 @@ import type { Clock } from '../../../foundation/clock.ts'
 import { errorMessage } from '../../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
 import type { FrpsConfig } from '../../../mechanisms/frp-config/index.ts'
-import { ConnectionCap, type ConnectionInfo, peekBytes, TcpListener } from '../../../mechanisms/net/index.ts'
+import {
+  ConnectionCap,
+  type ConnectionInfo,
+  hostOf,
+  peekBytes,
+  TcpListener,
+} from '../../../mechanisms/net/index.ts'
 import { socketStream, StreamDuplex, webSocketStream } from '../../../mechanisms/streams/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import { classifyFirstBytes, type FirstBytes } from '../../../protocols/frp/index.ts'
@@ -95,7 +101,7 @@ export class TunnelListener implements Lifecycle {
     const known = limits.maxConnections + limits.maxClients
     const most = limits.maxUnauthenticated + 2 * known
     this.#listener = new TcpListener({
-      listen: { host: config.bindAddr, port: config.bindPort },
+      listen: { ...hostOf(config.bindAddr), port: config.bindPort },
       cap: new ConnectionCap({ maxConnections: most, maxConnectionsPerAddress: most }),
       proxyProtocolFrom: transport.proxyProtocolFrom,
       maxUnfinished: limits.maxUnauthenticated,

@@ -22,6 +22,9 @@ export class NotFoundPage {
   #kept: { readonly version: string; readonly page: Buffer } | undefined
 
   /** @param path `custom404Page`; empty: none */
+  /** Why the file could not be read the last time. */
+  #reason = ''
+
   constructor(path: string, logger: Logger) {
     this.#path = path
     this.#log = logger
@@ -35,9 +38,13 @@ export class NotFoundPage {
       if (size > MAX_PAGE_BYTES) throw new RangeError(`the page exceeds ${MAX_PAGE_BYTES} bytes`)
       const version = `${mtimeMs} ${size} ${ino}`
       if (this.#kept?.version !== version) this.#kept = { version, page: await readFile(this.#path) }
+      this.#reason = ''
       return this.#kept.page
     } catch (error) {
-      this.#log.warn({ path: this.#path, reason: errorMessage(error) }, 'read custom 404 page error')
+      // Once for each reason: strangers can ask as often as they like.
+      const reason = errorMessage(error)
+      if (reason !== this.#reason) this.#log.warn({ path: this.#path, reason }, 'read custom 404 page error')
+      this.#reason = reason
       return OWN_PAGE
     }
   }

@@ -1,4 +1,4 @@
-import { sourceOf } from './source-of.ts'
+import { sourceOf } from '../../../foundation/source-of.ts'
 
 /** How many of something come from each source. */
 export class SourceCounts {

@@ -1,4 +1,4 @@
-import { ipToBytes, ipToText } from '../../../foundation/ip-text.ts'
+import { ipToBytes, ipToText } from './ip-text.ts'
 
 /** What counts as one source: an IPv4 address, or the /64 of an IPv6 address, since one host has as many as it likes. */
 export function sourceOf(address: string): string {
