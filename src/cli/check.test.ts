@@ -68,6 +68,8 @@ describe('sluice check', () => {
     const examples = join(import.meta.dirname, '../../examples')
     const options = { env: { FRP_TOKEN: 'sesame' } }
     await expect(loadFrpsConfig(join(examples, 'frps.toml'), options)).resolves.toMatchObject({ notes: [] })
-    await expect(loadFrpcConfig(join(examples, 'frpc.toml'), options)).resolves.toMatchObject({ notes: [] })
+    for (const name of ['frpc.toml', 'frpc-origin.toml']) {
+      await expect(loadFrpcConfig(join(examples, name), options)).resolves.toMatchObject({ notes: [] })
+    }
   })
 })
