@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Program } from '../harness/program.ts'
 import { until } from '../harness/until.ts'
@@ -10,11 +11,11 @@ export const tellingMemory: Readonly<Record<string, string>> = {
 
 /** What a program of ours holds when its garbage has been collected, in bytes; it was started `tellingMemory`. */
 export async function heldBytes(program: Program): Promise<number> {
-  const reports = (): string[] => program.output.match(/^held bytes: \d+$/gm) ?? []
-  const before = reports().length
+  const file = join(tmpdir(), `sluice-held-${program.pid}`)
   program.kill('SIGUSR2')
-  const report = await until('a report of memory', () => reports()[before])
-  return Number(report.split(' ').at(-1))
+  const report = await until('a report of memory', () => readFileSync(file, 'utf8'))
+  rmSync(file)
+  return Number(report)
 }
 
 /** Descriptors that a process has open. */

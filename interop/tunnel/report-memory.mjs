@@ -1,4 +1,7 @@
-// Imported into a program of ours: SIGUSR2 collects all garbage and says what is held.
+// Imported into a program of ours: SIGUSR2 collects all garbage, and a file that is named after the process says what is held.
+import { renameSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
@@ -8,5 +11,7 @@ const collect = runInNewContext('gc')
 process.on('SIGUSR2', () => {
   collect()
   const { heapUsed, external } = process.memoryUsage()
-  process.stdout.write(`held bytes: ${heapUsed + external}\n`)
+  const file = join(tmpdir(), `sluice-held-${process.pid}`)
+  writeFileSync(`${file}.new`, String(heapUsed + external))
+  renameSync(`${file}.new`, file)
 })

@@ -3,17 +3,14 @@ import { Command } from 'commander'
 import { SluiceError } from '../foundation/errors.ts'
 import { version } from '../gateway/version.ts'
 import { frpsFlags } from '../mechanisms/frp-config/index.ts'
-import { check } from './check.ts'
-import { credential, type CredentialOptions } from './credential.ts'
-import { demo } from './demo.ts'
+import type { CredentialOptions } from './credential.ts'
 import { addFrpc, allFrpcFlags } from './frp/frpc.ts'
 import { addFrps } from './frp/frps.ts'
 import { normalizedArguments } from './frp/frp-flags.ts'
-import { run } from './run.ts'
-import { schema } from './schema.ts'
-import { stunnerd, type StunnerdFlags } from './stunnerd.ts'
-import { turncat } from './turncat/turncat.ts'
+import type { StunnerdFlags } from './stunnerd.ts'
+import type { TurncatOptions } from './turncat/turncat.ts'
 
+// What a command needs is loaded when it is run: a tunnel client has no use for the media service.
 const program = new Command('sluice')
   .description(
     'A gateway for live media (WHIP, WHEP, RTMP, HTTP-FLV, each stream led to its origin), a TURN server, and a tunnel.',
@@ -27,24 +24,24 @@ program
     '-c, --config <file>',
     'configuration in TOML, YAML or JSON (default: sluice.toml here, if there is one)',
   )
-  .action(run)
+  .action(async (options: { config?: string }) => (await import('./run.ts')).run(options))
 
 program
   .command('demo')
   .description('run the gateway with an embedded origin and a web page to publish and watch')
   .option('-c, --config <file>', 'configuration in TOML, YAML or JSON')
-  .action(demo)
+  .action(async (options: { config?: string }) => (await import('./demo.ts')).demo(options))
 
 program
   .command('check')
   .description('check a configuration file and say what is wrong with it')
   .option('-c, --config <file>', 'the file', 'sluice.toml')
-  .action(check)
+  .action(async (options: { config: string }) => (await import('./check.ts')).check(options))
 
 program
   .command('schema')
   .description('print the JSON Schema of the configuration, for editors')
-  .action(schema)
+  .action(async () => (await import('./schema.ts')).schema())
 
 program
   .command('credential')
@@ -62,7 +59,7 @@ program
     '-c, --config <file>',
     'configuration whose [turn] has what is not said here (default: sluice.toml here, if there is one)',
   )
-  .action((options: CredentialOptions) => credential(options))
+  .action(async (options: CredentialOptions) => (await import('./credential.ts')).credential(options))
 
 program
   .command('turncat')
@@ -84,7 +81,9 @@ program
     'debug, info, warn, error or silent, or a list such as all:INFO (default: warn)',
   )
   .option('-v, --verbose', 'the same as --log debug')
-  .action(turncat)
+  .action(async (client: string, turn: string, peer: string, options: TurncatOptions) =>
+    (await import('./turncat/turncat.ts')).turncat(client, turn, peer, options),
+  )
 
 program
   .command('stunnerd')
@@ -109,7 +108,9 @@ program
     'be ready while draining, for load balancers that stop delivering otherwise',
   )
   .option('--grace <seconds>', 'how long allocations may go on after SIGTERM', '3600')
-  .action((uri: string | undefined, flags: StunnerdFlags) => stunnerd(uri, flags))
+  .action(async (uri: string | undefined, flags: StunnerdFlags) =>
+    (await import('./stunnerd.ts')).stunnerd(uri, flags),
+  )
 
 addFrps(program)
 addFrpc(program)

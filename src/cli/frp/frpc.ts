@@ -1,15 +1,6 @@
-import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Command } from 'commander'
-import { errorMessage } from '../../foundation/errors.ts'
-import { ClientFolder } from '../../gateway/frp/client-folder.ts'
-import { createFrpLogger } from '../../gateway/frp/frp-logger.ts'
-import { FrpcService } from '../../gateway/frp/frpc-service.ts'
-import type { TunnelParts } from '../../gateway/frp/frps-service.ts'
-import { TunnelProcess } from '../../gateway/frp/tunnel-process.ts'
 import {
   type FlagValues,
-  type FrpcConfig,
   frpcCommonFlags,
   frpcConfigOf,
   frpcProxyFlags,
@@ -19,17 +10,17 @@ import {
   type FrpFlag,
   INLINE_PROXY_TYPES,
   INLINE_VISITOR_TYPES,
-  type LoadedConfig,
   loadFrpcConfig,
 } from '../../mechanisms/frp-config/index.ts'
-import { frpVersion, TunnelError } from '../../services/tunnel/index.ts'
-import { runUntilSignal } from '../until-signal.ts'
-import { addCommonOptions, type CommonOptions, graceMs, loadOptions, optionsOf } from './common-options.ts'
+import { TunnelError } from '../../services/tunnel/errors.ts'
+import { frpVersion } from '../../services/tunnel/frp-version.ts'
+import { addCommonOptions, type CommonOptions, loadOptions, optionsOf } from './common-options.ts'
 import { orFail } from './fail.ts'
 import { addFlags, flagValues } from './frp-flags.ts'
 import { reloadFrpc, showStatus, stopFrpc } from './frpc-admin.ts'
 
-interface FrpcOptions extends CommonOptions {
+/** Options of the commands that take a file. */
+export interface FrpcOptions extends CommonOptions {
   readonly config: string
   readonly configDir?: string
   readonly apiTimeout: string
@@ -51,7 +42,12 @@ export function addFrpc(program: Command): void {
     .option('-c, --config <file>', 'configuration of frpc in TOML, YAML, JSON or INI', './frpc.ini')
     .option('--config-dir <folder>', 'run a client for each file in a folder')
     .enablePositionalOptions()
-  addCommonOptions(frpc).action(() => orFail(() => runFiles(frpc.opts<FrpcOptions>())))
+  addCommonOptions(frpc).action(() =>
+    orFail(async () => {
+      const { runFiles } = await import('./run-frpc.ts')
+      await runFiles(frpc.opts<FrpcOptions>())
+    }),
+  )
   addFileCommands(frpc)
   addInlineCommands(frpc)
 }
@@ -129,81 +125,10 @@ function addInline(
 ): Command {
   const command = addFlags(addCommonOptions(parent.command(name)).description(description), flags)
   return command.enablePositionalOptions().action(() =>
-    orFail(() => {
+    orFail(async () => {
       const options = optionsOf(command)
-      return runOne(frpcConfigOf(rawOf(flagValues(command, flags)), loadOptions(options)), options)
+      const { runOne } = await import('./run-frpc.ts')
+      await runOne(frpcConfigOf(rawOf(flagValues(command, flags)), loadOptions(options)), options)
     }),
   )
-}
-
-async function runFiles(options: FrpcOptions): Promise<void> {
-  if (options.configDir !== undefined) {
-    await runFolder(options.configDir, options)
-    return
-  }
-  const loaded = await loadFrpcConfig(options.config, loadOptions(options))
-  const logger = createFrpLogger('frpc', loaded.config.log)
-  for (const note of loaded.notes) logger.warn(note)
-  let service: FrpcService | undefined
-  await runUntilSignal(
-    new TunnelProcess(logger, (parts) => {
-      service = serviceOf(options.config, loaded.config, parts, options)
-      return [service]
-    }),
-    { logger, graceMs: graceMs(options), onHangUp: () => void service?.reload().catch(() => undefined) },
-  )
-}
-
-/** A client for each file; one that fails is told of and does not keep the others from running. */
-async function runFolder(folder: string, options: FrpcOptions): Promise<void> {
-  const loaded: { readonly file: string; readonly config: FrpcConfig; readonly notes: readonly string[] }[] =
-    []
-  for (const file of await filesIn(folder)) {
-    try {
-      loaded.push({ file, ...(await loadFrpcConfig(file, loadOptions(options))) })
-    } catch (error) {
-      process.stdout.write(`frpc service error for config file [${file}]\n${errorMessage(error)}\n`)
-    }
-  }
-  const [first] = loaded
-  if (first === undefined) throw new TypeError(`no configuration in ${folder}`)
-  const logger = createFrpLogger('frpc', first.config.log)
-  for (const note of loaded.flatMap(({ notes }) => notes)) logger.warn(note)
-  let clients: ClientFolder | undefined
-  await runUntilSignal(
-    new TunnelProcess(logger, (parts) => {
-      const services = loaded.map(({ file, config }) => ({
-        file,
-        service: serviceOf(file, config, parts, options),
-      }))
-      clients = new ClientFolder(services, logger)
-      return [clients]
-    }),
-    { logger, graceMs: graceMs(options), onHangUp: () => void clients?.reload() },
-  )
-}
-
-function serviceOf(file: string, config: FrpcConfig, parts: TunnelParts, options: FrpcOptions): FrpcService {
-  parts.logger.info(`start frpc service for config file [${file}]`)
-  const first = loadOptions(options)
-  const load = (strict = first.strict): Promise<LoadedConfig<FrpcConfig>> =>
-    loadFrpcConfig(file, { ...first, ...(strict !== undefined && { strict }) })
-  return new FrpcService(config, parts, { path: file, load, onStop: stopProcess })
-}
-
-async function runOne({ config, notes }: LoadedConfig<FrpcConfig>, options: CommonOptions): Promise<void> {
-  const logger = createFrpLogger('frpc', config.log)
-  for (const note of notes) logger.warn(note)
-  const service = new TunnelProcess(logger, (parts) => [new FrpcService(config, parts)])
-  await runUntilSignal(service, { logger, graceMs: graceMs(options) })
-}
-
-/** Asked by the API: the same as a polite signal. */
-function stopProcess(): void {
-  process.kill(process.pid, 'SIGTERM')
-}
-
-async function filesIn(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true })
-  return entries.filter((entry) => entry.isFile()).map(({ name }) => join(folder, name))
 }

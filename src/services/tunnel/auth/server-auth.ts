@@ -3,7 +3,6 @@ import { errorMessage } from '../../../foundation/errors.ts'
 import type { FrpsConfig } from '../../../mechanisms/frp-config/index.ts'
 import { TunnelError, TunnelErrorCode } from '../errors.ts'
 import type { ServerAuth } from './contract.ts'
-import { oidcServerAuth } from './oidc-server-auth.ts'
 import { tokenAuth } from './token-auth.ts'
 import { resolveValueSource } from './value-source.ts'
 
@@ -22,6 +21,8 @@ export async function serverAuth(
       side: 'self',
     })
   }
+  // Its libraries take tens of megabytes.
+  const { oidcServerAuth } = await import('./oidc-server-auth.ts')
   return oidcServerAuth(auth, parts)
 }
 

@@ -1,5 +1,4 @@
 import { connect } from 'node:net'
-import { Agent, interceptors, request } from 'undici'
 
 /** frp follows as many. */
 const MAX_REDIRECTS = 10
@@ -51,6 +50,8 @@ export async function probeHttp(
   const fields = new Headers()
   for (const { name, value } of headers) fields.set(name, value)
   const authority = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+  // A client without such checks does without the library's twenty megabytes.
+  const { Agent, interceptors, request } = await import('undici')
   // One connection for one check: a kept one could hide that the service takes no new ones.
   const agent = new Agent({ connections: 1, pipelining: 0 })
   try {

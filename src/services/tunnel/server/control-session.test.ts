@@ -140,26 +140,48 @@ describe('a control channel', () => {
     await vi.waitFor(() => expect(served.server.clients()).toHaveLength(1))
   })
 
-  test('that floods is cut when more wait than are answered', async () => {
+  test('that floods is read no faster than its messages are dealt with, and nobody else waits for it', async () => {
     let pings = 0
+    let goOn: () => void = () => undefined
+    const isHeld = new Promise<void>((resolve) => (goOn = resolve))
     const served = await start({
       auth: {
         verifyLogin: async () => ({
           token: 'secret',
           grant: undefined,
-          verifyPing: () => {
+          verifyPing: async () => {
             pings++
-            return new Promise(() => undefined)
+            await isHeld
           },
           verifyNewWorkConn: async () => undefined,
         }),
       },
     })
-    const [bad, good] = [await login(served, { mux: false }), await login(served)]
-    for (let count = 0; count < 1002; count++) bad.control.channel.send('Ping', {})
-    await bad.control.closed
+    const [flood, other] = [await login(served), await login(served)]
+    for (let count = 0; count < 5000; count++) flood.control.channel.send('Ping', {})
+    await vi.waitFor(() => expect(pings).toBe(1))
+    await other.register({ proxy_name: 'p' })
     expect(pings).toBe(1)
-    await good.register({ proxy_name: 'p' })
+    goOn()
+    await vi.waitFor(() => expect(flood.control.count('Pong')).toBe(5000), { timeout: 10_000 })
+  })
+
+  test('with a message that is never done with does not keep its client from being kicked', async () => {
+    const served = await start({
+      auth: {
+        verifyLogin: async () => ({
+          token: 'secret',
+          grant: undefined,
+          verifyPing: () => new Promise(() => undefined),
+          verifyNewWorkConn: async () => undefined,
+        }),
+      },
+    })
+    const client = await login(served)
+    for (let count = 0; count < 100; count++) client.control.channel.send('Ping', {})
+    served.server.kick(client.runId)
+    await client.control.closed
+    await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
   })
 
   test('that ends leaves user connections alone that have a connection of their own', async () => {

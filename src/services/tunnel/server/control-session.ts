@@ -9,8 +9,8 @@ import type { ControlParts, LoggedIn } from './control-parts.ts'
 import { toldError } from './told-error.ts'
 import { WorkPool } from './work-pool.ts'
 
-/** Messages of a client that wait for the ones before them. A client that sends more does not read the answers. */
-const maxPending = 1000
+/** Messages of a client that wait for the ones before them. With so many nothing more is read of it until they are fewer. */
+const mostPending = 16
 /** As frps takes it where yamux does not ask whether the client is there (reference §7.4). */
 const heartbeatWithoutMuxSeconds = 90
 
@@ -108,20 +108,16 @@ export class ControlSession {
   }
 
   #take(message: FrpMessage): void {
-    if (++this.#pending > maxPending) {
-      this.close(
-        new TunnelError('TUNNEL_PROTOCOL', `more than ${maxPending} messages wait`, { side: 'client' }),
-      )
-      return
-    }
+    const { channel } = this.client
+    if (++this.#pending === mostPending) channel.pause()
     this.#work = this.#work.then(async () => {
-      this.#pending--
-      if (this.#isClosing) return
       try {
-        await this.#deal(message)
+        if (!this.#isClosing) await this.#deal(message)
       } catch (error) {
         this.#logger.error({ reason: errorMessage(error), message: message.name }, 'message not dealt with')
       }
+      // In a later turn of the event loop, so that a flood leaves turns to others.
+      if (this.#pending-- === mostPending) setImmediate(() => channel.resume())
     })
   }
 

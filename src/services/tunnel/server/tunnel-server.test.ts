@@ -167,6 +167,15 @@ describe('an operator', () => {
   })
 })
 
+describe('a server', () => {
+  test('whose port is taken does not start, also not a second time', async () => {
+    const first = await start()
+    await expect(start({ raw: { bindPort: first.port } })).rejects.toMatchObject({ code: 'NET_PORT_TAKEN' })
+    await first.server.close()
+    await expect(first.server.start()).rejects.toThrow('does not start again')
+  })
+})
+
 describe('a server that closes', () => {
   test('lets users go on, takes no proxies meanwhile, and is done as soon as they are', async () => {
     const served = await start()

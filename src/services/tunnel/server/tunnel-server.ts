@@ -101,8 +101,13 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
     return this.#listener.port
   }
 
-  /** @throws NetError when a port cannot be opened */
+  /**
+   * @throws NetError when a port cannot be opened
+   * @throws TypeError when it has been closed, or failed to start, before (misuse)
+   */
   async start(options: StartOptions = {}): Promise<void> {
+    if (this.#closed !== undefined)
+      throw new TypeError('a tunnel server that was closed does not start again')
     if (this.#isStarted) return
     this.#isStarted = true
     try {
