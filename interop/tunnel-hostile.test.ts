@@ -28,8 +28,11 @@ afterAll(async () => {
   await services[Symbol.asyncDispose]()
 })
 
-/** Goes on until it is aborted; other addresses than those of honest clients. */
-type Attack = (port: number, signal: AbortSignal) => Promise<void>
+/**
+ * Resolves when it is under way; what it then does goes on until it is aborted, and `over` when it has stopped. From other
+ * addresses than those of honest clients.
+ */
+type Attack = (port: number, signal: AbortSignal) => Promise<{ readonly over: Promise<void> }>
 
 const attacks: Record<string, Attack> = {
   'random bytes': (port, signal) => manyTimes(port, signal, () => [randomBytes(4096)]),
@@ -66,27 +69,27 @@ const attacks: Record<string, Attack> = {
     const sockets = await Promise.all(
       Array.from({ length: 3_000 }, async (_, index) => {
         const socket = connect({ port, host: '127.0.0.1', localAddress: `127.3.0.${1 + (index % 30)}` })
-        socket.on('error', () => undefined)
-        await once(socket, 'connect')
+        await settled(socket)
         return socket
       }),
     )
-    await once(signal, 'abort')
-    for (const socket of sockets) socket.destroy()
+    const over = once(signal, 'abort').then(() => {
+      for (const socket of sockets) socket.destroy()
+    })
+    return { over }
   },
-  'a flood of NewProxy': async (port, signal) => {
-    while (!signal.aborted) {
+  'a flood of NewProxy': (port, signal) =>
+    asLoop(signal, async () => {
       using client = await RawClient.connect(port, '127.4.0.1')
       await client.login(token)
       for (let index = 0; index < 20_000 && !client.isClosed && !signal.aborted; index++) {
-        const name = `${index}-`.padEnd(5000, 'x')
-        const isTaken = client.send('NewProxy', { proxy_name: name, proxy_type: 'stcp', sk: 'k' })
+        const metas = { much: 'x'.repeat(5000) }
+        const isTaken = client.send('NewProxy', { proxy_name: `p${index}`, proxy_type: 'stcp', sk: 'k', metas })
         if (!isTaken) await until('read', () => client.socket.writableLength === 0 || client.isClosed, { everyMs: 1 })
       }
-    }
-  },
-  'a flood of work connections': async (port, signal) => {
-    while (!signal.aborted) {
+    }),
+  'a flood of work connections': (port, signal) =>
+    asLoop(signal, async () => {
       using client = await RawClient.connect(port, '127.5.0.1')
       await client.login(token)
       const { run_id } = await client.answer('LoginResp')
@@ -95,8 +98,7 @@ const attacks: Record<string, Attack> = {
         work.send('NewWorkConn', { run_id })
         work.send('NewWorkConn', { run_id })
       }
-    }
-  },
+    }),
 }
 
 describe.each(Object.entries(attacks))('during %s', (_name, attack) => {
@@ -107,7 +109,7 @@ describe.each(Object.entries(attacks))('during %s', (_name, attack) => {
     using echo = await LongEcho.start(remotePort)
     const before = await heldBytes(pair.frps.program)
     const stop = new AbortController()
-    const over = attack(bindPort, stop.signal)
+    const { over } = await attack(bindPort, stop.signal)
     try {
       await echo.goesOn(10)
       for (let time = 0; time < 2; time++) {
@@ -244,24 +246,42 @@ test('a backend that is dead is a 502, a host that nobody has a 404, and a dead 
   await until('closed', () => user.closed)
 })
 
+async function asLoop(signal: AbortSignal, round: () => Promise<void>): Promise<{ readonly over: Promise<void> }> {
+  const loop = async (): Promise<void> => {
+    while (!signal.aborted) await round()
+  }
+  return { over: loop() }
+}
+
 /** Connections with each of these beginnings, again and again, some at a time. */
-async function manyTimes(port: number, signal: AbortSignal, beginnings: () => readonly Buffer[]): Promise<void> {
+async function manyTimes(
+  port: number,
+  signal: AbortSignal,
+  beginnings: () => readonly Buffer[],
+): Promise<{ readonly over: Promise<void> }> {
   const lane = async (index: number): Promise<void> => {
-    while (!signal.aborted) {
+    for (let round = 0; !signal.aborted; round++) {
       const sockets = beginnings().map((beginning) => {
         const socket = connect({ port, host: '127.0.0.1', localAddress: `127.2.0.${index + 1}` })
-        socket.on('error', () => undefined)
         socket.resume()
         socket.write(beginning)
         return socket
       })
-      await Promise.all(sockets.map((socket) => once(socket, 'ready').catch(() => undefined)))
-      // Those whom the server does not send away stay for a while.
-      if (Math.random() < 0.5) for (const socket of sockets) socket.destroy()
-      await new Promise((resolve) => setTimeout(resolve, 5))
+      await Promise.all(sockets.map(settled))
+      // Those whom the server does not send away stay, every other time.
+      if (round % 2 === 0) for (const socket of sockets) socket.destroy()
     }
   }
-  await Promise.all(Array.from({ length: 20 }, (_, index) => lane(index)))
+  return { over: Promise.all(Array.from({ length: 20 }, (_, index) => lane(index))).then(() => undefined) }
+}
+
+/** Connected or refused; its errors are of no interest. */
+function settled(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.on('error', () => undefined)
+    socket.once('connect', resolve)
+    socket.once('close', () => resolve())
+  })
 }
 
 function v1Message(type: string, length: number, content: Buffer): Buffer {

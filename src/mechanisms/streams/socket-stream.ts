@@ -144,9 +144,14 @@ export class SocketStream implements ByteStream {
   }
 
   destroy(error?: Error): void {
-    if (this.#isDestroyed || this.#isClosed) return
+    if (this.#isDestroyed) return
     this.#isDestroyed = true
     this.#held.length = 0
+    if (this.#isClosed) {
+      // It closed in order while nobody read: who waits for its last bytes is told now.
+      queueMicrotask(() => this.#tellClosed())
+      return
+    }
     this.#error ??= error
     if (error === undefined) this.#socket.destroy()
     else resetSocket(this.#socket)

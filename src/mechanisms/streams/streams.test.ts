@@ -77,7 +77,9 @@ function memory(chunkBytes?: number): StreamPair {
   return { first, second, [Symbol.asyncDispose]: async () => Promise.resolve() }
 }
 
-function sockets(connection: Pick<Connection | TlsConnection, 'dialled' | 'accepted'> & AsyncDisposable): StreamPair {
+function sockets(
+  connection: Pick<Connection | TlsConnection, 'dialled' | 'accepted'> & AsyncDisposable,
+): StreamPair {
   return {
     first: socketStream(connection.dialled),
     second: socketStream(connection.accepted),

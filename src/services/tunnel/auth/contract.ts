@@ -8,10 +8,13 @@ export interface ServerAuth {
    * @throws TunnelError TUNNEL_UNAUTHORIZED, whose message the client is told
    */
   verifyLogin(login: Login): Promise<Identity>
+  /** Whether a client that came with this identity, which another configuration may have given it, would still be let in. */
+  holds(identity: Identity, user: string): boolean
 }
 
 /** A client that has logged in. */
 export interface Identity {
+  readonly method: 'token' | 'oidc'
   /** What the control channel and payload encryption are keyed with. */
   readonly token: string
   /** What it may do; undefined: everything that the server allows. Shared by all clients with the same token. */

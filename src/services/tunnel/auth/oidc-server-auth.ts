@@ -28,6 +28,9 @@ export async function oidcServerAuth(
 ): Promise<ServerAuth> {
   const verify = await tokenVerifier(auth.oidc, clock)
   return {
+    // With a token of the issuer, as long as that lasts; its end is seen at the next scope or login.
+    holds: ({ method, token }) => method === 'oidc' && token === auth.token,
+
     async verifyLogin(login: Login): Promise<Identity> {
       const { sub: subject } = await verify(login.privilege_key, 'login')
       const verifyLater = async (token: string, what: string): Promise<void> => {
@@ -36,6 +39,7 @@ export async function oidcServerAuth(
         throw unauthorized(`received different OIDC subject in login and ${what}`)
       }
       return {
+        method: 'oidc',
         token: auth.token,
         grant: undefined,
         async verifyPing({ privilege_key }) {

@@ -43,12 +43,20 @@ export function tokenAuth(
   }
 
   return {
+    holds: ({ method, token, grant }, user) =>
+      method === 'token' &&
+      candidates.some(
+        (candidate) =>
+          candidate.token === token && candidate.grant?.name === grant?.name && isUserOf(candidate, user),
+      ),
+
     async verifyLogin(login: Login): Promise<Identity> {
       const candidate = candidateOf(candidates, login)
       if (candidate === undefined) throw mismatch('login')
       checkTime(login, 'login')
       checkUser(candidate, login.user)
       return {
+        method: 'token',
         ...candidate,
         async verifyPing(ping) {
           if (auth.additionalScopes.includes('HeartBeats')) checkLater(candidate, ping, 'heartbeat')
@@ -85,8 +93,12 @@ function keyBytes(token: string, timestamp: number): Buffer {
   return Buffer.from(privilegeKey(token, timestamp), 'hex')
 }
 
-function checkUser({ grant }: Candidate, user: string): void {
-  if (grant?.users === undefined || grant.users.includes(user)) return
+function isUserOf({ grant }: Candidate, user: string): boolean {
+  return grant?.users === undefined || grant.users.includes(user)
+}
+
+function checkUser(candidate: Candidate, user: string): void {
+  if (isUserOf(candidate, user)) return
   throw unauthorized(`user [${user}] is not allowed with this token`)
 }
 

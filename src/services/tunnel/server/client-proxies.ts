@@ -8,11 +8,14 @@ import type { ProxyTraffic, ProxyView } from '../statistics/contract.ts'
 import type { ControlParts, LoggedIn, ProxyOwner } from './control-parts.ts'
 import { domainsOf, domainTypes } from './domains.ts'
 import { LateTraffic } from './late-traffic.ts'
-import { type OpenedProxy, openProxy } from './open-proxy.ts'
+import { type OpenedProxy, openerOf } from './open-proxy.ts'
 import { ProxyBackend } from './proxy-backend.ts'
 import { Quota, take } from './quota.ts'
 import { UdpProxy } from './udp-proxy.ts'
 import type { WorkPool } from './work-pool.ts'
+
+/** Of which several may share a port or a route. */
+const groupTypes: ReadonlySet<string> = new Set(['tcp', 'http', 'https', 'tcpmux'])
 
 interface RegisteredProxy {
   readonly view: ProxyView
@@ -37,14 +40,13 @@ export class ClientProxies implements ProxyOwner {
   #isRetired = false
 
   constructor(client: LoggedIn, pool: WorkPool, parts: ControlParts, logger: Logger) {
-    const { config } = parts.places
     this.#client = client
     this.#pool = pool
     this.#parts = parts
     this.#logger = logger
     this.#payloadKey = cfbKey(client.identity.token)
-    this.#ports = new Quota('max_ports_per_client', config.maxPortsPerClient)
-    this.#proxies = new Quota('limits.maxProxiesPerClient', config.limits.maxProxiesPerClient)
+    this.#ports = new Quota('max_ports_per_client', 0)
+    this.#proxies = new Quota('proxies per client', 0)
   }
 
   get views(): readonly ProxyView[] {
@@ -77,6 +79,11 @@ export class ClientProxies implements ProxyOwner {
     return true
   }
 
+  /** Cuts the users of all its proxies. */
+  cut(): void {
+    for (const { backend } of this.#registered.values()) backend.destroy()
+  }
+
   /**
    * Closes all, and opens none any more; what is being opened fails. Resolves when nothing is open. Users who are carried go
    * on where they can.
@@ -93,10 +100,14 @@ export class ClientProxies implements ProxyOwner {
     const request = { ...asked, proxy_type: asked.proxy_type || 'tcp' }
     const { proxy_name: name, proxy_type: type } = request
     if (name === '') throw badProxy('proxy name is empty')
+    const open = openerOf(request, rights, places)
     const domains = domainTypes.has(type) ? domainsOf(request, places.config.subDomainHost) : []
     rights.checkProxy(request, type, login.user, domains)
     if (names.has(name)) {
       throw new TunnelError('TUNNEL_PROXY_NAME_TAKEN', `proxy [${name}] already exists`, { side: 'client' })
+    }
+    if (request.group !== '' && !groupTypes.has(type)) {
+      this.#logger.warn({ proxy: name, type }, 'a group has no meaning for a proxy of this type')
     }
     const release = this.#takeQuotas(type)
     // Taken before it is open, so that nobody else gets the name meanwhile.
@@ -106,18 +117,15 @@ export class ClientProxies implements ProxyOwner {
       const traffic = new LateTraffic()
       const layers = this.#layersOf(request)
       const backend = this.#backendOf(request, layers, traffic)
-      opened = await openProxy(
-        {
-          request,
-          domains,
-          user: login.user,
-          form: { version: this.#client.channel.version, codec: this.#client.udpPacketCodec },
-          rights,
-          backend,
-          makeUdp: () => this.#udpOf(name, layers, traffic),
-        },
-        places,
-      )
+      opened = await open({
+        request,
+        domains,
+        user: login.user,
+        form: { version: this.#client.channel.version, codec: this.#client.udpPacketCodec },
+        rights,
+        backend,
+        makeUdp: () => this.#udpOf(name, layers, traffic),
+      })
       this.#checkRetired()
       const view = this.#viewOf(request, opened.remoteAddr)
       // Before its first user comes: nobody was accepted since it opened.
@@ -153,6 +161,9 @@ export class ClientProxies implements ProxyOwner {
 
   #takeQuotas(type: string): () => void {
     const { rights } = this.#client
+    const { maxPortsPerClient, limits } = this.#parts.places.config
+    this.#ports.limit = maxPortsPerClient
+    this.#proxies.limit = limits.maxProxiesPerClient
     const hasPort = type === 'tcp' || type === 'udp'
     const release = take([this.#proxies, rights.proxies, ...(hasPort ? [this.#ports, rights.ports] : [])])
     if (!(release instanceof Quota)) return release

@@ -33,6 +33,7 @@ export class ControlSession {
   #pending = 0
   #lastPingMs: number
   #heartbeat: Timer | undefined
+  #hasPinged = false
   #isClosing = false
 
   constructor(client: LoggedIn, parts: ControlParts) {
@@ -60,7 +61,7 @@ export class ControlSession {
     }
     this.pool = new WorkPool({
       size: Math.max(0, Math.min(login.pool_count, config.transport.maxPoolCount)),
-      waitMs: config.userConnTimeout * 1000,
+      waitMs: () => parts.places.config.userConnTimeout * 1000,
       clock: parts.clock,
       request: () => channel.send('ReqWorkConn', {}),
     })
@@ -86,6 +87,12 @@ export class ControlSession {
   /** Closes the proxies, and lets the client register none any more. Users who are carried go on. */
   retire(): void {
     void this.#proxies.retire()
+  }
+
+  /** Ends it, and the connections of its users, too. */
+  cut(error: Error): void {
+    this.#proxies.cut()
+    this.close(error)
   }
 
   /** Ends the control channel, and with it the client's proxies. Connections that are carried go on where they can. */
@@ -144,6 +151,11 @@ export class ControlSession {
     try {
       await this.client.identity.verifyPing(ping)
       this.#lastPingMs = this.#parts.clock.nowMs()
+      if (!this.#hasPinged) {
+        this.#hasPinged = true
+        this.#heartbeat?.cancel()
+        this.#watchHeartbeat()
+      }
       this.client.channel.send('Pong', {})
     } catch (error) {
       this.#logger.warn({ reason: errorMessage(error) }, 'received invalid ping')
@@ -179,11 +191,15 @@ export class ControlSession {
     this.#heartbeat = clock.after(leftMs, () => this.#watchHeartbeat())
   }
 
-  /** Of a client without mux there are no pings of yamux, also where the others have mux and need no heartbeats. */
+  /**
+   * Of a client without mux there are no pings of yamux, also where the others have mux and need no heartbeats; and one with
+   * mux sends none at a server without, unless it is told to.
+   */
   get #heartbeatSeconds(): number {
     const { tcpMux, heartbeatTimeout } = this.#parts.places.config.transport
-    const isAlone = tcpMux && this.client.connection.session === undefined
-    return isAlone && heartbeatTimeout <= 0 ? heartbeatWithoutMuxSeconds : heartbeatTimeout
+    const hasMux = this.client.connection.session !== undefined
+    if (!tcpMux && hasMux && !this.#hasPinged) return 0
+    return tcpMux && !hasMux && heartbeatTimeout <= 0 ? heartbeatWithoutMuxSeconds : heartbeatTimeout
   }
 
   #told(error: unknown, summary: string): string {

@@ -1,9 +1,13 @@
 import type { Clock } from '../../../foundation/clock.ts'
+import { sourceOf } from '../../../foundation/source-of.ts'
 
 const windowMs = 60_000
 const maxAddresses = 10_000
 
-/** Logins per address and minute: each costs a hash, a key derivation and maybe a question to an OIDC server. */
+/**
+ * Attempts per source (an IPv4 address, a /64 of IPv6) and minute. A login costs a hash, a key derivation and maybe a question
+ * to an OIDC server; a wrong key is a guess.
+ */
 export class LoginRate {
   readonly #clock: Clock
   #perMinute: number
@@ -21,14 +25,22 @@ export class LoginRate {
     this.#perMinute = perMinute
   }
 
-  /** Counts a login. False: too many came from the address. */
+  /** Whether as many came from the address as may. */
+  isSpent(address: string): boolean {
+    const window = this.#windows.get(sourceOf(address))
+    const isOpen = window !== undefined && window.untilMs > this.#clock.nowMs()
+    return this.#perMinute > 0 && isOpen && window.count >= this.#perMinute
+  }
+
+  /** Counts one. False: too many came from the address. */
   admit(address: string): boolean {
     if (this.#perMinute === 0) return true
+    const source = sourceOf(address)
     const nowMs = this.#clock.nowMs()
-    const window = this.#windows.get(address)
+    const window = this.#windows.get(source)
     if (window !== undefined && window.untilMs > nowMs) return ++window.count <= this.#perMinute
-    this.#windows.delete(address)
-    this.#windows.set(address, { count: 1, untilMs: nowMs + windowMs })
+    this.#windows.delete(source)
+    this.#windows.set(source, { count: 1, untilMs: nowMs + windowMs })
     for (const [oldest, { untilMs }] of this.#windows) {
       if (untilMs > nowMs && this.#windows.size <= maxAddresses) break
       this.#windows.delete(oldest)

@@ -1,7 +1,7 @@
 import { errorCode, errorMessage } from '../../../foundation/errors.ts'
 import type { TunnelServerConfig } from '../../../mechanisms/frp-config/index.ts'
 import type { Login } from '../../../protocols/frp/index.ts'
-import type { Identity, ServerAuth } from '../auth/contract.ts'
+import type { ServerAuth } from '../auth/contract.ts'
 import { TunnelError } from '../errors.ts'
 import { frpVersion } from '../frp-version.ts'
 import type { AcceptedConnection } from '../transport/contract.ts'
@@ -57,8 +57,9 @@ export class Logins {
     this.#rate.configure(limits.loginsPerMinute)
     this.#quota.limit = limits.maxClients
     for (const session of this.#sessions.values()) {
-      if (holds(session.client.identity, config)) continue
-      session.close(new TunnelError('TUNNEL_CLOSED', 'its token is not valid any more', { side: 'client' }))
+      const { identity, login } = session.client
+      if (auth.holds(identity, login.user)) continue
+      session.cut(new TunnelError('TUNNEL_CLOSED', 'its token is not valid any more', { side: 'client' }))
     }
   }
 
@@ -72,6 +73,7 @@ export class Logins {
     const { channel } = first
     const address = connection.peer.remoteAddress
     const { metrics, logger } = this.#parts
+    let isIn = false
     try {
       // First of all: what is said next, also a refusal, is read behind our hello.
       const { codecOf, udpPacketCodec } = agree(first, this.#random)
@@ -91,6 +93,7 @@ export class Logins {
       const release = take([this.#quota, rights.clients])
       if (release instanceof Quota) throw refusal(`exceed the limit of ${release.limit} ${release.name}`)
       connection.admit()
+      isIn = true
       channel.send('LoginResp', { version: frpVersion, run_id: runId, half_close: true })
       channel.secure(codecOf(identity.token))
       const session = new ControlSession(
@@ -109,7 +112,13 @@ export class Logins {
         'client login info',
       )
     } catch (error) {
-      this.#refuse(error, first, connection)
+      if (isIn) {
+        // It has been told that it is in, and would read a refusal as something else.
+        logger.error({ err: error }, 'a client that was let in is lost')
+        connection.stream.destroy()
+      } else {
+        this.#refuse(error, first, connection)
+      }
     }
   }
 
@@ -145,16 +154,6 @@ async function replace(old: ControlSession, login: Login, rights: Rights): Promi
   }
   old.close(new TunnelError('TUNNEL_CLOSED', 'replaced by a new login', { side: 'client' }))
   await old.closed
-}
-
-/** Whether the token that a client has come with is still there, with the same name. */
-function holds({ token, grant }: Identity, config: TunnelServerConfig['auth']): boolean {
-  if (config.method !== 'token') return true
-  if (grant !== undefined)
-    return config.tokens.some((other) => other.token === token && other.name === grant.name)
-  // What a token source gives is not in the configuration.
-  if (config.tokenSource !== undefined) return true
-  return config.token === token && (token !== '' || config.tokens.length === 0)
 }
 
 function refusal(message: string): TunnelError {

@@ -1,5 +1,5 @@
 import type { TunnelServerConfig } from '../../../mechanisms/frp-config/index.ts'
-import { ConnectionCap, TcpListener } from '../../../mechanisms/net/index.ts'
+import { ConnectionCap, endpointAddresses, hostOf, TcpListener } from '../../../mechanisms/net/index.ts'
 import { socketStream } from '../../../mechanisms/streams/index.ts'
 import type { NewProxy } from '../../../protocols/frp/index.ts'
 import { TunnelError } from '../errors.ts'
@@ -58,26 +58,46 @@ const keepAliveMs = 60_000
 /** The longest time that a timer takes. */
 const forEverMs = 2_147_483_647
 
+/** Makes a proxy reachable. @throws TunnelError in frp's words */
+export type ProxyOpener = (proxy: ProxyToOpen) => Promise<OpenedProxy>
+
 /**
- * Makes a proxy reachable as its type says (reference §9).
- * @throws TunnelError in frp's words
+ * How a proxy is made reachable as its type says (reference §9), once it is known that it may be.
+ * @throws TunnelError in frp's words, for a type or a port that cannot be had here
  */
-export async function openProxy(proxy: ProxyToOpen, places: ProxyPlaces): Promise<OpenedProxy> {
-  const type = proxy.request.proxy_type || 'tcp'
+export function openerOf(
+  request: NewProxy,
+  { allowPorts }: Pick<Rights, 'allowPorts'>,
+  places: ProxyPlaces,
+): ProxyOpener {
+  const { proxy_type: type, remote_port: port } = request
   switch (type) {
     case 'tcp':
-      return openTcp(proxy, places)
+      places.tcpPorts.check(port, allowPorts)
+      return (proxy) => openTcp(proxy, places)
     case 'udp':
-      return openUdp(proxy, places)
-    case 'http':
-      return openHttp(proxy, places)
-    case 'https':
-      return openHttps(proxy, places)
-    case 'tcpmux':
-      return openTcpmux(proxy, places)
+      places.udpPorts.check(port, allowPorts)
+      return (proxy) => openUdp(proxy, places)
+    case 'http': {
+      const registry = portOfType(type, places.http)
+      return (proxy) => openHttp(proxy, places, registry)
+    }
+    case 'https': {
+      const registry = portOfType(type, places.https)
+      return (proxy) => openHttps(proxy, places, registry)
+    }
+    case 'tcpmux': {
+      if (request.multiplexer !== 'httpconnect')
+        throw badProxy(`unknown multiplexer [${request.multiplexer}]`)
+      const registry = places.tcpmux
+      if (registry !== undefined) return (proxy) => openTcpmux(proxy, places, registry)
+      throw badProxy(
+        'tcpmux with multiplexer httpconnect not supported because this feature is not enabled in server',
+      )
+    }
     case 'stcp':
     case 'sudp':
-      return openSecret(type, proxy, places)
+      return async (proxy) => openSecret(type, proxy, places)
     case 'xtcp':
       throw new TunnelError('TUNNEL_UNSUPPORTED', 'proxy type xtcp is not supported by this server', {
         side: 'client',
@@ -161,8 +181,7 @@ function closeListener({ port, listener }: OpenPort<TcpListener>, name: string, 
 async function openUdp(proxy: ProxyToOpen, { udpPorts, config }: ProxyPlaces): Promise<OpenedProxy> {
   const { request, rights } = proxy
   const name = request.proxy_name
-  refuseGroup(request)
-  const addresses = isEvery(config.proxyBindAddr) ? ['0.0.0.0', '::'] : [config.proxyBindAddr]
+  const addresses = await endpointAddresses(config.proxyBindAddr)
   const opened = await udpPorts.open(name, request.remote_port, rights.allowPorts, async (port) => {
     const udp = proxy.makeUdp()
     await udp.listen(addresses, port)
@@ -177,7 +196,11 @@ async function openUdp(proxy: ProxyToOpen, { udpPorts, config }: ProxyPlaces): P
   }
 }
 
-function openHttp(proxy: ProxyToOpen, places: ProxyPlaces): Promise<OpenedProxy> {
+function openHttp(
+  proxy: ProxyToOpen,
+  places: ProxyPlaces,
+  registry: VhostRegistry<HttpRules>,
+): Promise<OpenedProxy> {
   const { request } = proxy
   const rules: HttpRules = {
     user: request.http_user,
@@ -186,7 +209,6 @@ function openHttp(proxy: ProxyToOpen, places: ProxyPlaces): Promise<OpenedProxy>
     requestHeaders: request.headers,
     responseHeaders: request.response_headers,
   }
-  const registry = portOfType('http', places.http)
   return openRoutes(proxy, places, registry, rules, {
     locations: request.locations.length === 0 ? [''] : request.locations,
     httpUser: request.route_by_http_user,
@@ -194,8 +216,11 @@ function openHttp(proxy: ProxyToOpen, places: ProxyPlaces): Promise<OpenedProxy>
   })
 }
 
-function openHttps(proxy: ProxyToOpen, places: ProxyPlaces): Promise<OpenedProxy> {
-  const registry = portOfType('https', places.https)
+function openHttps(
+  proxy: ProxyToOpen,
+  places: ProxyPlaces,
+  registry: VhostRegistry<undefined>,
+): Promise<OpenedProxy> {
   return openRoutes(proxy, places, registry, undefined, {
     locations: [''],
     httpUser: '',
@@ -203,20 +228,19 @@ function openHttps(proxy: ProxyToOpen, places: ProxyPlaces): Promise<OpenedProxy
   })
 }
 
-function openTcpmux(proxy: ProxyToOpen, places: ProxyPlaces): Promise<OpenedProxy> {
+function openTcpmux(
+  proxy: ProxyToOpen,
+  places: ProxyPlaces,
+  registry: VhostRegistry<TcpmuxRules>,
+): Promise<OpenedProxy> {
   const { request } = proxy
-  if (request.multiplexer !== 'httpconnect') throw badProxy(`unknown multiplexer [${request.multiplexer}]`)
-  const rules: TcpmuxRules = { user: request.http_user, password: request.http_pwd }
-  if (places.tcpmux === undefined) {
-    throw badProxy(
-      'tcpmux with multiplexer httpconnect not supported because this feature is not enabled in server',
-    )
-  }
-  return openRoutes(proxy, places, places.tcpmux, rules, {
-    locations: [''],
-    httpUser: request.route_by_http_user,
-    port: places.config.tcpmuxHTTPConnectPort,
-  })
+  return openRoutes(
+    proxy,
+    places,
+    registry,
+    { user: request.http_user, password: request.http_pwd },
+    { locations: [''], httpUser: request.route_by_http_user, port: places.config.tcpmuxHTTPConnectPort },
+  )
 }
 
 interface RoutePlan {
@@ -277,12 +301,11 @@ async function openRoutes<Rules>(
   return { remoteAddr, close: () => place.close() }
 }
 
-async function openSecret(
+function openSecret(
   type: 'stcp' | 'sudp',
   { request, user, form, backend }: ProxyToOpen,
   { secrets }: ProxyPlaces,
-): Promise<OpenedProxy> {
-  refuseGroup(request)
+): OpenedProxy {
   const remove = secrets.add(request.proxy_name, {
     type,
     secretKey: request.sk,
@@ -298,21 +321,8 @@ function portOfType<T>(type: 'http' | 'https', registry: T | undefined): T {
   throw badProxy(`type [${type}] not supported when vhost ${type} port is not set`)
 }
 
-function refuseGroup({ proxy_type: type, group }: NewProxy): void {
-  if (group !== '') throw badProxy(`a ${type} proxy cannot be in a group`)
-}
-
 function single(backend: Backend): BackendPicker {
   return { next: () => backend }
-}
-
-/** As Go does, `0.0.0.0` listens on every address, of IPv6 too. */
-export function hostOf(address: string): { readonly host?: string } {
-  return isEvery(address) ? {} : { host: address }
-}
-
-function isEvery(address: string): boolean {
-  return address === '' || address === '0.0.0.0' || address === '::'
 }
 
 function badProxy(message: string): TunnelError {

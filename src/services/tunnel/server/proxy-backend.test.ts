@@ -16,7 +16,7 @@ const address = { remoteAddress: '192.0.2.1', remotePort: 5000, localAddress: '1
 
 function make({ limit = 0, halfClose = true } = {}) {
   const clock = new ManualClock()
-  const pool = new WorkPool({ size: 0, waitMs: 10_000, clock, request: () => undefined })
+  const pool = new WorkPool({ size: 0, waitMs: () => 10_000, clock, request: () => undefined })
   const quota = new Quota('users', limit)
   const counters: TrafficCounter[] = []
   const log = { refused: [] as string[], closed: 0, idle: 0 }

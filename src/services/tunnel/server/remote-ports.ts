@@ -60,7 +60,7 @@ export class RemotePorts {
     open: (port: number) => Promise<T>,
   ): Promise<OpenPort<T>> {
     if (wanted !== 0) {
-      if (!this.isAllowed(wanted, within)) throw portError('port not allowed')
+      this.check(wanted, within)
       if (this.#used.has(wanted)) throw portError('port already used')
       const listener = await this.#try(name, wanted, open)
       if (listener === undefined) throw portError('port unavailable')
@@ -71,6 +71,14 @@ export class RemotePorts {
       if (listener !== undefined) return { port, listener }
     }
     throw portError('no available port')
+  }
+
+  /**
+   * Whether a port may be asked for; 0 always may.
+   * @throws TunnelError TUNNEL_PORT `port not allowed`
+   */
+  check(wanted: number, within: readonly PortRange[] | undefined): void {
+    if (wanted !== 0 && !this.isAllowed(wanted, within)) throw portError('port not allowed')
   }
 
   /** The proxy is closed, and nothing listens any more. */
@@ -139,7 +147,9 @@ const unavailable: ReadonlySet<string> = new Set([
   'NET_ADDRESS_UNAVAILABLE',
   'NET_LISTEN_FAILED',
   'DATAPATH_PORT_TAKEN',
+  'DATAPATH_PORT_FORBIDDEN',
   'DATAPATH_ADDRESS_UNAVAILABLE',
+  'ENOTFOUND',
 ])
 
 function holds(ranges: readonly PortRange[], port: number): boolean {

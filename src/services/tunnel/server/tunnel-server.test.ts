@@ -98,6 +98,7 @@ describe('a work connection', () => {
   test('that breaks while it is checked is given to nobody', async () => {
     const waiting: (() => void)[] = []
     const auth: ServerAuth = {
+      holds: () => true,
       verifyLogin: async (message) => ({
         ...(await plainAuth.verifyLogin(message)),
         verifyNewWorkConn: () => new Promise<void>((resolve) => waiting.push(resolve)),
@@ -413,6 +414,7 @@ describe('time', () => {
 
   test('wrong pings are told so, and do not count', async () => {
     const auth: ServerAuth = {
+      holds: () => true,
       verifyLogin: async (message) => ({
         ...(await plainAuth.verifyLogin(message)),
         verifyPing: () => Promise.reject(new TunnelError('TUNNEL_UNAUTHORIZED', 'no', { side: 'client' })),

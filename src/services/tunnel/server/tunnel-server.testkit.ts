@@ -39,10 +39,6 @@ export class NotedRecorder implements TunnelRecorder {
   proxyOffline(name: string): void {
     this.events.push(`-${name}`)
   }
-
-  proxyRefused(name: string): void {
-    this.events.push(`refused ${name}`)
-  }
 }
 
 export interface ServedOptions {

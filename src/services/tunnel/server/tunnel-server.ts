@@ -17,6 +17,7 @@ import type { ControlParts } from './control-parts.ts'
 import { dismiss } from './dismiss.ts'
 import { type FirstMessage, readFirstMessage } from './first-message.ts'
 import { Groups } from './groups.ts'
+import { LoginRate } from './login-rate.ts'
 import { Logins } from './logins.ts'
 import { Quota } from './quota.ts'
 import { RemotePorts } from './remote-ports.ts'
@@ -47,6 +48,8 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
   readonly #vhosts: Vhosts
   readonly #parts: ControlParts
   readonly #logins: Logins
+  /** Refused work connections and visitors: guesses of run ids and secret keys. */
+  readonly #guesses: LoginRate
   #isStarted = false
   #closed: Promise<void> | undefined
 
@@ -93,6 +96,7 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
       logger: this.#logger,
       joiner: options.joiner,
     }
+    this.#guesses = new LoginRate(config.limits.loginsPerMinute, clock)
     this.#logins = new Logins(options.auth, this.#parts, options.random ?? randomBytes)
   }
 
@@ -144,9 +148,16 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
     places.tcpPorts.configure(config.allowPorts)
     places.udpPorts.configure(config.allowPorts)
     this.#logins.configure(config, auth)
-    return (Object.keys(config) as (keyof typeof config)[]).filter(
-      (key) => !reloadable.has(key) && !isDeepStrictEqual(config[key], before[key]),
-    )
+    this.#guesses.configure(config.limits.loginsPerMinute)
+    const { limits } = this.#options.config
+    return [
+      ...(Object.keys(config) as (keyof typeof config)[]).filter(
+        (key) => !reloadable.has(key) && !isDeepStrictEqual(config[key], before[key]),
+      ),
+      ...strangerLimits.filter((key) => config.limits[key] !== limits[key]).map((key) => `limits.${key}`),
+      // The listeners keep the room that they began with.
+      ...(config.limits.maxConnections > limits.maxConnections ? ['limits.maxConnections'] : []),
+    ]
   }
 
   clients(): readonly ClientView[] {
@@ -159,7 +170,7 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
 
   kick(runId: string): boolean {
     const session = this.#logins.sessionOf(runId)
-    session?.close(new TunnelError('TUNNEL_CLOSED', 'kicked by the operator', { side: 'self' }))
+    session?.cut(new TunnelError('TUNNEL_CLOSED', 'kicked by the operator', { side: 'self' }))
     return session !== undefined
   }
 
@@ -194,7 +205,9 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
       return
     }
     const { name, body } = first.message
-    if (name === 'Login') {
+    if (name !== 'Login' && this.#guesses.isSpent(connection.peer.remoteAddress)) {
+      connection.stream.destroy()
+    } else if (name === 'Login') {
       await this.#logins.login(body, first, connection)
     } else if (name === 'NewWorkConn') {
       await this.#workConnection(body, first, connection)
@@ -214,15 +227,21 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
     const session = this.#logins.sessionOf(message.run_id)
     try {
       if (session === undefined) throw refusal(`no client control found for run id [${message.run_id}]`)
+      // The run id is no secret: it is in logs. A client with mux opens all of its connections within its session.
+      const { session: own } = session.client.connection
+      if (own !== undefined && own !== connection.session) {
+        throw refusal('the work connection is not of the session of its client')
+      }
       await session.client.identity.verifyNewWorkConn(message)
       // It may have broken meanwhile, and must not be given to a user.
       if (channel.isOver) return
-      if (session.pool.isFull) throw refusal('work connection pool is full, discarding')
+      if (session.pool.isFull) throw refusal(poolIsFull)
       connection.admit()
       session.pool.offer(channel.detach())
     } catch (error) {
       this.#logger.debug({ runId: message.run_id, reason: errorMessage(error) }, 'work connection refused')
       this.#parts.metrics.workRefused()
+      if (!isFull(error)) this.#guesses.admit(connection.peer.remoteAddress)
       channel.send('StartWorkConn', { error: this.#told(error, 'invalid NewWorkConn') })
       dismiss(channel, connection.stream, this.#options.clock)
     }
@@ -247,6 +266,7 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
       serveVisitor(proxy, visitor, manner, channel.detach(), connection.peer)
     } catch (error) {
       this.#logger.warn({ proxy: name, reason: errorMessage(error) }, 'register visitor conn error')
+      this.#guesses.admit(connection.peer.remoteAddress)
       const told = this.#told(error, 'register visitor conn error')
       channel.send('NewVisitorConnResp', { proxy_name: name, error: told })
       dismiss(channel, connection.stream, this.#options.clock)
@@ -275,6 +295,16 @@ const reloadable: ReadonlySet<keyof TunnelServerConfig> = new Set([
   'subDomainHost',
   'limits',
 ] as const)
+
+/** Of connections without a login. */
+const strangerLimits = ['maxUnauthenticated', 'maxUnauthenticatedPerAddress'] as const
+
+/** Not a guess. */
+const poolIsFull = 'work connection pool is full, discarding'
+
+function isFull(error: unknown): boolean {
+  return error instanceof TunnelError && error.message === poolIsFull
+}
 
 function refusal(message: string): TunnelError {
   return new TunnelError('TUNNEL_FORBIDDEN', message, { side: 'client' })

@@ -16,7 +16,7 @@ import { WorkPool } from './work-pool.ts'
 async function make() {
   const clock = new ManualClock()
   let requests = 0
-  const pool = new WorkPool({ size: 0, waitMs: 10_000, clock, request: () => requests++ })
+  const pool = new WorkPool({ size: 0, waitMs: () => 10_000, clock, request: () => requests++ })
   const sent: { readonly to: Remote; readonly text: string; readonly local: number | undefined }[] = []
   let receive: Receiver = () => undefined
   const closed: number[] = []
@@ -105,18 +105,26 @@ describe('a udp proxy', () => {
     expect([sent[0]?.text, counts.out]).toEqual(['y', 1])
   })
 
+  test('keeps what comes before its work connection, up to a bound', async () => {
+    const { clock, arrive, offer, counts } = await make()
+    for (let count = 0; count < 1030; count++) arrive(String(count))
+    expect(counts.dropped).toEqual(Array.from({ length: 6 }, () => 'no-work-connection'))
+    clock.advance(500)
+    const talk = await offer()
+    await vi.waitFor(() => expect(talk.count('UDPPacket')).toBe(1024))
+  })
+
   test('drops and counts what cannot be carried', async () => {
     const { clock, arrive, offer, counts } = await make()
-    arrive('too early')
     clock.advance(500)
     const talk = await offer()
     talk.channel.pause()
     arrive('x'.repeat(9000))
     for (let count = 0; count < 200; count++) arrive('x'.repeat(5000))
-    expect(counts.dropped.slice(0, 2)).toEqual(['no-work-connection', 'length'])
-    expect(new Set(counts.dropped.slice(2))).toEqual(new Set(['queue']))
+    expect(counts.dropped[0]).toBe('length')
+    expect(new Set(counts.dropped.slice(1))).toEqual(new Set(['queue']))
     // What was dropped has not passed.
-    expect(counts.in).toBe(5000 * (200 - counts.dropped.length + 2))
+    expect(counts.in).toBe(5000 * (200 - counts.dropped.length + 1))
   })
 
   test('takes a new work connection when the one that it has breaks, and soon lost ones not one after the other', async () => {

@@ -1,5 +1,6 @@
 import type { ByteStream } from '../../../foundation/byte-stream.ts'
 import type { Clock, Timer } from '../../../foundation/clock.ts'
+import { errorMessage } from '../../../foundation/errors.ts'
 import type { Arrival, Datapath, Endpoint } from '../../../mechanisms/datapath/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import {
@@ -35,6 +36,9 @@ const retryMs = 1000
 /** A work connection without any message (the client pings every 30 s) is given up after so many milliseconds. */
 const silenceMs = 60_000
 
+/** As many datagrams wait for a work connection as frp lets wait; in memory these are 2 MB or so. */
+const mostWaiting = 1024
+
 /** A udp proxy: datagrams of users as messages on one work connection, which is replaced when it breaks (reference §10). */
 export class UdpProxy {
   readonly #options: UdpProxyOptions
@@ -44,6 +48,9 @@ export class UdpProxy {
   #heardMs = 0
   #timer: Timer | undefined
   #stopWaiting: (() => void) | undefined
+  /** What came while there is no channel. */
+  #waiting: UdpPacket[] = []
+  #hasToldLength = false
   #isClosed = false
 
   constructor(options: UdpProxyOptions) {
@@ -65,6 +72,7 @@ export class UdpProxy {
 
   close(): void {
     this.#isClosed = true
+    this.#waiting = []
     this.#timer?.cancel()
     this.#stopWaiting?.()
     this.#channel?.destroy()
@@ -106,6 +114,9 @@ export class UdpProxy {
     this.#heardMs = sinceMs
     this.#watchSilence(channel)
     channel.resume()
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const packet of waiting) this.#send(channel, packet)
   }
 
   #watchSilence(channel: MessageChannel): void {
@@ -118,19 +129,24 @@ export class UdpProxy {
   #fromUser(arrival: Arrival): void {
     if (arrival.kind !== 'data') return
     const { address, port, bytes, local } = arrival
-    const { traffic, metrics } = this.#options
     this.#users.heard(address, port, local)
-    if (this.#channel === undefined) {
-      metrics.udpDropped('no-work-connection')
-      return
-    }
+    const packet = { content: bytes, remote: { IP: address, Port: port, Zone: '' } }
+    if (this.#channel !== undefined) this.#send(this.#channel, packet)
+    else if (this.#waiting.length < mostWaiting)
+      this.#waiting.push({ ...packet, content: Buffer.from(bytes) })
+    else this.#options.metrics.udpDropped('no-work-connection')
+  }
+
+  #send(channel: MessageChannel, packet: UdpPacket): void {
+    const { traffic, metrics, logger } = this.#options
     try {
-      const packet = { content: bytes, remote: { IP: address, Port: port, Zone: '' } }
-      if (this.#channel.sendDatagram(packet)) traffic.addIn(bytes.length)
+      if (channel.sendDatagram(packet)) traffic.addIn(packet.content.length)
       else metrics.udpDropped('queue')
-    } catch {
+    } catch (error) {
       // Longer than a message may be; frp would cut it.
       metrics.udpDropped('length')
+      if (!this.#hasToldLength) logger.warn({ reason: errorMessage(error) }, 'datagram too long, dropped')
+      this.#hasToldLength = true
     }
   }
 

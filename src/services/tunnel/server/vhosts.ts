@@ -7,10 +7,10 @@ import {
   type StartOptions,
 } from '../../../foundation/lifecycle.ts'
 import type { TunnelServerConfig } from '../../../mechanisms/frp-config/index.ts'
-import type { ListenAddress } from '../../../mechanisms/net/index.ts'
+import { hostOf, type ListenAddress } from '../../../mechanisms/net/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import { HttpsVhost, HttpVhost, TcpmuxVhost } from '../vhost/index.ts'
-import { hostOf, type ProxyPlaces } from './open-proxy.ts'
+import type { ProxyPlaces } from './open-proxy.ts'
 
 /** The virtual hosts that a configuration asks for. */
 export class Vhosts implements Lifecycle {

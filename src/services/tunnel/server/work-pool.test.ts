@@ -7,7 +7,7 @@ import { WorkPool } from './work-pool.ts'
 function makePool(size: number) {
   const clock = new ManualClock()
   let requests = 0
-  const pool = new WorkPool({ size, waitMs: 10_000, clock, request: () => requests++ })
+  const pool = new WorkPool({ size, waitMs: () => 10_000, clock, request: () => requests++ })
   const taken: (ByteStream | string | undefined)[] = []
   const take = (): (() => void) => pool.take((work, error) => taken.push(work ?? error?.message))
   return { clock, pool, taken, take, requests: () => requests }

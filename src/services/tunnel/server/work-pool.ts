@@ -5,8 +5,8 @@ import { TunnelError } from '../errors.ts'
 export interface WorkPoolOptions {
   /** Connections to keep ready. */
   readonly size: number
-  /** How long somebody waits for one, in milliseconds. */
-  readonly waitMs: number
+  /** How long somebody waits for one, in milliseconds; may change. */
+  readonly waitMs: () => number
   readonly clock: Clock
   /** Asks the client for one more connection (ReqWorkConn). */
   readonly request: () => void
@@ -102,7 +102,7 @@ export class WorkPool {
       take(undefined, noBackend(`${maxWaiting} connections wait for a work connection`))
       return nothing
     }
-    const waiting: Waiting = { take, untilMs: this.#options.clock.nowMs() + this.#options.waitMs }
+    const waiting: Waiting = { take, untilMs: this.#options.clock.nowMs() + this.#options.waitMs() }
     this.#waiting.add(waiting)
     this.#ask()
     this.#arm()
@@ -148,15 +148,15 @@ export class WorkPool {
   /** While somebody waits: refuses those who have waited too long, and asks again for what did not come. */
   #arm(): void {
     if (this.#timer !== undefined) return
-    const { clock, waitMs } = this.#options
+    const { clock } = this.#options
     const [first] = this.#waiting
     if (first === undefined) return
-    const delayMs = Math.min(first.untilMs - clock.nowMs(), comingMs, waitMs)
+    const delayMs = Math.min(first.untilMs - clock.nowMs(), comingMs)
     this.#timer = clock.after(Math.max(1, delayMs), () => {
       this.#timer = undefined
       const nowMs = clock.nowMs()
       for (const waiting of this.#waiting) {
-        if (waiting.untilMs > nowMs) break
+        if (waiting.untilMs > nowMs) continue
         this.#waiting.delete(waiting)
         waiting.take(
           undefined,

@@ -47,10 +47,7 @@ export interface ProxyTraffic {
 export interface TunnelRecorder {
   clientOnline(client: ClientView): void
   clientOffline(runId: string): void
-  /** Once more while it is online: with what has become known since, its address; the traffic stays the same. */
   proxyOnline(proxy: ProxyView): ProxyTraffic
-  /** It could not be opened after all: as if it had not been online. */
-  proxyRefused(name: string): void
   proxyOffline(name: string): void
 }
 

@@ -32,8 +32,6 @@ export class ProxyStatistics implements ProxyTraffic {
   identity: ProxyIdentity
   /** As it is registered; undefined: it is offline. */
   current: ProxyView | undefined
-  /** What it was before that; undefined: nothing. */
-  previous: ProxyIdentity | undefined
   readonly in: DayCounts
   readonly out: DayCounts
   /** Since this process began. */

@@ -156,35 +156,6 @@ describe('proxies', () => {
     expect(statistics.server().proxiesByType).toEqual({ tcp: 0 })
   })
 
-  it('that are told again are the same, with what is known since', async () => {
-    const statistics = await open()
-    const traffic = statistics.proxyOnline(proxy('a', { remoteAddr: '' }))
-    traffic.addIn(1)
-    expect(statistics.proxyOnline(proxy('a', { remoteAddr: ':6001' }))).toBe(traffic)
-    expect(statistics.proxy('a')).toMatchObject({ current: { remoteAddr: ':6001' }, todayIn: 1 })
-    expect(statistics.proxy('a')?.closedAtMs).toBeUndefined()
-    expect(statistics.server().proxiesByType).toEqual({ tcp: 1 })
-  })
-
-  it('that could not be opened have not been there', async () => {
-    const statistics = await open()
-    statistics.proxyOnline(proxy('new'))
-    statistics.proxyRefused('new')
-    statistics.proxyRefused('new')
-    expect(statistics.proxies()).toEqual([])
-    expect(statistics.server().proxiesByType).toEqual({ tcp: 0 })
-
-    statistics.proxyOnline(proxy('old')).addIn(5)
-    clock.advance(1000)
-    statistics.proxyOffline('old')
-    const before = statistics.proxy('old')
-    clock.advance(1000)
-    statistics.proxyOnline(proxy('old', { startedAtMs: clock.wallMs(), user: 'eve', runId: 'r9' }))
-    statistics.proxyRefused('old')
-    expect(statistics.proxy('old')).toEqual(before)
-    expect(statistics.forgetOfflineProxies()).toEqual({ cleared: 1, total: 1 })
-  })
-
   it('that another client takes over count once', async () => {
     const statistics = await open()
     statistics.proxyOnline(proxy('a'))

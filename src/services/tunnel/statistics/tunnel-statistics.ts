@@ -114,30 +114,17 @@ export class TunnelStatistics implements TunnelRecorder, Lifecycle {
   }
 
   proxyOnline(proxy: ProxyView): ProxyTraffic {
-    const { name, type, runId } = proxy
-    const before = this.#proxies.get(name)
-    if (before?.current?.runId === runId && before.current.type === type) {
-      before.current = proxy
-      return before
-    }
+    const { name, type } = proxy
     this.proxyOffline(name)
-    const statistics = before?.identity.type === type ? before : this.#newProxy(proxy)
-    statistics.previous = before === statistics ? before.identity : undefined
-    statistics.identity = identityOf(proxy, statistics.previous?.closedAtMs)
+    const before = this.#proxies.get(name)
+    const isSame = before?.identity.type === type
+    const statistics = isSame ? before : this.#newProxy(proxy)
+    statistics.identity = identityOf(proxy, isSame ? before.identity.closedAtMs : undefined)
     statistics.current = proxy
     this.#offline.delete(name)
     this.#proxies.set(name, statistics)
     this.#typeCounts.set(type, (this.#typeCounts.get(type) ?? 0) + 1)
     return statistics
-  }
-
-  proxyRefused(name: string): void {
-    const statistics = this.#proxies.get(name)
-    if (statistics?.current === undefined) return
-    const { previous } = statistics
-    this.proxyOffline(name)
-    if (previous === undefined) this.#forget(name)
-    else statistics.identity = previous
   }
 
   proxyOffline(name: string): void {
