@@ -79,13 +79,19 @@ function write(summary: Summary, options: Options): void {
   ]
   if (options.json !== undefined) files.push([options.json, json])
   if (options.isPublished) {
-    files.push([here('../docs/performance.md'), page(summary)], [here('../docs/performance.svg'), svg])
+    const name = pageName(options.only)
+    files.push([here(`../docs/${name}.md`), page(summary, name)], [here(`../docs/${name}.svg`), svg])
   }
   mkdirSync(here('results/'), { recursive: true })
   for (const [file, text] of files) {
     writeFileSync(file, text)
     say(`written: ${file}\n`)
   }
+}
+
+/** A part of the bench has a page of its own, so that it can be measured again without the rest. */
+function pageName(only: string): string {
+  return only === '' ? 'performance' : `performance-${only.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')}`
 }
 
 function here(path: string): string {

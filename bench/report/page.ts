@@ -9,8 +9,8 @@ import { ratioRows, resultRows } from './rows.ts'
 import { markdownTable } from './table.ts'
 import { turnElsewhere } from './turn-elsewhere.ts'
 
-/** `docs/performance.md`: all figures of a bench, those that lose included. */
-export function page(summary: Summary): string {
+/** A page of `docs/`: all figures of a bench, those that lose included. */
+export function page(summary: Summary, name: string): string {
   const { results, ratios, baseline, settings, machine } = summary
   const withTarget = ratios.filter(({ target }) => target !== null)
   const missed = withTarget.filter(({ met }) => met === false).length
@@ -35,7 +35,7 @@ export function page(summary: Summary): string {
     '',
     markdownTable(emphasise(ratioRows(withTarget, true))),
     '',
-    '![Units per CPU-second, a group of bars per scenario](performance.svg)',
+    `![Units per CPU-second, a group of bars per scenario](${name}.svg)`,
     '',
     '## Figures',
     '',
