@@ -47,7 +47,8 @@ async function startPair(
   client: Make,
   way: { readonly mux: boolean; readonly tls: boolean },
 ): Promise<{ readonly pair: Pair; readonly ports: BulkPorts }> {
-  const [bindPort = 0, tcp = 0, digest = 0, layers = 0, http = 0, https = 0, connectPort = 0, stcp = 0] = await quietPorts(8)
+  const [bindPort = 0, tcp = 0, digest = 0, layers = 0, http = 0, https = 0, connectPort = 0, stcp = 0] =
+    await quietPorts(8)
   const flags = { useEncryption: true, useCompression: true }
   const pair = await Pair.start({
     server,
@@ -61,7 +62,13 @@ async function startPair(
       { name: 'layers', type: 'tcp', localPort: bulk.tcp, remotePort: layers, transport: flags },
       { name: 'http', type: 'http', localPort: bulk.http, customDomains: ['web.test'] },
       { name: 'https', type: 'https', localPort: bulk.tcp, customDomains: ['secure.test'] },
-      { name: 'mux', type: 'tcpmux', localPort: bulk.tcp, customDomains: ['mux.test'], multiplexer: 'httpconnect' },
+      {
+        name: 'mux',
+        type: 'tcpmux',
+        localPort: bulk.tcp,
+        customDomains: ['mux.test'],
+        multiplexer: 'httpconnect',
+      },
       { name: 'stcp', type: 'stcp', localPort: bulk.tcp, secretKey: 'between us' },
     ],
     visitors: [{ name: 'v', type: 'stcp', serverName: 'stcp', secretKey: 'between us', bindPort: stcp }],
@@ -79,23 +86,27 @@ const pairs: { server: Make; client: Make; mux: boolean; tls: boolean }[] = [
 describe.each(pairs)('frps of $server, frpc of $client, mux $mux, tls $tls', ({ server, client, ...way }) => {
   const isReal = server === 'frp' || client === 'frp'
 
-  test.skipIf(isReal && !hasRealFrp)('what goes in at one end comes out at the other, through every type of stream', async () => {
-    const { pair, ports } = await startPair(server, client, way)
-    await using _pair = pair
+  test.skipIf(isReal && !hasRealFrp)(
+    'what goes in at one end comes out at the other, through every type of stream',
+    async () => {
+      const { pair, ports } = await startPair(server, client, way)
+      await using _pair = pair
 
-    mebibytes = isReal ? layered : gigabyte
-    const expected = isReal ? digestOfBulk(layered) : gigabyteDigest
-    expect(await ask(connect(ports.tcp, '127.0.0.1'), 'go')).toEqual(expected)
-    expect(await askHttp(ports.http)).toEqual(expected)
-    expect(await ask(connect(ports.https, '127.0.0.1'), clientHelloFor('secure.test'))).toEqual(expected)
-    expect(await ask(await connectThrough(ports.connect, 'mux.test:80'), 'go')).toEqual(expected)
-    expect(await ask(connect(ports.stcp, '127.0.0.1'), 'go')).toEqual(expected)
-    // The way up; the real programs end both directions together.
-    if (!isReal) expect(await tell(ports.digest, mebibytes)).toBe(expected.sha256)
+      mebibytes = isReal ? layered : gigabyte
+      const expected = isReal ? digestOfBulk(layered) : gigabyteDigest
+      expect(await ask(connect(ports.tcp, '127.0.0.1'), 'go')).toEqual(expected)
+      expect(await askHttp(ports.http)).toEqual(expected)
+      expect(await ask(connect(ports.https, '127.0.0.1'), clientHelloFor('secure.test'))).toEqual(expected)
+      expect(await ask(await connectThrough(ports.connect, 'mux.test:80'), 'go')).toEqual(expected)
+      expect(await ask(connect(ports.stcp, '127.0.0.1'), 'go')).toEqual(expected)
+      // The way up; the real programs end both directions together.
+      if (!isReal) expect(await tell(ports.digest, mebibytes)).toBe(expected.sha256)
 
-    mebibytes = layered
-    expect(await ask(connect(ports.layers, '127.0.0.1'), 'go')).toEqual(digestOfBulk(layered))
-  }, 120_000)
+      mebibytes = layered
+      expect(await ask(connect(ports.layers, '127.0.0.1'), 'go')).toEqual(digestOfBulk(layered))
+    },
+    120_000,
+  )
 })
 
 async function ask(socket: Socket, first: string | Buffer): Promise<Digest> {

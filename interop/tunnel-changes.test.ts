@@ -34,7 +34,12 @@ describe.each(pairs)('frps of $server, frpc of $client', ({ server, client }) =>
   describe.skipIf(isReal && !hasRealFrp)('under traffic', () => {
     test('a reload leaves what is unchanged alone, moves what is changed and ends what is gone', async () => {
       const [bindPort = 0, admin = 0, kept = 0, from = 0, to = 0, gone = 0, added = 0] = await quietPorts(7)
-      const proxy = (name: string, remotePort: number): object => ({ name, type: 'tcp', localPort: services.echo, remotePort })
+      const proxy = (name: string, remotePort: number): object => ({
+        name,
+        type: 'tcp',
+        localPort: services.echo,
+        remotePort,
+      })
       const options = (proxies: readonly object[]): PairOptions => ({
         server,
         client,
@@ -42,7 +47,9 @@ describe.each(pairs)('frps of $server, frpc of $client', ({ server, client }) =>
         clientMore: { webServer: { port: admin } },
         proxies,
       })
-      await using pair = await Pair.start(options([proxy('kept', kept), proxy('moved', from), proxy('gone', gone)]))
+      await using pair = await Pair.start(
+        options([proxy('kept', kept), proxy('moved', from), proxy('gone', gone)]),
+      )
       using echo = await LongEcho.start(kept)
       await echo.goesOn()
 
@@ -95,7 +102,8 @@ describe.each(pairs)('frps of $server, frpc of $client', ({ server, client }) =>
       await using second = new FrpProgram('frpc', client, config)
       await second.saidTimes('start proxy success', proxyCount)
       await serveAll(ports)
-      for (const { output } of [frps, second]) expect(output).not.toMatch(/already exists|already used|unavailable/)
+      for (const { output } of [frps, second])
+        expect(output).not.toMatch(/already exists|already used|unavailable/)
     }, 60_000)
   })
 })

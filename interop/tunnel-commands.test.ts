@@ -86,8 +86,12 @@ remotePort = ${remotePort}
 
     const status = await ran('frpc', 'status', '-c', file)
     expect(status.code).toBe(0)
-    expect(status.output).toMatch(/Proxy Status\.\.\.\nTCP\nName +Status +LocalAddr +Plugin +RemoteAddr +Error\n/)
-    expect(status.output).toMatch(new RegExp(`one +running +127\\.0\\.0\\.1:${services.echo} .*127\\.0\\.0\\.1:${first}`))
+    expect(status.output).toMatch(
+      /Proxy Status\.\.\.\nTCP\nName +Status +LocalAddr +Plugin +RemoteAddr +Error\n/,
+    )
+    expect(status.output).toMatch(
+      new RegExp(`one +running +127\\.0\\.0\\.1:${services.echo} .*127\\.0\\.0\\.1:${first}`),
+    )
 
     writeFileSync(file, client('two', second))
     expect(await ran('frpc', 'reload', '-c', file)).toEqual({ code: 0, output: 'reload success' })
@@ -141,13 +145,48 @@ remote_port = ${c}
     await using frps = sluice('frps', '--bind_addr', '127.0.0.1', '-p', String(bindPort), '-t', 'flagged')
     await said(frps, 'frps started successfully')
     const common = ['-s', '127.0.0.1', '-P', String(bindPort), '-t', 'flagged']
-    await using frpc = sluice('frpc', 'tcp', ...common, '-n', 'inline', '-l', String(services.echo), '--remote_port', String(remotePort), '--ue', '--uc')
+    await using frpc = sluice(
+      'frpc',
+      'tcp',
+      ...common,
+      '-n',
+      'inline',
+      '-l',
+      String(services.echo),
+      '--remote_port',
+      String(remotePort),
+      '--ue',
+      '--uc',
+    )
     await said(frpc, '[inline] start proxy success')
     await echoTcp(remotePort, 1000)
-    await using owner = sluice('frpc', 'stcp', ...common, '-n', 'hidden', '-l', String(services.echo), '--sk', 'k')
+    await using owner = sluice(
+      'frpc',
+      'stcp',
+      ...common,
+      '-n',
+      'hidden',
+      '-l',
+      String(services.echo),
+      '--sk',
+      'k',
+    )
     await said(owner, '[hidden] start proxy success')
     const [visited = 0] = await quietPorts(1)
-    await using _visitor = sluice('frpc', 'stcp', 'visitor', ...common, '-n', 'v', '--server-name', 'hidden', '--sk', 'k', '--bind_port', String(visited))
+    await using _visitor = sluice(
+      'frpc',
+      'stcp',
+      'visitor',
+      ...common,
+      '-n',
+      'v',
+      '--server-name',
+      'hidden',
+      '--sk',
+      'k',
+      '--bind_port',
+      String(visited),
+    )
     await until('visited', async () => {
       await echoTcp(visited, 1000)
       return true
@@ -161,7 +200,20 @@ test('one SIGKILL of its pid ends all that a program is', async () => {
   const start = (...args: string[]): Program => new Program(process.execPath, [main, ...args], { cwd: '/' })
   await using frps = start('frps', '--bind_addr', '127.0.0.1', '-p', String(bindPort))
   await said(frps, 'frps started successfully')
-  await using frpc = start('frpc', 'tcp', '-s', '127.0.0.1', '-P', String(bindPort), '-n', 'x', '-l', String(services.echo), '-r', String(remotePort))
+  await using frpc = start(
+    'frpc',
+    'tcp',
+    '-s',
+    '127.0.0.1',
+    '-P',
+    String(bindPort),
+    '-n',
+    'x',
+    '-l',
+    String(services.echo),
+    '-r',
+    String(remotePort),
+  )
   await said(frpc, 'start proxy success')
   const user = connect(remotePort, '127.0.0.1')
   user.on('error', () => undefined)
@@ -198,13 +250,21 @@ describe('what goes wrong is a line on standard output and exit code 1', () => {
       () => ['frpc', 'verify', '-c', fileOf('template.toml', 'user = "{{ .Envs.X | printf }}"\n')],
       /template\.toml/,
     ],
-    ['an API that is not configured', () => ['frpc', 'status', '-c', fileOf('noapi.toml', 'serverPort = 7000\n')], /web server port/],
+    [
+      'an API that is not configured',
+      () => ['frpc', 'status', '-c', fileOf('noapi.toml', 'serverPort = 7000\n')],
+      /web server port/,
+    ],
     [
       'an API that is not there',
       () => ['frpc', 'reload', '-c', fileOf('deadapi.toml', 'webServer.port = 1\n')],
       /ECONNREFUSED|refused/,
     ],
-    ['a server that cannot be reached', () => ['frpc', '-c', fileOf('alone.toml', 'serverAddr = "127.0.0.1"\nserverPort = 1\n')], /login to the server failed/],
+    [
+      'a server that cannot be reached',
+      () => ['frpc', '-c', fileOf('alone.toml', 'serverAddr = "127.0.0.1"\nserverPort = 1\n')],
+      /login to the server failed/,
+    ],
     ['hole punching', () => ['frpc', 'nathole', 'discover'], /not supported/],
   ]
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { encodeMessage, helloFrame, V2_MAGIC } from '../src/protocols/frp/index.ts'
 import { until } from './harness/until.ts'
@@ -13,6 +13,7 @@ import { askHttp, echoTcp } from './tunnel/probes.ts'
 import { heldBytes, residentBytes, tellingMemory } from './tunnel/process-state.ts'
 import { quietPorts } from './tunnel/quiet-ports.ts'
 import { RawClient } from './tunnel/raw-client.ts'
+import { listenLocally, portOf } from './tunnel/server-port.ts'
 
 const token = 'a token of the tests'
 /** What the attacks of one kind may make the server hold, in bytes. */
@@ -41,7 +42,11 @@ const attacks: Record<string, Attack> = {
       const login = encodeMessage('v1', 'Login', { version: '0.70.1', hostname: 'half' })
       const hello = Buffer.concat([V2_MAGIC, helloFrame('client', Buffer.from('{"bootstrap":{}}'))])
       const stream = Buffer.from('000100010000000100000000', 'hex')
-      return [login.subarray(0, 30), hello.subarray(0, 20), Buffer.concat([stream, yamuxData(login.subarray(0, 30))])]
+      return [
+        login.subarray(0, 30),
+        hello.subarray(0, 20),
+        Buffer.concat([stream, yamuxData(login.subarray(0, 30))]),
+      ]
     }),
   'oversized messages': (port, signal) =>
     manyTimes(port, signal, () => [
@@ -63,7 +68,10 @@ const attacks: Record<string, Attack> = {
       v1Message('o', 1, Buffer.from('{"version":"0.70.1"}')),
       v1Message('o', 10_000, Buffer.from('{}')),
       Buffer.concat([V2_MAGIC, Buffer.from('0010000000000001ff', 'hex')]),
-      Buffer.concat([Buffer.from('000100010000000100000000', 'hex'), yamuxFrame(0, 1, 0, 300_000, Buffer.alloc(300_000))]),
+      Buffer.concat([
+        Buffer.from('000100010000000100000000', 'hex'),
+        yamuxFrame(0, 1, 0, 300_000, Buffer.alloc(300_000)),
+      ]),
     ]),
   '3,000 silent connections': async (port, signal) => {
     const sockets = await Promise.all(
@@ -84,8 +92,14 @@ const attacks: Record<string, Attack> = {
       await client.login(token)
       for (let index = 0; index < 20_000 && !client.isClosed && !signal.aborted; index++) {
         const metas = { much: 'x'.repeat(5000) }
-        const isTaken = client.send('NewProxy', { proxy_name: `p${index}`, proxy_type: 'stcp', sk: 'k', metas })
-        if (!isTaken) await until('read', () => client.socket.writableLength === 0 || client.isClosed, { everyMs: 1 })
+        const isTaken = client.send('NewProxy', {
+          proxy_name: `p${index}`,
+          proxy_type: 'stcp',
+          sk: 'k',
+          metas,
+        })
+        if (!isTaken)
+          await until('read', () => client.socket.writableLength === 0 || client.isClosed, { everyMs: 1 })
       }
     }),
   'a flood of work connections': (port, signal) =>
@@ -104,7 +118,12 @@ const attacks: Record<string, Attack> = {
 describe.each(Object.entries(attacks))('during %s', (_name, attack) => {
   test('an honest client logs in and is served within 2 s, and those who are there notice nothing', async () => {
     const [bindPort = 0, remotePort = 0, newPort = 0] = await quietPorts(3)
-    const proxy = (name: string, port: number): object => ({ name, type: 'tcp', localPort: services.echo, remotePort: port })
+    const proxy = (name: string, port: number): object => ({
+      name,
+      type: 'tcp',
+      localPort: services.echo,
+      remotePort: port,
+    })
     await using pair = await Pair.start({ bindPort, env: tellingMemory, proxies: [proxy('tcp', remotePort)] })
     using echo = await LongEcho.start(remotePort)
     const before = await heldBytes(pair.frps.program)
@@ -114,12 +133,19 @@ describe.each(Object.entries(attacks))('during %s', (_name, attack) => {
       await echo.goesOn(10)
       for (let time = 0; time < 2; time++) {
         const sinceMs = performance.now()
-        const client = await startClient(JSON.parse(frpcText({ bindPort, proxies: [proxy('new', newPort)] })) as object, randomBytes)
+        const client = await startClient(
+          JSON.parse(frpcText({ bindPort, proxies: [proxy('new', newPort)] })) as object,
+          randomBytes,
+        )
         try {
-          await until('served', async () => {
-            await echoTcp(newPort, 1000)
-            return true
-          }, { everyMs: 20 })
+          await until(
+            'served',
+            async () => {
+              await echoTcp(newPort, 1000)
+              return true
+            },
+            { everyMs: 20 },
+          )
           expect(performance.now() - sinceMs).toBeLessThan(2_000)
         } finally {
           await client.close()
@@ -146,8 +172,7 @@ describe.each([true, false])('with mux %s', (mux) => {
       socket.on('drain', fill)
       fill()
     })
-    source.listen(0, '127.0.0.1')
-    await once(source, 'listening')
+    await listenLocally(source)
     const users: Socket[] = []
     try {
       const [bindPort = 0, fast = 0, echo = 0] = await quietPorts(3)
@@ -155,7 +180,7 @@ describe.each([true, false])('with mux %s', (mux) => {
         bindPort,
         mux,
         proxies: [
-          { name: 'fast', type: 'tcp', localPort: (source.address() as AddressInfo).port, remotePort: fast },
+          { name: 'fast', type: 'tcp', localPort: portOf(source), remotePort: fast },
           { name: 'echo', type: 'tcp', localPort: services.echo, remotePort: echo },
         ],
       })
@@ -186,44 +211,66 @@ describe.each([true, false])('with mux %s', (mux) => {
 const clients: Make[] = ['sluice', 'frp']
 
 describe.each(clients)('what a frpc of %s is told', (client) => {
-  test.skipIf(client === 'frp' && !hasRealFrp)('a name twice, a port that is taken and one that is forbidden are refused in the words of frp', async () => {
-    const taken = createServer()
-    const [bindPort = 0, own = 0, foreign = 0, forbidden = 0] = await quietPorts(4)
-    taken.listen(foreign)
-    await once(taken, 'listening')
-    try {
-      const allowPorts = [{ single: own }, { single: foreign }]
-      await using _frps = await startFrps('sluice', frpsText({ bindPort, serverMore: { allowPorts, maxPortsPerClient: 2 } }))
-      const proxy = (name: string, remotePort: number, type = 'tcp'): object => ({ name, type, localPort: services.echo, remotePort })
-      await using first = new FrpProgram('frpc', client, frpcText({ bindPort, proxies: [proxy('mine', own)] }))
-      await first.said('start proxy success')
-      const proxies = [
-        proxy('mine', own, 'udp'),
-        proxy('other', own),
-        proxy('foreign', foreign),
-        proxy('forbidden', forbidden),
-        { name: 'web', type: 'http', localPort: 1, customDomains: ['web.test'] },
-      ]
-      await using second = new FrpProgram('frpc', client, frpcText({ bindPort, proxies }))
-      for (const [name, words] of [
-        ['mine', 'proxy [mine] already exists'],
-        ['other', 'port already used'],
-        ['foreign', 'port unavailable'],
-        ['forbidden', 'port not allowed'],
-        ['web', 'type [http] not supported when vhost http port is not set'],
-      ] as const) {
-        await second.program.line((line) => (line.includes(`[${name}]`) && line.includes(words)) || undefined)
+  test.skipIf(client === 'frp' && !hasRealFrp)(
+    'a name twice, a port that is taken and one that is forbidden are refused in the words of frp',
+    async () => {
+      const taken = createServer()
+      const [bindPort = 0, own = 0, foreign = 0, forbidden = 0] = await quietPorts(4)
+      taken.listen(foreign)
+      await once(taken, 'listening')
+      try {
+        const allowPorts = [{ single: own }, { single: foreign }]
+        await using _frps = await startFrps(
+          'sluice',
+          frpsText({ bindPort, serverMore: { allowPorts, maxPortsPerClient: 2 } }),
+        )
+        const proxy = (name: string, remotePort: number, type = 'tcp'): object => ({
+          name,
+          type,
+          localPort: services.echo,
+          remotePort,
+        })
+        await using first = new FrpProgram(
+          'frpc',
+          client,
+          frpcText({ bindPort, proxies: [proxy('mine', own)] }),
+        )
+        await first.said('start proxy success')
+        const proxies = [
+          proxy('mine', own, 'udp'),
+          proxy('other', own),
+          proxy('foreign', foreign),
+          proxy('forbidden', forbidden),
+          { name: 'web', type: 'http', localPort: 1, customDomains: ['web.test'] },
+        ]
+        await using second = new FrpProgram('frpc', client, frpcText({ bindPort, proxies }))
+        for (const [name, words] of [
+          ['mine', 'proxy [mine] already exists'],
+          ['other', 'port already used'],
+          ['foreign', 'port unavailable'],
+          ['forbidden', 'port not allowed'],
+          ['web', 'type [http] not supported when vhost http port is not set'],
+        ] as const) {
+          await second.program.line(
+            (line) => (line.includes(`[${name}]`) && line.includes(words)) || undefined,
+          )
+        }
+        const many = [1, 2, 3].map((index) => proxy(`many-${index}`, own))
+        await using third = new FrpProgram('frpc', client, frpcText({ bindPort, proxies: many }))
+        await third.said('port already used')
+        await using wrong = new FrpProgram(
+          'frpc',
+          client,
+          frpcText({ bindPort, clientMore: { auth: { token: 'x' } }, proxies: [] }),
+        )
+        await wrong.said("token in login doesn't match token from configuration")
+        expect((await wrong.program.ended).code).toBe(1)
+      } finally {
+        taken.close()
       }
-      const many = [1, 2, 3].map((index) => proxy(`many-${index}`, own))
-      await using third = new FrpProgram('frpc', client, frpcText({ bindPort, proxies: many }))
-      await third.said('port already used')
-      await using wrong = new FrpProgram('frpc', client, frpcText({ bindPort, clientMore: { auth: { token: 'x' } }, proxies: [] }))
-      await wrong.said("token in login doesn't match token from configuration")
-      expect((await wrong.program.ended).code).toBe(1)
-    } finally {
-      taken.close()
-    }
-  }, 60_000)
+    },
+    60_000,
+  )
 })
 
 test('a backend that is dead is a 502, a host that nobody has a 404, and a dead service of tcp a closed connection', async () => {
@@ -246,7 +293,10 @@ test('a backend that is dead is a 502, a host that nobody has a 404, and a dead 
   await until('closed', () => user.closed)
 })
 
-async function asLoop(signal: AbortSignal, round: () => Promise<void>): Promise<{ readonly over: Promise<void> }> {
+async function asLoop(
+  signal: AbortSignal,
+  round: () => Promise<void>,
+): Promise<{ readonly over: Promise<void> }> {
   const loop = async (): Promise<void> => {
     while (!signal.aborted) await round()
   }

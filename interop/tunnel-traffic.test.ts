@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from './harness/until.ts'
 import { sendBulk } from './tunnel/bulk.ts'
@@ -9,6 +9,7 @@ import { Pair } from './tunnel/pair.ts'
 import { connectThrough, digestTcp, echoTcp } from './tunnel/probes.ts'
 import { heldBytes, openDescriptors, tellingMemory } from './tunnel/process-state.ts'
 import { quietPorts } from './tunnel/quiet-ports.ts'
+import { closeAll, listenLocally, portOf } from './tunnel/server-port.ts'
 
 let services: LocalServices
 
@@ -20,7 +21,10 @@ afterAll(async () => {
   await services[Symbol.asyncDispose]()
 })
 
-describe.each([{ mux: true, tls: true }, { mux: false, tls: false }])('short connections, mux $mux', (way) => {
+describe.each([
+  { mux: true, tls: true },
+  { mux: false, tls: false },
+])('short connections, mux $mux', (way) => {
   test('10,000 of them leave no error in a log, no descriptor and no memory', async () => {
     const [bindPort = 0, remotePort = 0] = await quietPorts(2)
     await using pair = await Pair.start({
@@ -38,7 +42,10 @@ describe.each([{ mux: true, tls: true }, { mux: false, tls: false }])('short con
     await churn(remotePort, 10_000)
 
     for (const [index, program] of programs.entries()) {
-      await until('descriptors are given back', () => openDescriptors(program.pid) <= (descriptors[index] ?? 0) + 5)
+      await until(
+        'descriptors are given back',
+        () => openDescriptors(program.pid) <= (descriptors[index] ?? 0) + 5,
+      )
       // A connection that stayed would hold a kilobyte at least, 10 MB together.
       expect((await heldBytes(program)) - (held[index] ?? 0)).toBeLessThan(3_000_000)
     }
@@ -61,14 +68,21 @@ const ways = [true, false].flatMap((mux) => [true, false].map((tls) => ({ mux, t
 describe.each(ways)('the ends of a connection, mux $mux, tls $tls', (way) => {
   test('each direction ends by itself, and a reset is a reset, through every type of stream', async () => {
     await using listening = await OddServices.start()
-    const [bindPort = 0, tcp = 0, connectPort = 0, stcp = 0, greet = 0, silent = 0, resets = 0] = await quietPorts(7)
+    const [bindPort = 0, tcp = 0, connectPort = 0, stcp = 0, greet = 0, silent = 0, resets = 0] =
+      await quietPorts(7)
     await using _pair = await Pair.start({
       bindPort,
       ...way,
       serverMore: { tcpmuxHTTPConnectPort: connectPort },
       proxies: [
         { name: 'tcp', type: 'tcp', localPort: services.digest, remotePort: tcp },
-        { name: 'mux', type: 'tcpmux', localPort: services.digest, customDomains: ['mux.test'], multiplexer: 'httpconnect' },
+        {
+          name: 'mux',
+          type: 'tcpmux',
+          localPort: services.digest,
+          customDomains: ['mux.test'],
+          multiplexer: 'httpconnect',
+        },
         { name: 'stcp', type: 'stcp', localPort: services.digest, secretKey: 'between us' },
         { name: 'greet', type: 'tcp', localPort: listening.greeter, remotePort: greet },
         { name: 'silent', type: 'tcp', localPort: listening.silent, remotePort: silent },
@@ -79,7 +93,11 @@ describe.each(ways)('the ends of a connection, mux $mux, tls $tls', (way) => {
 
     // The user ends first, and the service answers what it read up to there.
     const throughConnect = await connectThrough(connectPort, 'mux.test:80')
-    for (const sending of [digestTcp(tcp, 2_000_000), digestTcp(stcp, 2_000_000), digestTcp(0, 2_000_000, throughConnect)]) {
+    for (const sending of [
+      digestTcp(tcp, 2_000_000),
+      digestTcp(stcp, 2_000_000),
+      digestTcp(0, 2_000_000, throughConnect),
+    ]) {
       const { answer, right } = await sending
       expect(answer).toBe(right)
     }
@@ -125,44 +143,54 @@ const pairs: { server: Make; client: Make }[] = [
 describe.each(pairs)('limits of bandwidth, frps of $server, frpc of $client', ({ server, client }) => {
   const isReal = server === 'frp' || client === 'frp'
 
-  test.skipIf(isReal && !hasRealFrp)('50 KB there and back take their time, and whoever hangs up leaves nothing behind', async () => {
-    await using listening = await OddServices.start()
-    // frp's own server leaks at its side of the limit (reference §29); with it only the client's side is of interest.
-    const modes = server === 'frp' ? (['client'] as const) : (['client', 'server'] as const)
-    const [bindPort = 0, ...ports] = await quietPorts(1 + 2 * modes.length)
-    const limited = modes.map((bandwidthLimitMode, index) => ({
-      transport: { bandwidthLimit: '10KB', bandwidthLimitMode },
-      echoPort: ports[2 * index] ?? 0,
-      silentPort: ports[2 * index + 1] ?? 0,
-      name: bandwidthLimitMode,
-    }))
-    await using _pair = await Pair.start({
-      server,
-      client,
-      bindPort,
-      proxies: limited.flatMap(({ name, transport, echoPort, silentPort }) => [
-        { name: `echo-${name}`, type: 'tcp', localPort: services.echo, remotePort: echoPort, transport },
-        { name: `silent-${name}`, type: 'tcp', localPort: listening.silent, remotePort: silentPort, transport },
-      ]),
-    })
+  test.skipIf(isReal && !hasRealFrp)(
+    '50 KB there and back take their time, and whoever hangs up leaves nothing behind',
+    async () => {
+      await using listening = await OddServices.start()
+      // frp's own server leaks at its side of the limit (reference §29); with it only the client's side is of interest.
+      const modes = server === 'frp' ? (['client'] as const) : (['client', 'server'] as const)
+      const [bindPort = 0, ...ports] = await quietPorts(1 + 2 * modes.length)
+      const limited = modes.map((bandwidthLimitMode, index) => ({
+        transport: { bandwidthLimit: '10KB', bandwidthLimitMode },
+        echoPort: ports[2 * index] ?? 0,
+        silentPort: ports[2 * index + 1] ?? 0,
+        name: bandwidthLimitMode,
+      }))
+      await using _pair = await Pair.start({
+        server,
+        client,
+        bindPort,
+        proxies: limited.flatMap(({ name, transport, echoPort, silentPort }) => [
+          { name: `echo-${name}`, type: 'tcp', localPort: services.echo, remotePort: echoPort, transport },
+          {
+            name: `silent-${name}`,
+            type: 'tcp',
+            localPort: listening.silent,
+            remotePort: silentPort,
+            transport,
+          },
+        ]),
+      })
 
-    await Promise.all(
-      limited.map(async ({ echoPort }) => {
-        const sinceMs = performance.now()
-        await echoTcp(echoPort, 50 * 1024)
-        expect(performance.now() - sinceMs).toBeGreaterThan(8_000)
-      }),
-    )
-    for (const { silentPort } of limited) {
-      const user = connect(silentPort, '127.0.0.1')
-      const known = listening.silentSockets.length
-      user.write('x')
-      const service = await until('the service is connected', () => listening.silentSockets[known])
-      const ended = once(service, 'close', { signal: AbortSignal.timeout(3_000) })
-      user.destroy()
-      await ended
-    }
-  }, 60_000)
+      await Promise.all(
+        limited.map(async ({ echoPort }) => {
+          const sinceMs = performance.now()
+          await echoTcp(echoPort, 50 * 1024)
+          expect(performance.now() - sinceMs).toBeGreaterThan(8_000)
+        }),
+      )
+      for (const { silentPort } of limited) {
+        const user = connect(silentPort, '127.0.0.1')
+        const known = listening.silentSockets.length
+        user.write('x')
+        const service = await until('the service is connected', () => listening.silentSockets[known])
+        const ended = once(service, 'close', { signal: AbortSignal.timeout(3_000) })
+        user.destroy()
+        await ended
+      }
+    },
+    60_000,
+  )
 })
 
 /** Services that end connections in other ways than an echo does. */
@@ -173,10 +201,7 @@ class OddServices implements AsyncDisposable {
 
   static async start(): Promise<OddServices> {
     const services = new OddServices()
-    for (const server of services.#servers) {
-      server.listen(0, '127.0.0.1')
-      await once(server, 'listening')
-    }
+    for (const server of services.#servers) await listenLocally(server)
     return services
   }
 
@@ -202,31 +227,22 @@ class OddServices implements AsyncDisposable {
 
   /** Says a word, ends its side and reads on. */
   get greeter(): number {
-    return this.#port(0)
+    return portOf(this.#servers[0])
   }
 
   /** Reads, and says nothing; ends when the peer does. */
   get silent(): number {
-    return this.#port(1)
+    return portOf(this.#servers[1])
   }
 
   /** Resets at the first byte. */
   get resetter(): number {
-    return this.#port(2)
+    return portOf(this.#servers[2])
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const socket of this.silentSockets) socket.destroy()
-    await Promise.all(
-      this.#servers.map(async (server) => {
-        server.close()
-        await once(server, 'close')
-      }),
-    )
-  }
-
-  #port(index: number): number {
-    return (this.#servers[index]?.address() as AddressInfo).port
+    await closeAll(this.#servers)
   }
 }
 

@@ -28,6 +28,10 @@ export const layerRules: readonly Rule[] = [
     from: { path: `^src/services/media/${mediaRooms}/` },
     to: { path: `^src/services/media/${mediaRooms}/`, pathNot: '^src/services/media/$1/' },
   }),
+  forbid('tunnel-side-imports-side', {
+    from: { path: '^src/services/tunnel/(server|client)/', pathNot: notShipped },
+    to: { path: '^src/services/tunnel/(server|client)/', pathNot: '^src/services/tunnel/$1/' },
+  }),
   forbid('demo-only-from-gateway', {
     from: { pathNot: '^src/(gateway|services/demo)/' },
     to: { path: '^src/services/demo/' },

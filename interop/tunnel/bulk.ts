@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { createServer as createHttpServer } from 'node:http'
+import { createServer, type Server } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
+import { closeAll, listenLocally, portOf } from './server-port.ts'
 
 const blockBytes = 1024 * 1024
 const block = randomBytes(blockBytes - 8)
@@ -57,10 +58,10 @@ export class BulkServices implements AsyncDisposable {
   /** Over plain TCP, as soon as something is said. */
   readonly tcp: number
   readonly http: number
-  readonly #servers: readonly (Server | HttpServer)[]
+  readonly #servers: readonly Server[]
 
-  private constructor(servers: readonly (Server | HttpServer)[]) {
-    const [tcp = 0, http = 0] = servers.map((server) => (server.address() as AddressInfo).port)
+  private constructor(servers: readonly Server[]) {
+    const [tcp = 0, http = 0] = servers.map(portOf)
     this.tcp = tcp
     this.http = http
     this.#servers = servers
@@ -75,20 +76,11 @@ export class BulkServices implements AsyncDisposable {
       response.setHeader('content-type', 'application/octet-stream')
       void sendBulk(response, mebibytes()).catch(() => undefined)
     })
-    for (const server of [tcp, http]) {
-      server.listen(0, '127.0.0.1')
-      await once(server, 'listening')
-    }
+    for (const server of [tcp, http]) await listenLocally(server)
     return new BulkServices([tcp, http])
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(
-      this.#servers.map(async (server) => {
-        if ('closeAllConnections' in server) server.closeAllConnections()
-        server.close()
-        await once(server, 'close')
-      }),
-    )
+    await closeAll(this.#servers)
   }
 }

@@ -7,7 +7,9 @@ import {
   cfbCodec,
   cfbKey,
   type FrpMessage,
+  type MessageBodies,
   MessageDecoder,
+  type MessageName,
   parseClientHello,
   parseServerHello,
   transcriptHash,
@@ -60,10 +62,10 @@ export class Conversation {
   bodies<Name extends FrpMessage['name']>(
     name: Name,
   ): Extract<FrpMessage, { readonly name: Name }>['body'][] {
+    // They have this name.
     return this.said
-      .map(({ message }) => message)
-      .filter((message): message is Extract<FrpMessage, { readonly name: Name }> => message.name === name)
-      .map(({ body }) => body)
+      .filter(({ message }) => message.name === name)
+      .map(({ message }) => message.body as MessageBodies[Name])
   }
 
   /** Bytes on a channel that are no messages, with the proxy that they are for. */

@@ -35,7 +35,12 @@ export class Pair implements AsyncDisposable {
   static async start(options: PairOptions): Promise<Pair> {
     const frps = await startFrps(options.server ?? 'sluice', frpsText(options), options.env)
     try {
-      const frpc = await startFrpc(options.client ?? 'sluice', frpcText(options), options.proxies.length, options.env)
+      const frpc = await startFrpc(
+        options.client ?? 'sluice',
+        frpcText(options),
+        options.proxies.length,
+        options.env,
+      )
       return new Pair(frps, frpc)
     } catch (error) {
       await frps[Symbol.asyncDispose]()
@@ -60,7 +65,14 @@ export function frpsText({ bindPort, mux = true, serverMore }: Omit<PairOptions,
   })
 }
 
-export function frpcText({ bindPort, mux = true, tls = true, clientMore, proxies, visitors = [] }: PairOptions): string {
+export function frpcText({
+  bindPort,
+  mux = true,
+  tls = true,
+  clientMore,
+  proxies,
+  visitors = [],
+}: PairOptions): string {
   return JSON.stringify({
     serverAddr: '127.0.0.1',
     serverPort: bindPort,

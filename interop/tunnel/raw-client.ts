@@ -41,7 +41,12 @@ export class RawClient implements Disposable {
   /** @throws Error with the server's words when it refuses */
   async login(token: string): Promise<void> {
     const timestamp = Math.floor(Date.now() / 1000)
-    this.send('Login', { version: '0.70.1', timestamp, privilege_key: privilegeKey(token, timestamp), pool_count: 1 })
+    this.send('Login', {
+      version: '0.70.1',
+      timestamp,
+      privilege_key: privilegeKey(token, timestamp),
+      pool_count: 1,
+    })
     const { error } = await this.answer('LoginResp')
     if (error !== '') throw new Error(error)
     this.#codec = cfbCodec(cfbKey(token), randomBytes(16))
@@ -57,7 +62,9 @@ export class RawClient implements Disposable {
 
   /** The first message of this name. */
   async answer<Name extends MessageName>(name: Name): Promise<MessageBodies[Name]> {
-    const message = await until(`a ${name}`, () => this.received.find((each) => each.name === name), { everyMs: 5 })
+    const message = await until(`a ${name}`, () => this.received.find((each) => each.name === name), {
+      everyMs: 5,
+    })
     // Found by this name.
     return message.body as MessageBodies[Name]
   }

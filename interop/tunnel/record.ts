@@ -7,7 +7,6 @@
  */
 import { randomBytes } from 'node:crypto'
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { once } from 'node:events'
 import { frpcConfigOf } from '../../src/mechanisms/frp-config/index.ts'
 import { runProgram } from '../harness/program.ts'
 import { until } from '../harness/until.ts'
@@ -29,6 +28,7 @@ import {
   remotePort,
   writeRecording,
 } from './recording.ts'
+import { closeAll, listenLocally, portOf } from './server-port.ts'
 
 const actions: readonly Action[] = [
   'tcp',
@@ -94,15 +94,12 @@ class Tap implements AsyncDisposable {
 
   static async start(serverPort: number, which: Recorded): Promise<Tap> {
     const server = createServer({ allowHalfOpen: true })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
+    await listenLocally(server)
     return new Tap(server, serverPort, which)
   }
 
   get port(): number {
-    const address = this.#server.address()
-    if (address === null || typeof address === 'string') throw new Error('no port')
-    return address.port
+    return portOf(this.#server)
   }
 
   /** Cuts all that is there; what comes from now on is noted. */
@@ -144,8 +141,7 @@ class Tap implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const socket of this.#sockets) socket.destroy()
-    this.#server.close()
-    await once(this.#server, 'close')
+    await closeAll([this.#server])
   }
 
   /** Nothing has passed for a while, so that what follows is an answer to what follows. */

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { until } from '../harness/until.ts'
 import { Conversation, type Side } from './conversation.ts'
 import { type Action, hear, recordedToken, type Recording } from './recording.ts'
+import { closeAll, listenLocally, portOf } from './server-port.ts'
 
 export interface ReplayOptions {
   readonly recording: Recording
@@ -31,11 +32,8 @@ export class Replay implements AsyncDisposable {
   /** A port for our client, where the real server's side is replayed. */
   async listen(): Promise<number> {
     this.#server = createServer((socket) => this.#adopt(socket))
-    this.#server.listen(0, '127.0.0.1')
-    await once(this.#server, 'listening')
-    const address = this.#server.address()
-    if (address === null || typeof address === 'string') throw new Error('no port')
-    return address.port
+    await listenLocally(this.#server)
+    return portOf(this.#server)
   }
 
   /** Plays to its end; the real client's connections go to our server's port. */
@@ -71,9 +69,7 @@ export class Replay implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const socket of this.#connections) socket.destroy()
-    if (this.#server === undefined) return
-    this.#server.close()
-    await once(this.#server, 'close')
+    if (this.#server !== undefined) await closeAll([this.#server])
   }
 
   async #caughtUp(when: string): Promise<void> {
