@@ -133,23 +133,19 @@ describe.each(Object.entries(attacks))('during %s', (_name, attack) => {
       await echo.goesOn(10)
       for (let time = 0; time < 2; time++) {
         const sinceMs = performance.now()
-        const client = await startClient(
+        await using _client = await startClient(
           JSON.parse(frpcText({ bindPort, proxies: [proxy('new', newPort)] })) as object,
           randomBytes,
         )
-        try {
-          await until(
-            'served',
-            async () => {
-              await echoTcp(newPort, 1000)
-              return true
-            },
-            { everyMs: 20 },
-          )
-          expect(performance.now() - sinceMs).toBeLessThan(2_000)
-        } finally {
-          await client.close()
-        }
+        await until(
+          'served',
+          async () => {
+            await echoTcp(newPort, 1000)
+            return true
+          },
+          { everyMs: 20 },
+        )
+        expect(performance.now() - sinceMs).toBeLessThan(2_000)
       }
       await echo.goesOn(10)
       expect((await heldBytes(pair.frps.program)) - before).toBeLessThan(mostGrowth)

@@ -40,33 +40,30 @@ describe.each(recordings.filter(({ real }) => real === 'client'))(
     test('our server serves each type of its proxies, its visitors and its heartbeats', async () => {
       const recording = readRecording(which)
       const recorded = conversationOf(recording)
-      const server = await startServer(recordedServer(which, ports), randomOf(recording, 'server'))
-      try {
-        await using replay = new Replay({
-          recording,
-          act: (action, live) => {
-            const isOurs = action !== 'stcp' && action !== 'sudp' && action !== 'close'
-            return isOurs ? act(action, userPorts(live)) : undefined
-          },
-        })
-        await replay.play(server.port)
+      await using running = await startServer(recordedServer(which, ports), randomOf(recording, 'server'))
+      const { server } = running
+      await using replay = new Replay({
+        recording,
+        act: (action, live) => {
+          const isOurs = action !== 'stcp' && action !== 'sudp' && action !== 'close'
+          return isOurs ? act(action, userPorts(live)) : undefined
+        },
+      })
+      await replay.play(server.port)
 
-        const [login] = recorded.bodies('Login')
-        expect(login?.run_id).toMatch(/^[0-9a-f]{16}$/)
-        expect(server.clients()).toMatchObject([
-          { runId: login?.run_id, version: '0.70.1', wireVersion: which.wire, hostname: login?.hostname },
-        ])
-        await until('the proxy is closed', () => server.proxies().length === withoutExtra.length)
-        expect(
-          server
-            .proxies()
-            .map(({ name }) => name)
-            .toSorted(),
-        ).toEqual(withoutExtra)
-        expectSameMessages(replay.live, recorded)
-      } finally {
-        await server.close()
-      }
+      const [login] = recorded.bodies('Login')
+      expect(login?.run_id).toMatch(/^[0-9a-f]{16}$/)
+      expect(server.clients()).toMatchObject([
+        { runId: login?.run_id, version: '0.70.1', wireVersion: which.wire, hostname: login?.hostname },
+      ])
+      await until('the proxy is closed', () => server.proxies().length === withoutExtra.length)
+      expect(
+        server
+          .proxies()
+          .map(({ name }) => name)
+          .toSorted(),
+      ).toEqual(withoutExtra)
+      expectSameMessages(replay.live, recorded)
     })
   },
 )
@@ -85,10 +82,11 @@ describe.each(recordings.filter(({ real }) => real === 'server'))(
         },
       })
       const config = { ...ports, server: await replay.listen() }
-      const client = await startClient(
+      await using running = await startClient(
         recordedClient(which, config, services, true),
         randomOf(recording, 'client'),
       )
+      const { client } = running
       const close = async (): Promise<void> => {
         expect(
           client
@@ -98,20 +96,16 @@ describe.each(recordings.filter(({ real }) => real === 'server'))(
         ).toEqual(names.map((name) => `${name} running`))
         client.update(frpcConfigOf(recordedClient(which, config, services, false), { env: {} }).config)
       }
-      try {
-        await replay.play()
+      await replay.play()
 
-        expect(client.runId).toBe(recorded.bodies('LoginResp')[0]?.run_id)
-        expect(
-          client
-            .status()
-            .map(({ name }) => name)
-            .toSorted(),
-        ).toEqual(withoutExtra)
-        expectSameMessages(replay.live, recorded)
-      } finally {
-        await client.close()
-      }
+      expect(client.runId).toBe(recorded.bodies('LoginResp')[0]?.run_id)
+      expect(
+        client
+          .status()
+          .map(({ name }) => name)
+          .toSorted(),
+      ).toEqual(withoutExtra)
+      expectSameMessages(replay.live, recorded)
     })
   },
 )

@@ -15,7 +15,7 @@ export interface Digest {
 }
 
 /** Streams of any length that are the same each time, and of which no two blocks are equal. */
-export function* bulkOf(mebibytes: number): Generator<Buffer> {
+function* bulkOf(mebibytes: number): Generator<Buffer> {
   for (let index = 0; index < mebibytes; index++) {
     const head = Buffer.alloc(8)
     head.writeUInt32BE(index)

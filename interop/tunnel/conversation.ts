@@ -59,9 +59,7 @@ export class Conversation {
   }
 
   /** The bodies of messages of this name, in order. */
-  bodies<Name extends FrpMessage['name']>(
-    name: Name,
-  ): Extract<FrpMessage, { readonly name: Name }>['body'][] {
+  bodies<Name extends MessageName>(name: Name): MessageBodies[Name][] {
     // They have this name.
     return this.said
       .filter(({ message }) => message.name === name)

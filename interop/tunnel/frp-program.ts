@@ -10,8 +10,8 @@ export type Make = 'sluice' | 'frp'
 const main = join(repository, 'dist/cli/main.js')
 
 /** The real programs, which come from no registry; undefined where they were not named. */
-export const realFrps: string | undefined = process.env['SLUICE_FRPS']
-export const realFrpc: string | undefined = process.env['SLUICE_FRPC']
+const realFrps: string | undefined = process.env['SLUICE_FRPS']
+const realFrpc: string | undefined = process.env['SLUICE_FRPC']
 
 /** Whether tests against the real programs can run. */
 export const hasRealFrp: boolean = realFrps !== undefined && realFrpc !== undefined

@@ -14,8 +14,11 @@ import {
 /** Gives so many random bytes; undefined: the system's. */
 export type Random = (length: number) => Uint8Array
 
-/** A server in this process; its end is the caller's. */
-export async function startServer(raw: object, random: Random): Promise<TunnelServer> {
+/** A server in this process. */
+export async function startServer(
+  raw: object,
+  random: Random,
+): Promise<AsyncDisposable & { readonly server: TunnelServer }> {
   const { config } = frpsConfigOf(raw, { env: {} })
   const datapath = createDatapath({ engine: 'node' })
   await datapath.start()
@@ -30,11 +33,20 @@ export async function startServer(raw: object, random: Random): Promise<TunnelSe
     random,
   })
   await server.start()
-  return server
+  return {
+    server,
+    [Symbol.asyncDispose]: async () => {
+      await server.close()
+      await datapath.close()
+    },
+  }
 }
 
 /** A client in this process, which logs in. */
-export async function startClient(raw: object, random: Random): Promise<TunnelClient> {
+export async function startClient(
+  raw: object,
+  random: Random,
+): Promise<AsyncDisposable & { readonly client: TunnelClient }> {
   const { config } = frpcConfigOf(raw, { env: {} })
   const datapath = createDatapath({ engine: 'node' })
   await datapath.start()
@@ -49,5 +61,11 @@ export async function startClient(raw: object, random: Random): Promise<TunnelCl
   })
   // A login that fails is seen by what does not come of it.
   void client.start().catch(() => undefined)
-  return client
+  return {
+    client,
+    [Symbol.asyncDispose]: async () => {
+      await client.close()
+      await datapath.close()
+    },
+  }
 }

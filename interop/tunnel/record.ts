@@ -58,14 +58,10 @@ async function record(which: Recorded): Promise<RecordedEvent[]> {
     return await tap.actAll(throughTap, () => reload(frpc, raw(false)))
   }
   tap.record()
-  const client = await startClient(raw(true), randomBytes)
-  try {
-    return await tap.actAll(throughTap, async () =>
-      client.update(frpcConfigOf(raw(false), { env: {} }).config),
-    )
-  } finally {
-    await client.close()
-  }
+  await using running = await startClient(raw(true), randomBytes)
+  return await tap.actAll(throughTap, async () =>
+    running.client.update(frpcConfigOf(raw(false), { env: {} }).config),
+  )
 }
 
 async function reload(frpc: FrpProgram, raw: object): Promise<void> {

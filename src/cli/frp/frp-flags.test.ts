@@ -6,7 +6,7 @@ import {
   frpcProxyRawOf,
   frpsFlags,
 } from '../../mechanisms/frp-config/index.ts'
-import { addCommonOptions, loadOptions, optionsOf } from './common-options.ts'
+import { addCommonOptions, graceMs, loadOptions, optionsOf } from './common-options.ts'
 import { addFlags, flagValues, normalizedArguments } from './frp-flags.ts'
 
 const flags = [...frpcCommonFlags, ...frpcProxyFlags('tcp')]
@@ -60,18 +60,56 @@ describe('the flags of frp', () => {
 })
 
 describe('options of a command within a command', () => {
-  test('the nearest that was given counts', () => {
-    const outer = addCommonOptions(new Command('frpc')).enablePositionalOptions()
-    const inner = addCommonOptions(outer.command('tcp'))
-    let isStrict: boolean | undefined
-    inner.action(() => {
-      isStrict = loadOptions(optionsOf(inner)).strict
-    })
-    const strictOf = (...argv: string[]): boolean | undefined => {
+  /** `frpc stcp visitor`, and the options of each after arguments. */
+  function nested() {
+    const outer = addCommonOptions(new Command('frpc')).option('-c, --config <file>', '', './frpc.ini')
+    const middle = addCommonOptions(outer.enablePositionalOptions().command('stcp'))
+    const inner = addCommonOptions(middle.enablePositionalOptions().command('visitor')).option(
+      '--api-timeout <duration>',
+      '',
+      '30s',
+    )
+    for (const command of [middle, inner]) command.action(() => undefined)
+    return (...argv: string[]) => {
       outer.parse(argv, { from: 'user' })
-      return isStrict
+      return { outer: optionsOf(outer), middle: optionsOf(middle), inner: optionsOf(inner) }
     }
-    expect(strictOf('tcp', '--strict-config=false')).toBe(false)
-    expect(strictOf('--strict-config=false', 'tcp', '--strict-config=true')).toBe(true)
+  }
+
+  test('the nearest that was given counts', () => {
+    const strictOf = (...argv: string[]): boolean | undefined => loadOptions(nested()(...argv).inner).strict
+    expect(strictOf('stcp', 'visitor', '--strict-config=false')).toBe(false)
+    expect(strictOf('--strict-config=false', 'stcp', 'visitor')).toBe(false)
+    expect(strictOf('stcp', '--strict-config=false', 'visitor')).toBe(false)
+    expect(strictOf('--strict-config=false', 'stcp', 'visitor', '--strict-config=true')).toBe(true)
+    expect(strictOf('--strict-config=false', 'stcp', '--strict-config=true', 'visitor')).toBe(true)
+  })
+
+  test('what was not given is the default, of the nearest that has it', () => {
+    const { inner, middle, outer } = nested()('stcp', 'visitor')
+    expect(inner).toEqual({
+      strictConfig: 'true',
+      allowUnsafe: [],
+      grace: '0',
+      config: './frpc.ini',
+      apiTimeout: '30s',
+    })
+    expect([middle['apiTimeout'], outer.config]).toEqual([undefined, './frpc.ini'])
+  })
+
+  test('those of a command within are not those of the ones around it', () => {
+    const { inner, middle, outer } = nested()('-c', 'x.toml', 'stcp', '--grace', '5', 'visitor', '--grace', '7')
+    expect([outer.grace, middle.grace, inner.grace]).toEqual(['0', '5', '7'])
+    expect([outer.config, middle.config, inner.config]).toEqual(['x.toml', 'x.toml', 'x.toml'])
+    expect([graceMs(outer), graceMs(inner)]).toEqual([0, 7000])
+  })
+
+  test('features may be listed in one or in several', () => {
+    const { inner } = nested()('stcp', 'visitor', '--allow-unsafe', 'a,b', '--allow-unsafe=c')
+    expect(loadOptions(inner).allowUnsafe).toEqual(['a', 'b', 'c'])
+  })
+
+  test.each(['-1', '1.5', 'x', '', '9999999'])('--grace "%s" is no number of seconds', (grace) => {
+    expect(() => graceMs({ grace })).toThrow(`--grace ${grace}: must be a number of seconds`)
   })
 })

@@ -2,7 +2,11 @@ import { request as requestHttps } from 'node:https'
 import { request, type IncomingMessage } from 'node:http'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
+import { z } from 'zod'
+import { errorMessage } from '../../foundation/errors.ts'
 import type { FrpcConfig, WebServerConfig } from '../../mechanisms/frp-config/index.ts'
+import { formatListenAddress } from '../../mechanisms/net/index.ts'
+import { TunnelError } from '../../services/tunnel/errors.ts'
 
 /** How its API is asked. */
 export interface AdminOptions {
@@ -24,22 +28,26 @@ export async function stopFrpc({ webServer }: FrpcConfig, options: AdminOptions)
   process.stdout.write('stop success\n')
 }
 
-/** One row of `frpc status`. */
-interface StatusRow {
-  readonly name: string
-  readonly status: string
-  readonly local_addr: string
-  readonly plugin: string
-  readonly remote_addr: string
-  readonly err: string
-}
+/** The rows of `frpc status`, by type. */
+const statusSchema = z.record(
+  z.string(),
+  z.array(
+    z.object({
+      name: z.string(),
+      status: z.string(),
+      local_addr: z.string(),
+      plugin: z.string(),
+      remote_addr: z.string(),
+      err: z.string(),
+    }),
+  ),
+)
 
 const columns = ['Name', 'Status', 'LocalAddr', 'Plugin', 'RemoteAddr', 'Error'] as const
 
 /** `frpc status`: a table for each type of proxy. */
 export async function showStatus({ webServer }: FrpcConfig, options: AdminOptions): Promise<void> {
-  const answer = await ask(webServer, 'GET', '/api/status', options)
-  const byType = JSON.parse(answer) as Record<string, readonly StatusRow[]>
+  const byType = statusOf(await ask(webServer, 'GET', '/api/status', options))
   process.stdout.write('Proxy Status...\n')
   for (const [type, rows] of Object.entries(byType)) {
     if (rows.length === 0) continue
@@ -52,6 +60,15 @@ export async function showStatus({ webServer }: FrpcConfig, options: AdminOption
       row.err,
     ])
     process.stdout.write(`${type.toUpperCase()}\n${table([[...columns], ...cells])}\n`)
+  }
+}
+
+function statusOf(answer: string): z.infer<typeof statusSchema> {
+  try {
+    return statusSchema.parse(JSON.parse(answer))
+  } catch (cause) {
+    const message = 'what answers at the address of the API tells no status of frpc'
+    throw new TunnelError('TUNNEL_PROTOCOL', message, { side: 'origin', cause })
   }
 }
 
@@ -75,22 +92,35 @@ async function ask(
   { apiTimeout }: AdminOptions,
 ): Promise<string> {
   if (port === 0) throw new TypeError('web server port should be set if you want to use this feature')
+  const host = addr === '' || addr === '0.0.0.0' ? '127.0.0.1' : addr
+  const signal = AbortSignal.timeout(milliseconds(apiTimeout))
   const options = {
-    host: addr === '' || addr === '0.0.0.0' ? '127.0.0.1' : addr,
+    host,
     port,
     method,
     path,
     agent: false as const,
-    signal: AbortSignal.timeout(milliseconds(apiTimeout)),
+    signal,
     ...(user === '' && password === '' ? {} : { auth: `${user}:${password}` }),
   }
-  // Its certificate is the user's own affair, at an address that his configuration names.
-  const asked = tls === undefined ? request(options) : requestHttps({ ...options, rejectUnauthorized: false })
-  asked.end()
-  const [response] = (await once(asked, 'response')) as [IncomingMessage]
-  const body = await text(response)
-  if (response.statusCode === 200) return body
-  throw new TypeError(`api status code [${response.statusCode}]: ${body.trim()}`)
+  try {
+    // Its certificate is the user's own affair, at an address that his configuration names.
+    const asked =
+      tls === undefined ? request(options) : requestHttps({ ...options, rejectUnauthorized: false })
+    asked.end()
+    const [response] = (await once(asked, 'response')) as [IncomingMessage]
+    const body = await text(response)
+    if (response.statusCode === 200) return body
+    throw new TunnelError('TUNNEL_PROTOCOL', `api status code [${response.statusCode}]: ${body.trim()}`, {
+      side: 'origin',
+    })
+  } catch (cause) {
+    if (cause instanceof TunnelError) throw cause
+    const place = `the API of frpc at ${formatListenAddress({ host, port })}`
+    throw signal.aborted
+      ? new TunnelError('TUNNEL_TIMEOUT', `${place} did not answer in ${apiTimeout}`, { side: 'origin', cause })
+      : new TunnelError('TUNNEL_UNREACHABLE', `${place}: ${errorMessage(cause)}`, { side: 'origin', cause })
+  }
 }
 
 function milliseconds(duration: string): number {

@@ -73,7 +73,10 @@ function serviceOf(file: string, config: FrpcConfig, parts: TunnelParts, options
 }
 
 /** Runs a client of which everything is known already. */
-export async function runOne({ config, notes }: LoadedConfig<FrpcConfig>, options: CommonOptions): Promise<void> {
+export async function runOne(
+  { config, notes }: LoadedConfig<FrpcConfig>,
+  options: CommonOptions,
+): Promise<void> {
   const logger = createFrpLogger('frpc', config.log)
   for (const note of notes) logger.warn(note)
   const service = new TunnelProcess(logger, (parts) => [new FrpcService(config, parts)])

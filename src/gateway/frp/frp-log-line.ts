@@ -8,6 +8,9 @@ const levels: Readonly<Record<string, { readonly letter: string; readonly color:
   fatal: { letter: 'E', color: '31' },
 }
 
+/** Characters of one value. A stack has this much to say, a hostile name no more. */
+const mostFieldLength = 2000
+
 export interface LineOptions {
   /** Colours as frp has them. */
   readonly isColored: boolean
@@ -64,11 +67,17 @@ function two(value: number): string {
 }
 
 function field(value: unknown): string {
-  return typeof value === 'string' && /^[^\s"=]+$/.test(value) ? shown(value) : JSON.stringify(value)
+  return typeof value === 'string' && /^[^\s"=]+$/.test(value)
+    ? shown(value)
+    : shortened(JSON.stringify(value) ?? '')
 }
 
 function shown(value: unknown): string {
   if (typeof value !== 'string') return JSON.stringify(value) ?? ''
-  // A line stays one line, whatever a name on the wire was made to contain.
-  return value.replaceAll(/\p{Cc}/gu, (char) => JSON.stringify(char).slice(1, -1))
+  // A line stays one line, and short, whatever a name on the wire was made to contain.
+  return shortened(value).replaceAll(/\p{Cc}/gu, (char) => JSON.stringify(char).slice(1, -1))
+}
+
+function shortened(text: string): string {
+  return text.length > mostFieldLength ? `${text.slice(0, mostFieldLength)}…` : text
 }

@@ -16,12 +16,17 @@ export function createFrpLogger(program: 'frps' | 'frpc', config: LogConfig): Lo
     mkdirSync(dirname(config.to), { recursive: true })
     appendFileSync(config.to, '')
   }
-  const target = isConsole
-    ? { write: (line: string) => void process.stdout.write(line) }
-    : new DailyFile(config.to, config.maxDays, systemClock)
+  const target = isConsole ? { write: writeToConsole } : new DailyFile(config.to, config.maxDays, systemClock)
   const options = { isColored: isConsole && !config.disablePrintColor, program }
   return createLogger({
     level: config.level,
     stream: { write: (line) => target.write(frpLogLine(line, options)) },
   })
+}
+
+/** Whoever does not read the log loses lines, and not the program its memory. */
+const mostUnreadBytes = 4 * 1024 * 1024
+
+function writeToConsole(line: string): void {
+  if (process.stdout.writableLength < mostUnreadBytes) process.stdout.write(line)
 }

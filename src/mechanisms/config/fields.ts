@@ -1,6 +1,6 @@
-import { BlockList, isIP } from 'node:net'
+import { isIP } from 'node:net'
 import { z } from 'zod'
-import { parseListenText } from '../net/index.ts'
+import { isCidr, parseListenText } from '../net/index.ts'
 
 /** Values that several sections of the configuration have. */
 
@@ -27,17 +27,3 @@ export const seconds: z.ZodNumber = z.number().positive().max(31_536_000)
 
 /** At most this many entries in a list of the configuration. */
 export const LIST_MAX = 256
-
-function isCidr(text: string): boolean {
-  const [base = '', bits, ...rest] = text.split('/')
-  const version = isIP(base)
-  if (version === 0 || rest.length > 0) return false
-  if (bits === undefined) return true
-  if (!/^\d{1,3}$/.test(bits)) return false
-  try {
-    new BlockList().addSubnet(base, Number(bits), version === 4 ? 'ipv4' : 'ipv6')
-    return true
-  } catch {
-    return false
-  }
-}

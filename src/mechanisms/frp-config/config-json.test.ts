@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { configJson, definitionJson } from './config-json.ts'
-import { isEnabled, proxyConfigOf, visitorConfigOf } from './load.ts'
+import { proxyConfigOf, visitorConfigOf } from './load.ts'
 
 const proxies = [
   { name: 'a', type: 'tcp', localPort: 22, remotePort: 6000 },
@@ -52,8 +52,6 @@ describe('JSON of proxies and visitors', () => {
       remotePort: 5,
     }
     expect(proxyConfigOf(raw)).toMatchObject({ name: 'st', remotePort: 5, healthCheck: undefined })
-    expect(isEnabled(raw)).toBe(false)
-    expect(isEnabled({ ...raw, enabled: true })).toBe(true)
   })
 
   it('gives the same visitor back, with its fallback', () => {

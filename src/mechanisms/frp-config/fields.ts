@@ -1,5 +1,5 @@
-import { BlockList, isIP } from 'node:net'
 import { z } from 'zod'
+import { isCidr } from '../net/index.ts'
 import { parseBandwidth } from '../../protocols/frp/index.ts'
 import type { PortRange } from './config.ts'
 
@@ -108,18 +108,4 @@ export function issue(
   message: string,
 ): { code: 'custom'; path: PropertyKey[]; input: undefined; message: string } {
   return { code: 'custom', path: [...path], input: undefined, message }
-}
-
-function isCidr(value: string): boolean {
-  const [base = '', bits, ...rest] = value.split('/')
-  const version = isIP(base)
-  if (version === 0 || rest.length > 0) return false
-  if (bits === undefined) return true
-  if (!/^\d{1,3}$/.test(bits)) return false
-  try {
-    new BlockList().addSubnet(base, Number(bits), version === 4 ? 'ipv4' : 'ipv6')
-    return true
-  } catch {
-    return false
-  }
 }

@@ -189,7 +189,7 @@ export const frpcCommonSchema: z.ZodType<FrpcCommonConfig & { readonly start: re
   z.strictObject(commonKeys)
 
 /** At most this many proxies, and visitors, in a configuration. */
-export const ENTRIES_MAX = 100_000
+const ENTRIES_MAX = 100_000
 
 const entryKeys = {
   proxies: z
@@ -204,12 +204,7 @@ const entryKeys = {
     .describe('Services of other clients (stcp, sudp) offered here.'),
 }
 
-export const frpcSchema: z.ZodType<FrpcConfig> = z
-  .strictObject({ ...commonKeys, ...entryKeys })
-  .check(withoutDuplicates)
-  .transform(withRunning)
-
-/** The same for the gateway, which has a log of its own and does not end for want of a tunnel. */
+/** A client within the gateway, which has a log of its own and does not end for want of a tunnel. */
 export const tunnelClientSchema: z.ZodType<TunnelClientConfig> = z
   .strictObject({ ...sharedKeys, loginFailExit: loginFailExit.default(false), ...entryKeys })
   .check(withoutDuplicates)
@@ -245,7 +240,7 @@ interface Entry<Config> {
 }
 
 /** Entries whose name an earlier one has, in frp's words. */
-export function duplicates(
+function duplicates(
   kind: 'proxies' | 'visitors',
   entries: readonly Entry<{ readonly name: string }>[],
 ): { readonly index: number; readonly message: string }[] {
@@ -259,7 +254,7 @@ export function duplicates(
 }
 
 /** What is to run of all entries. */
-export function runningOf<Config extends { readonly name: string }>(
+function runningOf<Config extends { readonly name: string }>(
   entries: readonly Entry<Config>[],
   start: readonly string[],
 ): Config[] {

@@ -5,8 +5,8 @@
  * @module
  */
 export * from './config.ts'
-export { configJson, definitionJson } from './config-json.ts'
-export { FrpConfigError, FrpConfigErrorCode, type FrpConfigProblem } from './errors.ts'
+export { definitionJson } from './config-json.ts'
+export type { FrpConfigErrorCode, FrpConfigProblem } from './errors.ts'
 export {
   flagKey,
   type FlagKind,
@@ -24,21 +24,18 @@ export {
   type InlineProxyType,
   type InlineVisitorType,
 } from './flags.ts'
-export { frpcSchema, tunnelClientSchema } from './frpc-schema.ts'
-export { frpsSchema, tunnelServerSchema } from './frps-schema.ts'
+export { tunnelClientSchema } from './frpc-schema.ts'
+export { tunnelServerSchema } from './frps-schema.ts'
 export {
   type FrpConfigLoadOptions,
   type FrpConfigOptions,
   frpcConfigOf,
   frpsConfigOf,
-  isEnabled,
   type LoadedConfig,
   loadFrpcConfig,
   loadFrpsConfig,
   proxyConfigOf,
   visitorConfigOf,
 } from './load.ts'
-export { parsePortRanges } from './port-ranges.ts'
 export { holdsSecret, isTable, schemaAt, unwrapped } from './schema-walk.ts'
-export { renderTemplate, type TemplateOptions } from './template/render.ts'
 export { execSourceKeys } from './value-sources.ts'

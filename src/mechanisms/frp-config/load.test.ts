@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import type { FrpcConfig, FrpsConfig } from './config.ts'
 import { FrpConfigError } from './errors.ts'
-import { frpcSchema } from './frpc-schema.ts'
+import { tunnelClientSchema } from './frpc-schema.ts'
 import { frpsSchema, tunnelServerSchema } from './frps-schema.ts'
 import {
   type FrpConfigOptions,
@@ -699,20 +699,23 @@ describe('schemas', () => {
   it('read sections of another file with the same defaults', async () => {
     expect(frpsSchema.parse({})).toEqual((await frps('')).config)
     expect(tunnelServerSchema.parse({}).auth.timestampWindow).toBe(900)
-    expect(frpcSchema.parse({})).toEqual((await frpc('')).config)
+    const { log: _log, ...config } = (await frpc('')).config
+    expect(tunnelClientSchema.parse({})).toEqual({ ...config, loginFailExit: false })
     const proxies = [
       { name: 'a', type: 'tcp' },
       { name: 'b', type: 'tcp', enabled: false },
     ]
-    expect(frpcSchema.parse({ proxies }).proxies).toMatchObject([{ name: 'a' }])
-    expect(frpcSchema.safeParse({ proxies: [proxies[0], proxies[0]] }).error?.issues[0]).toMatchObject({
+    expect(tunnelClientSchema.parse({ proxies }).proxies).toMatchObject([{ name: 'a' }])
+    expect(
+      tunnelClientSchema.safeParse({ proxies: [proxies[0], proxies[0]] }).error?.issues[0],
+    ).toMatchObject({
       path: ['proxies', 1, 'name'],
       message: 'proxy name [a] is duplicated',
     })
   })
 
   it('describe every key for editors and the reference page', () => {
-    for (const schema of [frpsSchema, frpcSchema]) {
+    for (const schema of [frpsSchema, tunnelClientSchema]) {
       const undescribed: string[] = []
       const walk = (node: JsonSchema, path: string): void => {
         const inner = Object.entries(node.properties ?? {})

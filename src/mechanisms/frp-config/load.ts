@@ -94,11 +94,6 @@ export function visitorConfigOf(raw: unknown, options: { readonly strict?: boole
   return visitor ?? fail(FrpConfigErrorCode.invalid, '', '', 'the visitor is missing')
 }
 
-/** Whether a proxy or visitor in frp's JSON shape is to run. */
-export function isEnabled(raw: unknown): boolean {
-  return !isRecord(raw) || takeKey(raw, ['enabled']).value !== false
-}
-
 /** One entry, checked in full also if it is switched off. */
 function entryOf(
   kind: 'proxies' | 'visitors',

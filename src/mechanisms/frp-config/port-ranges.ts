@@ -12,7 +12,7 @@ export class NumberRangeError extends Error {
  * `1-3,5` as the ranges it names; no more than 65,536 of them.
  * @throws NumberRangeError
  */
-export function parseNumberRanges(text: string): PortRange[] {
+function parseNumberRanges(text: string): PortRange[] {
   const parts = text.trim().split(',', MAX_NUMBERS)
   return parts.map((part) => {
     const match = /^\s*([+-]?\d{1,15})\s*(?:-\s*(\d{1,15})\s*)?$/.exec(part)

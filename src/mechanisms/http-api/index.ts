@@ -7,3 +7,4 @@ export {
   HttpApi,
   type HttpApiOptions,
 } from './http-api.ts'
+export { readBody } from './request-body.ts'

@@ -4,14 +4,18 @@ import { NetError, NetErrorCode } from './errors.ts'
 /** Literal addresses and CIDR ranges, to look addresses up in. */
 export class AddressRanges {
   readonly #list = new BlockList()
+  readonly #isEmpty: boolean
 
   /** @throws NET_BAD_RANGE */
   constructor(ranges: readonly string[]) {
+    this.#isEmpty = ranges.length === 0
     for (const range of ranges) this.#add(range)
   }
 
   /** An IPv4 address is found however it is written, also as `::ffff:192.0.2.1`. */
   has(address: string): boolean {
+    // A look into a list takes a microsecond of each connection, and most listeners have no ranges.
+    if (this.#isEmpty) return false
     const family = isIP(address)
     return family !== 0 && this.#list.check(address, family === 4 ? 'ipv4' : 'ipv6')
   }

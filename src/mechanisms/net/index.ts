@@ -8,6 +8,7 @@ export {
   type DescriptorPeer,
   listenOnDescriptor,
 } from './bound-socket.ts'
+export { isCidr } from './cidr.ts'
 export { CertificateFiles, type CertificateFilesOptions } from './certificate-files.ts'
 export { type Certificate, tlsContextOptions } from './certificate.ts'
 export { ConnectionCap, type ConnectionCapOptions } from './connection-cap.ts'
@@ -22,4 +23,4 @@ export { selfMadeCertificate } from './self-made-certificate.ts'
 export { httpAlpn, type SharedPortProtocol, sharedPortProtocol, turnAlpn } from './shared-port.ts'
 export { type ListenerCounts, TcpListener, type TcpListenerOptions } from './tcp-listener.ts'
 export type { TlsOptions } from './tls-handshakes.ts'
-export { endpointAddresses, hostOf, isEveryAddress } from './wildcard.ts'
+export { endpointAddresses, hostOf } from './wildcard.ts'

@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 
 /** Whether a listener's address means every address of the machine. `0.0.0.0` does too, of IPv6 as well, as in Go's programs. */
-export function isEveryAddress(address: string): boolean {
+function isEveryAddress(address: string): boolean {
   return address === '' || address === '0.0.0.0' || address === '::'
 }
 

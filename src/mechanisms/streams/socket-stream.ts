@@ -30,9 +30,14 @@ const smallReads = 64
 const smallReadBytes = 4096
 /** What TLS decrypts at once is one record at most. */
 const tlsRecordBytes = 16_384
+/**
+ * Records of one turn of the event loop are handed on together, up to so much: behind a yamux session, each record by itself would
+ * be a write to a user. Copying them costs less (bulk over 64 streams: 1.15 of the rate; with 64 KB 1.1, with 256 KB no more).
+ */
+const gatherBytes = 131_072
 /** 32 MB and 4 MB for the process; sockets beyond that copy. */
 const plainBuffers = new ReadBuffers(sharedBuffer.length, 512)
-const tlsBuffers = new ReadBuffers(tlsRecordBytes, 256)
+const gatherBuffers = new ReadBuffers(gatherBytes, 32)
 const empty = new Uint8Array(0)
 
 /** A stream that knows its socket, so that a join can hand both to the engine. */
@@ -46,6 +51,9 @@ export class SocketStream implements ByteStream {
   /** To be read before what the socket has. */
   readonly #held: Uint8Array[] = []
   #own: Buffer | undefined
+  /** Records of TLS that arrived in this turn, and how many bytes they are. */
+  #gather: Buffer | undefined
+  #gathered = 0
   /** The sink keeps what is in `#own` until it resumes. */
   #isOwnKept = false
   #totalBytes = 0
@@ -140,7 +148,7 @@ export class SocketStream implements ByteStream {
     if (this.#isEnding) return
     this.#isEnding = true
     // Only once all has gone, of which a socket that is ending says nothing any more.
-    if (!this.#owesDrain) this.#socket.end()
+    if (!this.#owesDrain) this.#endSocket()
   }
 
   destroy(error?: Error): void {
@@ -158,19 +166,56 @@ export class SocketStream implements ByteStream {
   }
 
   #onRead(length: number, buffer: Uint8Array): Uint8Array | undefined {
+    if (this.#isTls) {
+      this.#onRecord(length, buffer)
+      return undefined
+    }
     if (buffer === this.#own) return this.#onReadOwn(length, this.#own)
     const bytes = Buffer.allocUnsafe(length)
     bytes.set(buffer.length === length ? buffer : buffer.subarray(0, length))
     this.#totalBytes += length
     this.#onData(bytes)
     if (length < bulkReadBytes && this.#totalBytes < bulkTotalBytes) return undefined
-    this.#own = this.#buffers.take()
+    this.#own = plainBuffers.take()
     return this.#own
+  }
+
+  /** Small ones are handed on at once, unless they follow others. */
+  #onRecord(length: number, buffer: Uint8Array): void {
+    if (this.#gather === undefined) {
+      if (length >= smallReadBytes && !this.#isPaused) this.#gather = gatherBuffers.take()
+      if (this.#gather === undefined) {
+        this.#onData(Buffer.from(buffer.subarray(0, length)))
+        return
+      }
+      this.#gathered = 0
+      setImmediate(this.#giveGathered)
+    }
+    this.#gather.set(length === buffer.length ? buffer : buffer.subarray(0, length), this.#gathered)
+    this.#gathered += length
+    if (this.#gathered + tlsRecordBytes > gatherBytes) this.#giveGathered()
+  }
+
+  readonly #giveGathered = (): void => {
+    const gather = this.#gather
+    if (gather === undefined) return
+    this.#gather = undefined
+    const bytes = gather.subarray(0, this.#gathered)
+    if (this.#isDestroyed) {
+      gatherBuffers.give(gather)
+    } else if (this.#isPaused || this.#held.length > 0) {
+      // TLS gives all it had decrypted, also after a pause.
+      gatherBuffers.lose()
+      this.#held.push(bytes)
+    } else if (this.#sink.onBytes(bytes)) {
+      gatherBuffers.give(gather)
+    } else {
+      gatherBuffers.lose()
+    }
   }
 
   #onReadOwn(length: number, own: Buffer): Uint8Array | undefined {
     if (this.#isPaused || this.#isDestroyed) {
-      // TLS gives all it had decrypted, also after a pause.
       if (!this.#isDestroyed) this.#held.push(Buffer.from(own.subarray(0, length)))
       return undefined
     }
@@ -180,13 +225,13 @@ export class SocketStream implements ByteStream {
       this.#giveBack()
       return sharedBuffer
     }
-    if (this.#isPaused && !this.#isTls) {
+    if (this.#isPaused) {
       this.#isOwnKept = true
       return undefined
     }
     // It is the sink's, for good.
-    this.#buffers.lose()
-    this.#own = this.#buffers.take()
+    plainBuffers.lose()
+    this.#own = plainBuffers.take()
     return this.#own ?? sharedBuffer
   }
 
@@ -210,6 +255,7 @@ export class SocketStream implements ByteStream {
       this.destroy(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }))
       return
     }
+    this.#giveGathered()
     this.#hasPeerEnded = true
     if (!this.#isPaused && this.#held.length === 0) this.#giveEnd()
   }
@@ -232,14 +278,22 @@ export class SocketStream implements ByteStream {
       return
     }
     this.#owesDrain = false
-    if (this.#isEnding) this.#socket.end()
+    if (this.#isEnding) this.#endSocket()
     this.#sink.onDrain()
   }
 
+  #endSocket(): void {
+    // The last to end a connection may as well close it: what was written still goes out, then the end, by one call of the
+    // system and one turn less. TLS has a last record to send.
+    if (this.#isEndGiven && !this.#isTls) this.#socket.destroy()
+    else this.#socket.end()
+  }
+
   #onClose(): void {
+    this.#giveGathered()
     this.#isClosed = true
     if (!this.#isOwnKept) this.#giveBack()
-    else this.#buffers.lose()
+    else plainBuffers.lose()
     this.#tellClosed()
   }
 
@@ -251,12 +305,8 @@ export class SocketStream implements ByteStream {
     this.#sink.onClose(this.#error)
   }
 
-  get #buffers(): ReadBuffers {
-    return this.#isTls ? tlsBuffers : plainBuffers
-  }
-
   #giveBack(): void {
-    if (this.#own !== undefined) this.#buffers.give(this.#own)
+    if (this.#own !== undefined) plainBuffers.give(this.#own)
     this.#own = undefined
     this.#totalBytes = 0
     this.#smallReads = 0

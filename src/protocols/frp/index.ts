@@ -16,7 +16,7 @@ export { parseBandwidth } from './bandwidth.ts'
 export type { ByteCodec } from './byte-codec.ts'
 export { ByteQueue } from './byte-queue.ts'
 export { cfbCodec } from './cfb-codec.ts'
-export { FrpError, FrpErrorCode } from './errors.ts'
+export { FrpError, type FrpErrorCode } from './errors.ts'
 export { classifyFirstBytes, type FirstBytes } from './first-bytes.ts'
 export { helloFrame, V2_MAGIC } from './framing.ts'
 export {
@@ -34,7 +34,7 @@ export {
   type HelloChoice,
   type ServerHello,
 } from './hello.ts'
-export { cfbKey, isPrivilegeKey, privilegeKey, signKey } from './keys.ts'
+export { cfbKey, isPrivilegeKey, privilegeKey } from './keys.ts'
 export { MessageDecoder, type MessageDecoderOptions } from './message-decoder.ts'
 export { encodeMessage } from './message-encoder.ts'
 export type * from './messages.ts'

@@ -6,15 +6,15 @@ export function cfbKey(secret: string): Buffer {
   return pbkdf2Sync(secret, 'frp', 64, 16, 'sha1')
 }
 
-/** What proves to a server that the sender has the token; `timestamp` in seconds. */
+/**
+ * What proves to a server that the sender has the token, and that a visitor has the secret key of a proxy (there it is called
+ * `sign_key`); `timestamp` in seconds.
+ */
 export function privilegeKey(token: string, timestamp: number): string {
   return createHash('md5').update(token).update(String(timestamp)).digest('hex')
 }
 
-/** What proves that a visitor has the secret key of a proxy: the same computation. */
-export const signKey: (secretKey: string, timestamp: number) => string = privilegeKey
-
-/** Whether `given` is the `privilegeKey` or `signKey` of a secret, in a time that tells nothing of where it differs. */
+/** Whether `given` is the `privilegeKey` of a secret, in a time that tells nothing of where it differs. */
 export function isPrivilegeKey(given: string, secret: string, timestamp: number): boolean {
   return constantTimeEqual(given, privilegeKey(secret, timestamp))
 }

@@ -6,6 +6,7 @@
  * @module
  */
 export { ChunkedBody, type ChunkedProgress } from './chunked-body.ts'
+export { hopByHopHeaders } from './hop-by-hop.ts'
 export {
   type BodyFraming,
   type HeaderField,

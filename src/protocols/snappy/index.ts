@@ -4,5 +4,5 @@
  *
  * @module
  */
-export { SnappyError, SnappyErrorCode } from './errors.ts'
+export { SnappyError, type SnappyErrorCode } from './errors.ts'
 export { snappyCodec, type SnappyCodec } from './snappy-codec.ts'

@@ -186,6 +186,34 @@ describe('MessageChannel', () => {
     expect(peer.pieces).toHaveLength(3)
   })
 
+  it('sends messages that may wait in one piece, before one that may not', async () => {
+    const { channel, far, told } = channelOf()
+    const peer = read(far)
+    for (let i = 0; i < 3; i++) channel.sendSoon('ReqWorkConn', {})
+    await settle()
+    expect(peer.pieces).toHaveLength(1)
+    channel.sendSoon('ReqWorkConn', {})
+    channel.send('Ping', {})
+    await settle()
+    expect(peer.pieces).toHaveLength(3)
+    const reader = channelOf()
+    reader.channel.resume()
+    reader.far.write(peer.bytes())
+    await vi.waitFor(() => expect(reader.told).toHaveLength(5))
+    expect(reader.told.map(({ name }) => name)).toEqual([...Array<string>(4).fill('ReqWorkConn'), 'Ping'])
+    expect(told).toEqual([])
+  })
+
+  it('cuts a peer that leaves messages that may wait unread', async () => {
+    const { channel, closes } = channelOf()
+    channel.resume()
+    for (let i = 0; i < 300; i++) channel.sendSoon('NewProxy', { proxy_name: 'x'.repeat(5000) })
+    await settle()
+    for (let i = 0; i < 300; i++) channel.sendSoon('NewProxy', { proxy_name: 'x'.repeat(5000) })
+    await vi.waitFor(() => expect(closes).toHaveLength(1))
+    expect(closes[0]).toMatchObject({ code: 'TUNNEL_CLOSED' })
+  })
+
   it('drops datagrams when the peer does not read, still sends messages, and cuts at its bound', async () => {
     const { channel, near, closes } = channelOf()
     channel.resume()

@@ -110,15 +110,13 @@ export class MessageChannel {
     if (!this.#isOpen()) return true
     this.flush()
     const isTaken = this.#write(encodeMessage(this.#version, name, body))
-    if (this.#unsentBytes > maxUnsentBytes) {
-      this.destroy(
-        new TunnelError(TunnelErrorCode.closed, `the peer left ${this.#unsentBytes} bytes unread`, {
-          side: 'client',
-          retryable: true,
-        }),
-      )
-    }
+    this.#cutWhenUnread()
     return isTaken
+  }
+
+  /** The same for a message that goes together with the others of this turn of the event loop. */
+  sendSoon<Name extends MessageName>(name: Name, body: Partial<MessageBodies[Name]>): void {
+    if (this.#isOpen()) this.#gather(encodeMessage(this.#version, name, body))
   }
 
   /** Sends bytes that are no message: magic, a hello frame. */
@@ -135,14 +133,11 @@ export class MessageChannel {
    */
   sendDatagram(packet: UdpPacket): boolean {
     if (!this.#isOpen() || this.#unsentBytes + this.#gatheredBytes > maxUnsentDatagramBytes) return false
-    const encoded = encodeUdpPacket(this.#version, packet, this.#udpPacketCodec)
-    if (this.#gathered.length === 0) setImmediate(() => this.flush())
-    this.#gathered.push(encoded)
-    this.#gatheredBytes += encoded.length
+    this.#gather(encodeUdpPacket(this.#version, packet, this.#udpPacketCodec))
     return true
   }
 
-  /** Sends the datagrams of this turn at once. */
+  /** Sends what has been gathered in this turn at once. */
   flush(): void {
     const gathered = this.#gathered
     if (gathered.length === 0) return
@@ -151,7 +146,9 @@ export class MessageChannel {
       gathered.length === 1 && first !== undefined ? first : Buffer.concat(gathered, this.#gatheredBytes)
     this.#gathered = []
     this.#gatheredBytes = 0
-    if (this.#isOpen()) this.#write(bytes)
+    if (!this.#isOpen()) return
+    this.#write(bytes)
+    this.#cutWhenUnread()
   }
 
   /** All that is sent and read from now on goes through the codec, with what has been read already behind the last message. */
@@ -194,6 +191,22 @@ export class MessageChannel {
     if (!this.#isOpen()) return
     this.#state = 'cut'
     this.#stream.destroy(error)
+  }
+
+  #gather(encoded: Uint8Array): void {
+    if (this.#gathered.length === 0) setImmediate(() => this.flush())
+    this.#gathered.push(encoded)
+    this.#gatheredBytes += encoded.length
+  }
+
+  #cutWhenUnread(): void {
+    if (this.#unsentBytes <= maxUnsentBytes) return
+    this.destroy(
+      new TunnelError(TunnelErrorCode.closed, `the peer left ${this.#unsentBytes} bytes unread`, {
+        side: 'client',
+        retryable: true,
+      }),
+    )
   }
 
   #isOpen(): boolean {

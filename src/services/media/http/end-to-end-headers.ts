@@ -1,18 +1,4 @@
-import type { HeaderField } from '../../../protocols/http/index.ts'
-
-/** Of one connection only, whatever `Connection` names (RFC 9110 §7.6.1), and what we say anew. */
-const HOP_BY_HOP = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'http2-settings',
-])
+import { type HeaderField, hopByHopHeaders } from '../../../protocols/http/index.ts'
 
 /** The headers that are meant for the other end: without those of the connection and those that it names. */
 export function endToEndHeaders(headers: readonly HeaderField[]): HeaderField[] {
@@ -23,7 +9,7 @@ export function endToEndHeaders(headers: readonly HeaderField[]): HeaderField[] 
   }
   return headers.filter(({ name }) => {
     const lower = name.toLowerCase()
-    return !HOP_BY_HOP.has(lower) && !named.has(lower)
+    return !hopByHopHeaders.has(lower) && !named.has(lower)
   })
 }
 

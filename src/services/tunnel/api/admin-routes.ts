@@ -1,10 +1,10 @@
 import { open, writeFile } from 'node:fs/promises'
 import type { Clock } from '../../../foundation/clock.ts'
 import { errorCode, errorMessage, SluiceError } from '../../../foundation/errors.ts'
+import { definitionJson } from '../../../mechanisms/frp-config/index.ts'
 import { formatListenAddress } from '../../../mechanisms/net/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import type { ClientWork, ProxyStatus, TunnelClientControl } from '../client/contract.ts'
-import { proxyDefinition, visitorDefinition } from './definition.ts'
 import { compare, sortedByKey } from './frp-json.ts'
 import type { ProxyStore } from './proxy-store.ts'
 import { clientPage } from './status-page.ts'
@@ -138,13 +138,13 @@ async function writeConfig({ configFile, log }: AdminParts, { readBody }: WebReq
 function proxyConfig({ work, store }: AdminParts, { params: { name = '' } }: WebRequest): WebReply {
   const config = work().proxies.find((proxy) => proxy.name === name) ?? store?.proxies.get(name)?.config
   if (config === undefined) throw new WebError(404, `proxy "${name}" not found`)
-  return { json: proxyDefinition(config) }
+  return { json: definitionJson(config) }
 }
 
 function visitorConfig({ work, store }: AdminParts, { params: { name = '' } }: WebRequest): WebReply {
   const config = work().visitors.find((visitor) => visitor.name === name) ?? store?.visitors.get(name)?.config
   if (config === undefined) throw new WebError(404, `visitor "${name}" not found`)
-  return { json: visitorDefinition(config) }
+  return { json: definitionJson(config) }
 }
 
 /** @throws WebError 400 */

@@ -1,6 +1,7 @@
 import { errorMessage } from '../../../foundation/errors.ts'
+import { definitionJson } from '../../../mechanisms/frp-config/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
-import { entryOf, proxyDefinition, visitorDefinition } from './definition.ts'
+import { entryOf } from './definition-entry.ts'
 import { compare } from './frp-json.ts'
 import type { ProxyStore } from './proxy-store.ts'
 import type { StoreEntries, StoreEntry } from './store-entries.ts'
@@ -21,8 +22,8 @@ export interface StoreParts {
 export function storeRoutes(parts: StoreParts): readonly WebRoute[] {
   const { proxies, visitors } = parts.store
   return [
-    ...routesOf(parts, 'proxy', 'proxies', proxies, (entry) => withEnabled(entry, proxyDefinition)),
-    ...routesOf(parts, 'visitor', 'visitors', visitors, (entry) => withEnabled(entry, visitorDefinition)),
+    ...routesOf(parts, 'proxy', 'proxies', proxies, (entry) => withEnabled(entry, definitionJson)),
+    ...routesOf(parts, 'visitor', 'visitors', visitors, (entry) => withEnabled(entry, definitionJson)),
   ]
 }
 

@@ -3,12 +3,12 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import type { AddressInfo } from 'node:net'
 import findMyWay from 'find-my-way'
 import type { Clock, Timer } from '../../../foundation/clock.ts'
-import { errorCode, errorMessage } from '../../../foundation/errors.ts'
+import { errorCode, errorMessage, SluiceError } from '../../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
 import type { WebServerConfig } from '../../../mechanisms/frp-config/index.ts'
 import { CertificateFiles, formatListenAddress, hostOf, listenTcp } from '../../../mechanisms/net/index.ts'
+import { readBody } from '../../../mechanisms/http-api/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
-import { readBody } from './request-body.ts'
 import { isCrossSite, isLoopback, isRebound, WebPassword } from './web-access.ts'
 import { WebError } from './web-error.ts'
 
@@ -34,7 +34,7 @@ export interface WebRequest {
   /** The named parts of the path, decoded. */
   readonly params: Readonly<Record<string, string | undefined>>
   readonly query: URLSearchParams
-  /** @throws WebError 413, 400 */
+  /** @throws API_BODY_TOO_LARGE (413), API_BODY_INCOMPLETE (400) */
   readonly readBody: () => Promise<Buffer>
 }
 
@@ -244,18 +244,19 @@ export class WebServer implements Lifecycle {
   ): void {
     const { log } = this.#parts
     const path = request.url?.split('?')[0]
-    const isOurs = error instanceof WebError
-    if (isOurs) log.warn({ path, status: error.status, reason: error.message }, 'web request refused')
+    const refusal = error instanceof SluiceError && error.status !== undefined ? error : undefined
+    if (refusal !== undefined)
+      log.warn({ path, status: refusal.status, reason: refusal.message }, 'web request refused')
     else log.error({ path, code: errorCode(error), reason: errorMessage(error) }, 'web request failed')
     if (response.headersSent) {
       request.socket.destroy()
       return
     }
-    const status = isOurs ? error.status : 500
+    const status = refusal?.status ?? 500
     const { errorJson = (Code: number, Msg: string) => ({ Code, Msg }) } = route ?? {}
     this.#send(request, response, {
       status,
-      json: errorJson(status, isOurs ? error.message : 'internal error'),
+      json: errorJson(status, refusal?.message ?? 'internal error'),
     })
   }
 

@@ -18,6 +18,7 @@ import {
   type TestProviderOptions,
 } from './oidc-provider.testkit.ts'
 import { oidcServerAuth } from './oidc-server-auth.ts'
+import { tokenAuth } from './token-auth.ts'
 
 const closers: (() => unknown)[] = []
 afterEach(async () => {
@@ -97,6 +98,21 @@ describe('OIDC, client and server with a real provider', () => {
     await expect(identity.verifyPing({ privilege_key: '', timestamp: 0 })).rejects.toThrow(
       'invalid OIDC token in ping',
     )
+  })
+
+  it('a client of another configuration holds while the method and the token of the payload are the same', async () => {
+    const provider = await open()
+    const server = await serverFor(provider.issuer, { token: 'payload key' })
+    const identity = await server.verifyLogin(loginWith(await clientOf(provider, {}).login()))
+    const again = await serverFor(provider.issuer, { token: 'payload key', additionalScopes: BOTH_SCOPES })
+    const otherKey = await serverFor(provider.issuer, { token: 'other key' })
+    expect([again.holds(identity, 'u'), otherKey.holds(identity, 'u')]).toEqual([true, false])
+    expect(again.holds({ ...identity, method: 'token' }, 'u')).toBe(false)
+    const byToken = tokenAuth(
+      { token: 'payload key', tokens: [], additionalScopes: [], timestampWindow: 0 },
+      { clock: systemClock },
+    )
+    expect(byToken.holds(identity, 'u')).toBe(false)
   })
 
   it('without the scopes nothing is asked for after the login', async () => {

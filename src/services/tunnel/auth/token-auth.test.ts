@@ -4,7 +4,7 @@ import { ManualClock } from '../../../foundation/clock.ts'
 import type { FrpsConfig, TokenGrant } from '../../../mechanisms/frp-config/index.ts'
 import type { Login } from '../../../protocols/frp/index.ts'
 import { clientTokenAuth } from './client-token-auth.ts'
-import type { ServerAuth } from './contract.ts'
+import type { Identity, ServerAuth } from './contract.ts'
 import { tokenAuth } from './token-auth.ts'
 
 const clock = new ManualClock(1_700_000_000_000)
@@ -103,6 +103,56 @@ describe('token authentication', () => {
     const client = clientTokenAuth({ token: 't', additionalScopes: ['HeartBeats'] }, { clock })
     expect(await client.newWorkConn()).toEqual({ privilege_key: '', timestamp: 0 })
     expect(await client.ping()).toMatchObject({ timestamp: 1_700_000_000 })
+  })
+})
+
+describe('a client of another configuration holds', () => {
+  const one = grant('one', { name: 'a', users: ['u', 'v'] })
+  const identities = async (): Promise<readonly [Identity, Identity]> => {
+    const server = serverWith({ tokens: [one] })
+    return [
+      await server.verifyLogin(login('one', 1_700_000_000, 'u')),
+      await server.verifyLogin(login('12345678')),
+    ]
+  }
+
+  it('as long as its token is there under its name, and open to its user, whatever else it may do', async () => {
+    const [granted, plain] = await identities()
+    const same = serverWith({ tokens: [grant('x', {}), { ...one, users: undefined, maxProxies: 1 }] })
+    expect([same.holds(granted, 'u'), same.holds(granted, 'w'), same.holds(plain, 'w')]).toEqual([
+      true,
+      true,
+      true,
+    ])
+  })
+
+  it.each([
+    ['it is taken away', []],
+    ['it is another one', [{ ...one, token: 'two' }]],
+    ['it is named otherwise', [{ ...one, name: 'b' }]],
+    ['its user is taken out', [{ ...one, users: ['v'] }]],
+  ])('not when %s', async (_, tokens) => {
+    const [granted, plain] = await identities()
+    const server = serverWith({ tokens })
+    expect([server.holds(granted, 'u'), server.holds(plain, '')]).toEqual([false, true])
+  })
+
+  it('the plain token counts as the one that opens everything, not as one of those with names', async () => {
+    const [granted, plain] = await identities()
+    expect(serverWith({ token: 'one' }).holds(granted, 'u')).toBe(false)
+    expect(serverWith({ token: '', tokens: [grant('12345678', {})] }).holds(plain, '')).toBe(false)
+    expect(serverWith({ token: '87654321' }).holds(plain, '')).toBe(false)
+  })
+
+  it('an empty token does no longer when there are others', async () => {
+    const open = await serverWith({ token: '' }).verifyLogin(login(''))
+    expect(serverWith({ token: '' }).holds(open, '')).toBe(true)
+    expect(serverWith({ token: '', tokens: [one] }).holds(open, '')).toBe(false)
+  })
+
+  it('never with OIDC before', async () => {
+    const [, plain] = await identities()
+    expect(serverWith({}).holds({ ...plain, method: 'oidc' }, '')).toBe(false)
   })
 })
 

@@ -1,7 +1,7 @@
 import type { ByteStream } from '../../../foundation/byte-stream.ts'
 import type { Clock } from '../../../foundation/clock.ts'
 import type { VisitorConfig } from '../../../mechanisms/frp-config/index.ts'
-import { cfbKey, type MessageBodies, type MessageName, signKey } from '../../../protocols/frp/index.ts'
+import { cfbKey, type MessageBodies, type MessageName, privilegeKey } from '../../../protocols/frp/index.ts'
 import { TunnelError, TunnelErrorCode } from '../errors.ts'
 import type { MessageChannel } from '../message-channel.ts'
 import { payloadLayers } from '../payload-layers.ts'
@@ -39,7 +39,7 @@ export async function openVisitorConnection(
   const opening = server.open('NewVisitorConn', {
     run_id: server.runId,
     proxy_name: wireName(config.serverUser === '' ? user : config.serverUser, config.serverName),
-    sign_key: signKey(secretKey, timestamp),
+    sign_key: privilegeKey(secretKey, timestamp),
     timestamp,
     use_encryption: transport.useEncryption,
     use_compression: transport.useCompression,

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Lifecycle } from '../../../foundation/lifecycle.ts'
 import { createDatapath } from '../../../mechanisms/datapath/index.ts'
 import type { VisitorConfig } from '../../../mechanisms/frp-config/index.ts'
-import { signKey } from '../../../protocols/frp/index.ts'
+import { privilegeKey } from '../../../protocols/frp/index.ts'
 import { frpcConfig, visitorConfig } from './client-config.testkit.ts'
 import { bodiesOf, type FakeServerOptions } from './fake-server.testkit.ts'
 import { clientOfFake, reading, settle } from './tunnel-client.testkit.ts'
@@ -42,7 +42,7 @@ describe('a stcp visitor', () => {
       {
         run_id: 'run-1',
         proxy_name: 'me.hidden',
-        sign_key: signKey('key', timestamp),
+        sign_key: privilegeKey('key', timestamp),
         timestamp,
         use_encryption: false,
         use_compression: false,

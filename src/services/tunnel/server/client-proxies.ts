@@ -35,6 +35,8 @@ export class ClientProxies implements ProxyOwner {
   readonly #registered = new Map<string, RegisteredProxy>()
   readonly #ports: Quota
   readonly #proxies: Quota
+  /** Closed, with users who go on. */
+  readonly #departed = new Set<ProxyBackend>()
   /** Those that are being opened. */
   readonly #opening = new Set<Promise<string>>()
   #isRetired = false
@@ -71,17 +73,21 @@ export class ClientProxies implements ProxyOwner {
     proxy.release()
     this.#parts.names.delete(name)
     this.#parts.recorder.proxyOffline(name)
-    const { departed } = this.#parts
-    if (proxy.backend.carried > 0) {
-      departed.add(proxy.backend)
-      proxy.backend.onIdle = () => departed.delete(proxy.backend)
+    const { backend } = proxy
+    if (backend.carried > 0) {
+      const places = [this.#departed, this.#parts.departed]
+      for (const place of places) place.add(backend)
+      backend.onIdle = () => {
+        for (const place of places) place.delete(backend)
+      }
     }
     return true
   }
 
-  /** Cuts the users of all its proxies. */
+  /** Cuts the users of all its proxies, also of those that it has closed. */
   cut(): void {
     for (const { backend } of this.#registered.values()) backend.destroy()
+    for (const backend of this.#departed) backend.destroy()
   }
 
   /**

@@ -1,8 +1,11 @@
 import { once } from 'node:events'
+import { Server } from 'node:net'
 import { describe, expect, test, vi } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
+import { DatapathError } from '../../../mechanisms/datapath/index.ts'
 import { readToEnd } from '../../../mechanisms/net/sockets.testkit.ts'
 import { StreamDuplex } from '../../../mechanisms/streams/index.ts'
+import { createLogger } from '../../../mechanisms/telemetry/index.ts'
 import { echo } from './frp-client.testkit.ts'
 import { closeOf, login, start, user } from './loopback.testkit.ts'
 import { freePort } from './tunnel-server.testkit.ts'
@@ -43,6 +46,72 @@ describe('a client asks for a proxy', () => {
     expect(served.server.proxies()).toHaveLength(1)
     expect(served.recorder.events.filter((event) => event.includes('p'))).toEqual([])
     expect(await client.register({ proxy_name: 'p', proxy_type: 'stcp' })).toBe(0)
+  })
+
+  test('and is told first what can never be had, then what is too much', async () => {
+    const served = await start({
+      raw: {
+        maxPortsPerClient: 1,
+        limits: { maxProxiesPerClient: 1 },
+        allowPorts: [{ start: 20_000, end: 30_000 }],
+      },
+    })
+    const client = await login(served)
+    await client.register({ proxy_name: 'a' })
+    const errorOf = async (request: Parameters<typeof client.ask>[0]): Promise<string> =>
+      (await client.ask({ proxy_name: 'a', ...request })).error
+    expect(await errorOf({ proxy_type: 'magic' })).toBe('unknown proxy type: magic')
+    expect(await errorOf({ proxy_type: 'xtcp' })).toBe('proxy type xtcp is not supported by this server')
+    expect(await errorOf({ remote_port: 1024 })).toBe('port not allowed')
+    expect(await errorOf({ proxy_type: 'udp', remote_port: 1024 })).toBe('port not allowed')
+    expect(await errorOf({ proxy_type: 'http', custom_domains: ['a.b'] })).toBe(
+      'type [http] not supported when vhost http port is not set',
+    )
+    expect(await errorOf({ proxy_type: 'tcpmux', subdomain: 'a' })).toBe('unknown multiplexer []')
+    expect(await errorOf({})).toBe('proxy [a] already exists')
+    expect(await errorOf({ proxy_name: 'b' })).toBe('exceed the limit of 1 proxies per client')
+    expect(served.server.proxies()).toHaveLength(1)
+  })
+
+  test('with a port that the user of the server may not have', async () => {
+    let refuse: () => void = () => undefined
+    const served = await start({ onUdpPort: () => refuse() })
+    const client = await login(served)
+    const remote_port = await freePort()
+    const errorOf = async (request: Parameters<typeof client.ask>[0]): Promise<string> =>
+      (await client.ask({ proxy_name: 'p', remote_port, ...request })).error
+    vi.spyOn(Server.prototype, 'listen').mockImplementationOnce(function (this: Server) {
+      const error = Object.assign(new Error('listen EACCES'), { code: 'EACCES' })
+      queueMicrotask(() => this.emit('error', error))
+      return this
+    })
+    expect(await errorOf({})).toBe('port unavailable')
+    refuse = () => {
+      throw new DatapathError('DATAPATH_PORT_FORBIDDEN', 'not for this user')
+    }
+    expect(await errorOf({ proxy_type: 'udp' })).toBe('port unavailable')
+    refuse = () => undefined
+    expect(await errorOf({})).toBe('')
+  })
+
+  test('in a group that has no meaning for its type, which is told to the operator only', async () => {
+    const warnings: unknown[] = []
+    const logger = createLogger({
+      level: 'warn',
+      stream: { write: (line) => void warnings.push(JSON.parse(line)) },
+    })
+    const served = await start({ logger })
+    const client = await login(served)
+    const group = { group: 'g', group_key: 'k' }
+    await client.register({ proxy_name: 't', ...group })
+    expect(warnings).toEqual([])
+    for (const proxy_type of ['udp', 'stcp'])
+      await client.register({ proxy_name: proxy_type, proxy_type, ...group })
+    const msg = 'a group has no meaning for a proxy of this type'
+    expect(warnings).toMatchObject([
+      { msg, proxy: 'udp', type: 'udp', runId: client.runId },
+      { msg, proxy: 'stcp', type: 'stcp' },
+    ])
   })
 
   test('of which there may be so many, until one is closed', async () => {

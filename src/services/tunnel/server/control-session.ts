@@ -63,7 +63,7 @@ export class ControlSession {
       size: Math.max(0, Math.min(login.pool_count, config.transport.maxPoolCount)),
       waitMs: () => parts.places.config.userConnTimeout * 1000,
       clock: parts.clock,
-      request: () => channel.send('ReqWorkConn', {}),
+      request: () => channel.sendSoon('ReqWorkConn', {}),
     })
     this.#proxies = new ClientProxies(client, this.pool, parts, this.#logger)
   }

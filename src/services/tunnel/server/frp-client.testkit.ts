@@ -23,7 +23,6 @@ import {
   type NewVisitorConn,
   parseServerHello,
   privilegeKey,
-  signKey,
   type StartWorkConn,
   transcriptHash,
   type UdpPacketCodec,
@@ -251,7 +250,7 @@ export class FrpClient {
     channel.send('NewVisitorConn', {
       run_id: this.runId,
       proxy_name: name,
-      sign_key: signKey(secretKey, 1),
+      sign_key: privilegeKey(secretKey, 1),
       timestamp: 1,
       ...fields,
     })

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { describe, expect, test, vi } from 'vitest'
 import { systemClock } from '../../../foundation/clock.ts'
 import { clientHello, encodeClientHello, helloFrame } from '../../../protocols/frp/index.ts'
@@ -174,5 +175,47 @@ describe('a run id that is live', () => {
     await expect(login(served, { login: { user: 'b', run_id: first.runId } })).rejects.toThrow(
       'the run id belongs to another client',
     )
+  })
+})
+
+describe('a login that fails when it has been answered', () => {
+  test.each([
+    ['v1', true],
+    ['v1', false],
+    ['v2', true],
+    ['v2', false],
+  ] as const)(
+    'says nothing more, and leaves nothing behind: no cipher (%s, mux %s)',
+    async (version, mux) => {
+      let isBroken = true
+      const served = await start({
+        raw: { limits: { maxClients: 1 } },
+        // A run id has 8 bytes, the randomness of a hello 32; ciphers begin with others.
+        random: (length) => {
+          if (isBroken && length !== 8 && length !== 32) throw new Error('no randomness')
+          return randomBytes(length)
+        },
+      })
+      const client = new FrpClient(served.port, { version, mux })
+      atEnd(() => client.close())
+      await client.sayLogin()
+      await client.control.closed
+      expect(client.control.heard).toMatchObject([{ name: 'LoginResp', body: { error: '' } }])
+      expect([served.server.clients(), served.recorder.events]).toEqual([[], []])
+      isBroken = false
+      await login(served, { version })
+    },
+  )
+
+  test.each([true, false])('says nothing more, and leaves nothing behind: no books (mux %s)', async (mux) => {
+    const served = await start({ raw: { limits: { maxClients: 1 } } })
+    vi.spyOn(served.recorder, 'clientOnline').mockImplementationOnce(() => {
+      throw new Error('no books')
+    })
+    const client = await login(served, { mux })
+    await client.control.closed
+    expect(client.control.heard).toMatchObject([{ name: 'LoginResp', body: { error: '' } }])
+    await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+    await login(served)
   })
 })

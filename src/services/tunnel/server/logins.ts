@@ -74,6 +74,7 @@ export class Logins {
     const address = connection.peer.remoteAddress
     const { metrics, logger } = this.#parts
     let isIn = false
+    let release: () => void = nothing
     try {
       // First of all: what is said next, also a refusal, is read behind our hello.
       const { codecOf, udpPacketCodec } = agree(first, this.#random)
@@ -90,8 +91,9 @@ export class Logins {
         await replace(old, login, rights)
       }
       this.#checkClientId(login, runId)
-      const release = take([this.#quota, rights.clients])
-      if (release instanceof Quota) throw refusal(`exceed the limit of ${release.limit} ${release.name}`)
+      const taken = take([this.#quota, rights.clients])
+      if (taken instanceof Quota) throw refusal(`exceed the limit of ${taken.limit} ${taken.name}`)
+      release = taken
       connection.admit()
       isIn = true
       channel.send('LoginResp', { version: frpVersion, run_id: runId, half_close: true })
@@ -102,7 +104,7 @@ export class Logins {
       )
       this.#sessions.set(runId, session)
       void session.closed.then(() => {
-        release()
+        taken()
         this.#sessions.delete(runId)
       })
       session.start()
@@ -116,6 +118,7 @@ export class Logins {
         // It has been told that it is in, and would read a refusal as something else.
         logger.error({ err: error }, 'a client that was let in is lost')
         connection.stream.destroy()
+        release()
       } else {
         this.#refuse(error, first, connection)
       }
@@ -174,3 +177,5 @@ function loginRefusal(error: unknown): LoginRefusal {
       return 'protocol'
   }
 }
+
+function nothing(): void {}

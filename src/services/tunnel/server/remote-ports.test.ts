@@ -22,6 +22,28 @@ describe('remote ports', () => {
     await expect(ports.open('b', 6001, undefined, opened)).resolves.toMatchObject({ port: 6001 })
   })
 
+  test.each([
+    'NET_PORT_TAKEN',
+    'NET_PORT_FORBIDDEN',
+    'NET_ADDRESS_UNAVAILABLE',
+    'NET_LISTEN_FAILED',
+    'DATAPATH_PORT_TAKEN',
+    'DATAPATH_PORT_FORBIDDEN',
+    'DATAPATH_ADDRESS_UNAVAILABLE',
+    'ENOTFOUND',
+  ])('%s makes one unavailable, and for 0 it is passed over', async (code) => {
+    const { ports } = makePorts([{ from: 6000, to: 6001 }])
+    const open = async (port: number): Promise<number> => {
+      if (port === 6000) throw Object.assign(new Error('no'), { code })
+      return port
+    }
+    await expect(ports.open('a', 6000, undefined, open)).rejects.toMatchObject({
+      code: 'TUNNEL_PORT',
+      message: 'port unavailable',
+    })
+    await expect(ports.open('a', 0, undefined, open)).resolves.toMatchObject({ port: 6001 })
+  })
+
   test.each([-1, 65_536])('%d is none', async (port) => {
     const { ports } = makePorts([])
     await expect(ports.open('a', port, undefined, opened)).rejects.toThrow('port not allowed')

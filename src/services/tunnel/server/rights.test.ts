@@ -93,6 +93,35 @@ describe('the rate of logins', () => {
     expect(rate.admit('a')).toBe(true)
   })
 
+  test('counts a /64 of IPv6 as one source, and an IPv4 address as itself', () => {
+    const rate = new LoginRate(1, new ManualClock())
+    expect(
+      ['2001:db8::1', '2001:db8::2', '2001:db8:0:0:ffff::', '2001:db8:0:1::1'].map((address) =>
+        rate.admit(address),
+      ),
+    ).toEqual([true, false, false, true])
+    expect([rate.isSpent('2001:db8::9'), rate.isSpent('2001:db8:0:2::1')]).toEqual([true, false])
+    expect([rate.admit('192.0.2.1'), rate.admit('192.0.2.2')]).toEqual([true, true])
+  })
+
+  test('is spent when as many came as may, until the minute is over', () => {
+    const clock = new ManualClock()
+    const rate = new LoginRate(2, clock)
+    const seen = [rate.isSpent('a')]
+    for (let count = 0; count < 2; count++) {
+      rate.admit('a')
+      seen.push(rate.isSpent('a'))
+    }
+    clock.advance(59_999)
+    seen.push(rate.isSpent('a'))
+    clock.advance(1)
+    expect([...seen, rate.isSpent('a')]).toEqual([false, false, true, true, false])
+    rate.admit('a')
+    rate.admit('a')
+    rate.configure(0)
+    expect(rate.isSpent('a')).toBe(false)
+  })
+
   test('0 does not limit', () => {
     const rate = new LoginRate(0, new ManualClock())
     expect(Array.from({ length: 1000 }, () => rate.admit('a'))).not.toContain(false)

@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { StreamDuplex } from '../../../mechanisms/streams/index.ts'
 import { memoryStreamPair } from '../../../mechanisms/streams/memory-stream.testkit.ts'
-import { signKey, type NewVisitorConn } from '../../../protocols/frp/index.ts'
+import { privilegeKey, type NewVisitorConn } from '../../../protocols/frp/index.ts'
 import { MessageChannel } from '../message-channel.ts'
 import { Talk } from './frp-client.testkit.ts'
 import { login, start } from './loopback.testkit.ts'
@@ -19,7 +19,7 @@ function visitor(fields: Partial<NewVisitorConn> = {}): NewVisitorConn {
   return {
     run_id: '',
     proxy_name: 's',
-    sign_key: signKey('key', 5),
+    sign_key: privilegeKey('key', 5),
     timestamp: 5,
     use_encryption: false,
     use_compression: false,

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { describe, expect, test, vi } from 'vitest'
 import { ManualClock, systemClock } from '../../../foundation/clock.ts'
 import { readToEnd } from '../../../mechanisms/net/sockets.testkit.ts'
 import { StreamDuplex } from '../../../mechanisms/streams/index.ts'
-import { cfbKey, signKey } from '../../../protocols/frp/index.ts'
+import { cfbKey, privilegeKey } from '../../../protocols/frp/index.ts'
 import type { ServerAuth } from '../auth/contract.ts'
 import { tokenAuth } from '../auth/token-auth.ts'
 import { TunnelError } from '../errors.ts'
@@ -151,6 +151,28 @@ describe('an operator', () => {
     await expect(user(port)).rejects.toThrow('ECONNREFUSED')
   })
 
+  test.each([true, false])('kicks a client with the users that it carries (mux %s)', async (mux) => {
+    const served = await start()
+    const client = await login(served, { mux })
+    client.serve((stream) => echo(stream))
+    const sockets: Socket[] = []
+    for (const proxy_name of ['p', 'q']) {
+      const socket = await user(await client.register({ proxy_name }))
+      socket.write('1')
+      await once(socket, 'data')
+      sockets.push(socket)
+    }
+    // Its user goes on, for now.
+    client.control.channel.send('CloseProxy', { proxy_name: 'q' })
+    const other = await login(served, { mux })
+    await vi.waitFor(() => expect(served.server.proxies()).toHaveLength(1))
+    const over = sockets.map((socket) => closeOf(socket))
+    served.server.kick(client.runId)
+    await Promise.all(over)
+    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
+    expect((await other.ask({ proxy_name: 'p' })).error).toBe('')
+  })
+
   test('closes a proxy; the connections that it carries go on', async () => {
     const served = await start()
     const client = await login(served)
@@ -246,7 +268,7 @@ describe('a secret proxy', () => {
     expect(await other.visit('a.s', 'key')).toBe('visitor connection of [a.s] user [b] not allowed')
     expect(await other.visit('a.all', 'key', { run_id: 'x' })).toBe('no client control found for run id [x]')
     expect(typeof (await other.visit('a.all', 'key', { run_id: '' }))).toBe('object')
-    expect(typeof (await owner.visit('a.s', 'key', { sign_key: signKey('key', 7), timestamp: 7 }))).toBe(
+    expect(typeof (await owner.visit('a.s', 'key', { sign_key: privilegeKey('key', 7), timestamp: 7 }))).toBe(
       'object',
     )
   })
@@ -399,6 +421,28 @@ describe('time', () => {
     const alone = await login(served, { mux: false })
     clock.advance(90_000)
     await alone.control.closed
+  })
+
+  test('one with mux at a server without need not ping, but once it has it must go on', async () => {
+    const clock = new ManualClock()
+    const raw = { transport: { ...heartbeats.transport, tcpMux: false } }
+    const served = await start({ clock, raw })
+    const [silent, pings, alone] = [
+      await login(served),
+      await login(served),
+      await login(served, { mux: false }),
+    ]
+    clock.advance(80_000)
+    pings.control.channel.send('Ping', {})
+    await pings.control.next('Pong')
+    clock.advance(10_000)
+    await alone.control.closed
+    clock.advance(79_999)
+    expect(served.server.clients()).toHaveLength(2)
+    clock.advance(1)
+    await pings.control.closed
+    clock.advance(1_000_000)
+    expect(served.server.clients()).toMatchObject([{ runId: silent.runId }])
   })
 
   test('a connection that says nothing is cut', async () => {

@@ -2,7 +2,7 @@ import { createServer } from 'node:net'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import { NodeDatapath } from '../../../mechanisms/datapath/index.ts'
 import { frpsConfigOf, type TunnelServerConfig } from '../../../mechanisms/frp-config/index.ts'
-import { Registry, silentLogger } from '../../../mechanisms/telemetry/index.ts'
+import { type Logger, Registry, silentLogger } from '../../../mechanisms/telemetry/index.ts'
 import type { ServerAuth } from '../auth/contract.ts'
 import { tokenAuth } from '../auth/token-auth.ts'
 import type { ProxyView, TunnelRecorder } from '../statistics/contract.ts'
@@ -46,6 +46,10 @@ export interface ServedOptions {
   readonly raw?: Readonly<Record<string, unknown>>
   readonly clock?: Clock
   readonly auth?: ServerAuth
+  /** @defaultValue writes nothing */
+  readonly logger?: Logger
+  /** @defaultValue the system's */
+  readonly random?: (length: number) => Uint8Array
   /** Called when a port for udp has been opened, before the server is told. */
   readonly onUdpPort?: () => void
 }
@@ -64,6 +68,8 @@ export async function startServer({
   raw = {},
   clock = systemClock,
   auth,
+  logger = silentLogger(),
+  random,
   onUdpPort,
 }: ServedOptions = {}): Promise<Served> {
   const config = serverConfig(raw)
@@ -83,8 +89,9 @@ export async function startServer({
     recorder,
     datapath,
     clock,
-    logger: silentLogger(),
+    logger,
     registry,
+    ...(random !== undefined && { random }),
   })
   await server.start()
   const { port } = server

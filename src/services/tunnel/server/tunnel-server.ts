@@ -12,7 +12,7 @@ import type { ServerAuth } from '../auth/contract.ts'
 import { TunnelError } from '../errors.ts'
 import type { ClientView, ProxyView, TunnelRecorder, TunnelServerControl } from '../statistics/contract.ts'
 import type { AcceptedConnection } from '../transport/contract.ts'
-import { TunnelListener } from '../transport/tunnel-listener.ts'
+import { TunnelListener } from '../transport/index.ts'
 import type { ControlParts } from './control-parts.ts'
 import { dismiss } from './dismiss.ts'
 import { type FirstMessage, readFirstMessage } from './first-message.ts'
@@ -48,8 +48,10 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
   readonly #vhosts: Vhosts
   readonly #parts: ControlParts
   readonly #logins: Logins
-  /** Refused work connections and visitors: guesses of run ids and secret keys. */
-  readonly #guesses: LoginRate
+  /** Refused work connections: guesses of run ids. */
+  readonly #workGuesses: LoginRate
+  /** Refused visitors: guesses of secret keys. A wrong key must not cost a client its work connections. */
+  readonly #visitorGuesses: LoginRate
   #isStarted = false
   #closed: Promise<void> | undefined
 
@@ -96,7 +98,8 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
       logger: this.#logger,
       joiner: options.joiner,
     }
-    this.#guesses = new LoginRate(config.limits.loginsPerMinute, clock)
+    this.#workGuesses = new LoginRate(config.limits.loginsPerMinute, clock)
+    this.#visitorGuesses = new LoginRate(config.limits.loginsPerMinute, clock)
     this.#logins = new Logins(options.auth, this.#parts, options.random ?? randomBytes)
   }
 
@@ -148,7 +151,8 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
     places.tcpPorts.configure(config.allowPorts)
     places.udpPorts.configure(config.allowPorts)
     this.#logins.configure(config, auth)
-    this.#guesses.configure(config.limits.loginsPerMinute)
+    this.#workGuesses.configure(config.limits.loginsPerMinute)
+    this.#visitorGuesses.configure(config.limits.loginsPerMinute)
     const { limits } = this.#options.config
     return [
       ...(Object.keys(config) as (keyof typeof config)[]).filter(
@@ -205,9 +209,7 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
       return
     }
     const { name, body } = first.message
-    if (name !== 'Login' && this.#guesses.isSpent(connection.peer.remoteAddress)) {
-      connection.stream.destroy()
-    } else if (name === 'Login') {
+    if (name === 'Login') {
       await this.#logins.login(body, first, connection)
     } else if (name === 'NewWorkConn') {
       await this.#workConnection(body, first, connection)
@@ -225,11 +227,16 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
     connection: AcceptedConnection,
   ): Promise<void> {
     const session = this.#logins.sessionOf(message.run_id)
+    const own = session?.client.connection.session
+    const isWithinOwn = own !== undefined && own === connection.session
+    if (!isWithinOwn && this.#workGuesses.isSpent(connection.peer.remoteAddress)) {
+      connection.stream.destroy()
+      return
+    }
     try {
       if (session === undefined) throw refusal(`no client control found for run id [${message.run_id}]`)
       // The run id is no secret: it is in logs. A client with mux opens all of its connections within its session.
-      const { session: own } = session.client.connection
-      if (own !== undefined && own !== connection.session) {
+      if (own !== undefined && !isWithinOwn) {
         throw refusal('the work connection is not of the session of its client')
       }
       await session.client.identity.verifyNewWorkConn(message)
@@ -241,7 +248,7 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
     } catch (error) {
       this.#logger.debug({ runId: message.run_id, reason: errorMessage(error) }, 'work connection refused')
       this.#parts.metrics.workRefused()
-      if (!isFull(error)) this.#guesses.admit(connection.peer.remoteAddress)
+      if (!isFull(error)) this.#workGuesses.admit(connection.peer.remoteAddress)
       channel.send('StartWorkConn', { error: this.#told(error, 'invalid NewWorkConn') })
       dismiss(channel, connection.stream, this.#options.clock)
     }
@@ -249,6 +256,10 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
 
   #visitor(visitor: NewVisitorConn, { channel }: FirstMessage, connection: AcceptedConnection): void {
     const name = visitor.proxy_name
+    if (this.#visitorGuesses.isSpent(connection.peer.remoteAddress)) {
+      connection.stream.destroy()
+      return
+    }
     try {
       const owner = this.#logins.sessionOf(visitor.run_id)?.client
       // Visitors from before frp 0.50 send no run id, and count as a user without name.
@@ -266,7 +277,7 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
       serveVisitor(proxy, visitor, manner, channel.detach(), connection.peer)
     } catch (error) {
       this.#logger.warn({ proxy: name, reason: errorMessage(error) }, 'register visitor conn error')
-      this.#guesses.admit(connection.peer.remoteAddress)
+      this.#visitorGuesses.admit(connection.peer.remoteAddress)
       const told = this.#told(error, 'register visitor conn error')
       channel.send('NewVisitorConnResp', { proxy_name: name, error: told })
       dismiss(channel, connection.stream, this.#options.clock)

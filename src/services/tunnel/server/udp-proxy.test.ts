@@ -4,7 +4,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
 import type { Datapath, Receiver, Remote, SendOptions } from '../../../mechanisms/datapath/index.ts'
 import { memoryStreamPair } from '../../../mechanisms/streams/memory-stream.testkit.ts'
-import { silentLogger } from '../../../mechanisms/telemetry/index.ts'
+import { createLogger } from '../../../mechanisms/telemetry/index.ts'
 import { encodeMessage } from '../../../protocols/frp/index.ts'
 import { MessageChannel } from '../message-channel.ts'
 import { Talk } from './frp-client.testkit.ts'
@@ -30,6 +30,11 @@ async function make() {
       sent.push({ to, text: Buffer.from(bytes).toString(), local: options?.local }) > 0,
   }
   const counts = { in: 0, out: 0, dropped: [] as string[] }
+  const warnings: unknown[] = []
+  const logger = createLogger({
+    level: 'warn',
+    stream: { write: (line) => void warnings.push(JSON.parse(line)) },
+  })
   const proxy = new UdpProxy({
     proxyName: 'p',
     wireVersion: 'v1',
@@ -44,7 +49,7 @@ async function make() {
     metrics: { udpDropped: (reason) => counts.dropped.push(reason) },
     datapath: datapath as Datapath,
     clock,
-    logger: silentLogger(),
+    logger,
   })
   await proxy.listen(['192.0.2.9'], 53)
   /** A user's datagram. */
@@ -65,7 +70,14 @@ async function make() {
     await talk.next('StartWorkConn')
     return talk
   }
-  return { clock, pool, proxy, arrive, offer, sent, counts, closed, requests: () => requests }
+  return { clock, pool, proxy, arrive, offer, sent, counts, warnings, closed, requests: () => requests }
+}
+
+/** What it has been sent so far. */
+function contentsOf(talk: Talk): string[] {
+  return talk.heard.flatMap(({ name, body }) =>
+    name === 'UDPPacket' ? [Buffer.from(body.content).toString()] : [],
+  )
 }
 
 const remote = { IP: '192.0.2.1', Port: 1000, Zone: '' }
@@ -112,6 +124,60 @@ describe('a udp proxy', () => {
     clock.advance(500)
     const talk = await offer()
     await vi.waitFor(() => expect(talk.count('UDPPacket')).toBe(1024))
+    expect(contentsOf(talk)).toEqual(Array.from({ length: 1024 }, (_, index) => String(index)))
+    // What passes now comes behind, and nothing of the above a second time.
+    arrive('last')
+    await vi.waitFor(() => expect(contentsOf(talk).at(-1)).toBe('last'))
+    expect([talk.count('UDPPacket'), counts.dropped.length]).toEqual([1025, 6])
+  })
+
+  test('keeps no more bytes than it can send at once, and counts as passed what was sent', async () => {
+    const { clock, arrive, offer, counts, requests } = await make()
+    for (let count = 0; count < 1024; count++) arrive('x'.repeat(1400))
+    const { length: dropped } = counts.dropped
+    expect(new Set(counts.dropped)).toEqual(new Set(['no-work-connection']))
+    expect(counts.in).toBe(0)
+    clock.advance(500)
+    const talk = await offer()
+    await vi.waitFor(() => expect(talk.count('UDPPacket')).toBe(1024 - dropped))
+    expect([counts.dropped.length, counts.in]).toEqual([dropped, (1024 - dropped) * 1400])
+    expect(dropped).toBeLessThan(900)
+    // There is room again at the next break.
+    clock.advance(1000)
+    talk.channel.destroy()
+    await vi.waitFor(() => expect(requests()).toBe(2))
+    arrive('x'.repeat(1400))
+    const next = await offer()
+    await next.next('UDPPacket')
+  })
+
+  test('keeps what comes between two work connections, in order, each once', async () => {
+    const { clock, arrive, offer, counts, requests } = await make()
+    arrive('0')
+    clock.advance(500)
+    const first = await offer()
+    await first.next('UDPPacket')
+    clock.advance(1000)
+    first.channel.destroy()
+    await vi.waitFor(() => expect(requests()).toBe(2))
+    for (let count = 1; count <= 1025; count++) arrive(String(count))
+    expect([counts.in, counts.dropped]).toEqual([1, ['no-work-connection']])
+    const second = await offer()
+    await vi.waitFor(() => expect(second.count('UDPPacket')).toBe(1024))
+    expect(contentsOf(second)).toEqual(Array.from({ length: 1024 }, (_, index) => String(index + 1)))
+    expect(counts.in).toBe(contentsOf(second).join('').length + 1)
+  })
+
+  test('tells of the first datagram that no message holds, not of the others', async () => {
+    const { clock, arrive, offer, counts, warnings } = await make()
+    arrive('x'.repeat(9000))
+    clock.advance(500)
+    const talk = await offer()
+    arrive('x'.repeat(9000))
+    arrive('short')
+    await talk.next('UDPPacket')
+    expect(counts.dropped).toEqual(['length', 'length'])
+    expect(warnings).toMatchObject([{ msg: 'datagram too long, dropped', reason: expect.any(String) }])
   })
 
   test('drops and counts what cannot be carried', async () => {

@@ -36,8 +36,10 @@ const retryMs = 1000
 /** A work connection without any message (the client pings every 30 s) is given up after so many milliseconds. */
 const silenceMs = 60_000
 
-/** As many datagrams wait for a work connection as frp lets wait; in memory these are 2 MB or so. */
+/** As many datagrams wait for a work connection as frp lets wait, */
 const mostWaiting = 1024
+/** with no more bytes than a channel takes in one turn, also as messages in JSON. */
+const mostWaitingBytes = 262_144
 
 /** A udp proxy: datagrams of users as messages on one work connection, which is replaced when it breaks (reference §10). */
 export class UdpProxy {
@@ -50,6 +52,7 @@ export class UdpProxy {
   #stopWaiting: (() => void) | undefined
   /** What came while there is no channel. */
   #waiting: UdpPacket[] = []
+  #waitingBytes = 0
   #hasToldLength = false
   #isClosed = false
 
@@ -116,6 +119,7 @@ export class UdpProxy {
     channel.resume()
     const waiting = this.#waiting
     this.#waiting = []
+    this.#waitingBytes = 0
     for (const packet of waiting) this.#send(channel, packet)
   }
 
@@ -132,9 +136,17 @@ export class UdpProxy {
     this.#users.heard(address, port, local)
     const packet = { content: bytes, remote: { IP: address, Port: port, Zone: '' } }
     if (this.#channel !== undefined) this.#send(this.#channel, packet)
-    else if (this.#waiting.length < mostWaiting)
-      this.#waiting.push({ ...packet, content: Buffer.from(bytes) })
-    else this.#options.metrics.udpDropped('no-work-connection')
+    else this.#keep(packet)
+  }
+
+  #keep(packet: UdpPacket): void {
+    const bytes = this.#waitingBytes + packet.content.length
+    if (this.#waiting.length >= mostWaiting || bytes > mostWaitingBytes) {
+      this.#options.metrics.udpDropped('no-work-connection')
+      return
+    }
+    this.#waitingBytes = bytes
+    this.#waiting.push({ ...packet, content: Buffer.from(packet.content) })
   }
 
   #send(channel: MessageChannel, packet: UdpPacket): void {

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import type { ByteStream } from '../../../foundation/byte-stream.ts'
 import type { Clock } from '../../../foundation/clock.ts'
 import { errorCode, errorMessage } from '../../../foundation/errors.ts'
@@ -9,6 +8,7 @@ import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import { TunnelError } from '../errors.ts'
 import { readClientTls } from './client-tls.ts'
 import type { ServerLink } from './contract.ts'
+import { DialAttempt } from './dial-attempt.ts'
 import { type CarrierPlan, dialCarrier } from './dial-carrier.ts'
 import { formatEndpoint, withoutBrackets } from './endpoint.ts'
 import { lookupBy } from './lookup.ts'
@@ -56,7 +56,8 @@ export async function connectServer(config: LinkConfig, parts: ConnectParts): Pr
 class Dialler {
   readonly #plan: CarrierPlan
   readonly #parts: ConnectParts
-  readonly #closing = new AbortController()
+  readonly #attempts = new Set<DialAttempt>()
+  #isClosed = false
 
   constructor(plan: CarrierPlan, parts: ConnectParts) {
     this.#plan = plan
@@ -67,37 +68,41 @@ class Dialler {
     const { clock, logger, signal } = this.#parts
     const { serverAddr, serverPort, transport } = this.#plan.config
     const server = formatEndpoint({ host: withoutBrackets(serverAddr), port: serverPort })
-    const limit = new AbortController()
+    const attempt = new DialAttempt()
     const seconds = transport.dialServerTimeout
     const timer = clock.after(seconds * 1000, () =>
-      limit.abort(
+      attempt.giveUp(
         new TunnelError('TUNNEL_TIMEOUT', `connecting to ${server} took longer than ${seconds} s`, {
           side: 'origin',
           retryable: true,
         }),
       ),
     )
-    const close = (): void => limit.abort(closedError())
-    const givenUp = [this.#closing.signal, ...(signal === undefined ? [] : [signal])]
-    // Without tcpMux as many dial at a time as users come.
-    setMaxListeners(0, ...givenUp)
-    for (const each of givenUp) each.addEventListener('abort', close)
-    if (givenUp.some(({ aborted }) => aborted)) close()
+    if (this.#isClosed || signal?.aborted === true) attempt.giveUp(closedError())
+    // One listener for all that is being dialled: without tcpMux that can be many.
+    if (this.#attempts.size === 0) signal?.addEventListener('abort', this.#giveUp)
+    this.#attempts.add(attempt)
     try {
-      const carrier = await dialCarrier(this.#plan, limit.signal)
+      const carrier = await dialCarrier(this.#plan, attempt)
       logger.debug({ server, protocol: transport.protocol }, 'connected to the server')
       return carrier
     } catch (cause) {
-      throw limit.signal.aborted ? limit.signal.reason : unreachable(server, cause)
+      throw attempt.reason ?? unreachable(server, cause)
     } finally {
       timer.cancel()
-      for (const each of givenUp) each.removeEventListener('abort', close)
+      this.#attempts.delete(attempt)
+      if (this.#attempts.size === 0) signal?.removeEventListener('abort', this.#giveUp)
     }
   }
 
   /** What is being dialled, and will be, ends with TUNNEL_CLOSED. */
   close(): void {
-    this.#closing.abort()
+    this.#isClosed = true
+    this.#giveUp()
+  }
+
+  readonly #giveUp = (): void => {
+    for (const attempt of this.#attempts) attempt.giveUp(closedError())
   }
 }
 

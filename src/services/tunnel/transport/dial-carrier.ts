@@ -12,6 +12,7 @@ import {
   webSocketStream,
 } from '../../../mechanisms/streams/index.ts'
 import { type ClientTls, secureClientSide } from './client-tls.ts'
+import type { DialAttempt } from './dial-attempt.ts'
 import { type Endpoint, formatEndpoint, withoutBrackets } from './endpoint.ts'
 import { lookupBy } from './lookup.ts'
 import { httpConnect, socks5Connect } from './proxy-handshake.ts'
@@ -35,10 +36,10 @@ const tlsMarker = Buffer.from([0x17])
 
 /**
  * One connection to the server with all its layers: TCP, perhaps through a proxy, then TLS, a WebSocket, TLS within a WebSocket or a
- * WebSocket within TLS. Rejects when one of them fails or the signal is aborted; all of it is destroyed then.
+ * WebSocket within TLS. Rejects when one of them fails or the attempt is given up; all of it is destroyed then.
  */
-export async function dialCarrier(plan: CarrierPlan, signal: AbortSignal): Promise<ByteStream> {
-  const socket = await dialServer(plan, signal)
+export async function dialCarrier(plan: CarrierPlan, attempt: DialAttempt): Promise<ByteStream> {
+  const socket = await dialServer(plan, attempt)
   try {
     return await addLayers(socket, plan)
   } catch (error) {
@@ -94,10 +95,10 @@ function openWebSocket(socket: Socket, url: string): Promise<WebSocket> {
 }
 
 /** TCP to the server, directly or through the proxy. */
-async function dialServer(plan: CarrierPlan, signal: AbortSignal): Promise<Socket> {
+async function dialServer(plan: CarrierPlan, attempt: DialAttempt): Promise<Socket> {
   const { config, proxy } = plan
-  if (proxy === undefined) return dialTcp(serverOf(config), plan, signal)
-  const socket = await dialTcp(proxy, plan, signal)
+  if (proxy === undefined) return dialTcp(serverOf(config), plan, attempt)
+  const socket = await dialTcp(proxy, plan, attempt)
   try {
     switch (proxy.kind) {
       case 'http':
@@ -122,7 +123,7 @@ async function dialServer(plan: CarrierPlan, signal: AbortSignal): Promise<Socke
   }
 }
 
-function dialTcp(endpoint: Endpoint, { config, dial }: CarrierPlan, signal: AbortSignal): Promise<Socket> {
+function dialTcp(endpoint: Endpoint, { config, dial }: CarrierPlan, attempt: DialAttempt): Promise<Socket> {
   const { connectServerLocalIP: localAddress, dialServerKeepalive } = config.transport
   const options: TcpNetConnectOpts = {
     host: endpoint.host,
@@ -136,9 +137,9 @@ function dialTcp(endpoint: Endpoint, { config, dial }: CarrierPlan, signal: Abor
     ...(config.dnsServer !== '' && { lookup: lookupBy(config.dnsServer) }),
   }
   return new Promise((resolve, reject) => {
-    signal.throwIfAborted()
+    if (attempt.reason !== undefined) throw attempt.reason
     const socket = dial(options)
-    signal.addEventListener('abort', () => socket.destroy(), { once: true })
+    attempt.begin(socket)
     // Stays, so that an error never lacks a listener; later ones show as `close`.
     socket.on('error', reject)
     socket.once('close', () => reject(new Error('the connection was closed')))

@@ -158,7 +158,7 @@ export function soon<T>(read: () => T): ReturnType<typeof expect.poll<Awaited<T>
 }
 
 /** Sends back what comes, and ends when the peer does. */
-export function echo(stream: ByteStream): void {
+function echo(stream: ByteStream): void {
   stream.attach({
     onBytes: (bytes) => {
       if (!stream.write(Buffer.from(bytes))) stream.pause()

@@ -1,19 +1,7 @@
+import { hopByHopHeaders } from '../../../protocols/http/index.ts'
+
 /** Headers as node:http has them: name, value, name, value. Names in their own spelling, values in latin1. */
 export type RawHeaders = readonly string[]
-
-/** Of one connection only (RFC 9110 §7.6.1), and what is said anew. */
-const HOP_BY_HOP = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'http2-settings',
-])
 
 /** All values of a header, joined as a list; undefined when it is not there. */
 export function headerValue(headers: RawHeaders, name: string): string | undefined {
@@ -47,7 +35,7 @@ export function endToEnd(headers: RawHeaders, without?: ReadonlySet<string>): st
   for (let at = 0; at + 1 < headers.length; at += 2) {
     const name = headers[at] ?? ''
     const lower = name.toLowerCase()
-    if (HOP_BY_HOP.has(lower) || without?.has(lower) === true || options?.has(lower) === true) continue
+    if (hopByHopHeaders.has(lower) || without?.has(lower) === true || options?.has(lower) === true) continue
     kept.push(name, headers[at + 1] ?? '')
   }
   return kept
