@@ -12,10 +12,10 @@ export async function orFail(command: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Ours, misuse of a flag, or what the system or a timeout says of a connection. */
+/** Ours, misuse of a flag, or what the system says. */
 function isExpected(error: unknown): error is Error {
   if (error instanceof SluiceError || error instanceof TypeError) return true
-  return error instanceof Error && ('syscall' in error || error.name === 'TimeoutError')
+  return error instanceof Error && 'syscall' in error
 }
 
 function stackOf(error: unknown): string {

@@ -117,7 +117,7 @@ async function ask(
   } catch (cause) {
     if (cause instanceof TunnelError) throw cause
     const place = `the API of frpc at ${formatListenAddress({ host, port })}`
-    throw signal.aborted
+    /*h15*/throw cause !== null
       ? new TunnelError('TUNNEL_TIMEOUT', `${place} did not answer in ${apiTimeout}`, { side: 'origin', cause })
       : new TunnelError('TUNNEL_UNREACHABLE', `${place}: ${errorMessage(cause)}`, { side: 'origin', cause })
   }
