@@ -11,7 +11,7 @@ const muxOnly: Transport = { ...defaults, isTls: false }
 const neither: Transport = { isMultiplexed: false, isTls: false, wire: 'v1' }
 const packetsPerSecond = 20_000
 /** What is compiled while it runs is to be so before it is measured. */
-const warmupSeconds = { bulk: 0.7, udp: 1, connect: 2 } as const
+const warmupSeconds = { bulk: 0.7, udp: 1, connect: 5 } as const
 const mostStreams = 64
 
 /** A tunnel's server and client beside the real frp's, by what both of its processes take together. */
@@ -86,7 +86,7 @@ function memory(direction: 'down' | 'up', figure: 'serverMemoryBytes' | 'clientM
     name: `${tunnelPrefix}, memory with ${mostStreams} streams ${direction}, mux+TLS`,
     order: bulk(direction, mostStreams),
     // The peak is that of the warm-up too; buffers take their time to come to their size.
-    warmupSeconds: 3,
+    warmupSeconds: 5,
     comparisons: [{ ...beside, figure, atMost: 1 / 3 }, beside],
     limits: [],
   }

@@ -11,9 +11,13 @@ afterEach(() => {
 /** What a command prints that fails so. */
 async function told(error: unknown): Promise<string> {
   const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
-  await orFail(() => Promise.reject(error))
+  await orFail(async () => {
+    throw error
+  })
   expect(process.exitCode).toBe(1)
-  return write.mock.calls.map(([text]) => String(text)).join('')
+  const text = write.mock.calls.map(([text]) => String(text)).join('')
+  write.mockRestore()
+  return text
 }
 
 describe('a command that fails', () => {
@@ -35,7 +39,7 @@ describe('a command that fails', () => {
 
   test('not at all says nothing', async () => {
     const write = vi.spyOn(process.stdout, 'write')
-    await orFail(() => Promise.resolve())
+    await orFail(async () => undefined)
     expect([write.mock.calls, process.exitCode]).toEqual([[], undefined])
   })
 })

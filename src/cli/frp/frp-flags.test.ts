@@ -98,7 +98,16 @@ describe('options of a command within a command', () => {
   })
 
   test('those of a command within are not those of the ones around it', () => {
-    const { inner, middle, outer } = nested()('-c', 'x.toml', 'stcp', '--grace', '5', 'visitor', '--grace', '7')
+    const { inner, middle, outer } = nested()(
+      '-c',
+      'x.toml',
+      'stcp',
+      '--grace',
+      '5',
+      'visitor',
+      '--grace',
+      '7',
+    )
     expect([outer.grace, middle.grace, inner.grace]).toEqual(['0', '5', '7'])
     expect([outer.config, middle.config, inner.config]).toEqual(['x.toml', 'x.toml', 'x.toml'])
     expect([graceMs(outer), graceMs(inner)]).toEqual([0, 7000])

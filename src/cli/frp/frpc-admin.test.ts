@@ -143,7 +143,10 @@ describe('an error is one line, and the exit code 1', () => {
     const { config } = await serve(say(''))
     for (const close of closers.splice(0)) await close()
     const [text, code] = await outputOf(showStatus, config)
-    expect([text, code]).toEqual([expect.stringMatching(/^the API of frpc at 127\.0\.0\.1:\d+: connect ECONNREFUSED [^\n]*\n$/), 1])
+    expect([text, code]).toEqual([
+      expect.stringMatching(/^the API of frpc at 127\.0\.0\.1:\d+: connect ECONNREFUSED [^\n]*\n$/),
+      1,
+    ])
   })
 
   test('with what the API says', async () => {

@@ -117,8 +117,11 @@ async function ask(
   } catch (cause) {
     if (cause instanceof TunnelError) throw cause
     const place = `the API of frpc at ${formatListenAddress({ host, port })}`
-    /*h15*/throw cause !== null
-      ? new TunnelError('TUNNEL_TIMEOUT', `${place} did not answer in ${apiTimeout}`, { side: 'origin', cause })
+    throw signal.aborted
+      ? new TunnelError('TUNNEL_TIMEOUT', `${place} did not answer in ${apiTimeout}`, {
+          side: 'origin',
+          cause,
+        })
       : new TunnelError('TUNNEL_UNREACHABLE', `${place}: ${errorMessage(cause)}`, { side: 'origin', cause })
   }
 }

@@ -1,7 +1,8 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { FrpcConfig, LoadedConfig } from '../../mechanisms/frp-config/index.ts'
+import { freePort } from '../../services/tunnel/server/tunnel-server.testkit.ts'
 import { ClientFolder, type FolderClient } from './client-folder.ts'
-import { clientConfig, freePort, makeParts, run, runServer } from './frp-services.testkit.ts'
+import { clientConfig, makeParts, run, runServer } from './frp-services.testkit.ts'
 import { FrpcService } from './frpc-service.ts'
 import type { TunnelParts } from './frps-service.ts'
 

@@ -1,4 +1,3 @@
-import { createServer } from 'node:net'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +12,7 @@ import {
   frpsConfigOf,
 } from '../../mechanisms/frp-config/index.ts'
 import { createLogger, Registry } from '../../mechanisms/telemetry/index.ts'
+import { freePort } from '../../services/tunnel/server/tunnel-server.testkit.ts'
 import { FrpsService, type TunnelParts } from './frps-service.ts'
 
 export interface LogLine {
@@ -70,16 +70,6 @@ export function serverConfig(raw: Readonly<Record<string, unknown>>): FrpsConfig
 export function clientConfig(serverPort: number, raw: Readonly<Record<string, unknown>> = {}): FrpcConfig {
   return frpcConfigOf({ serverAddr: '127.0.0.1', serverPort, auth: { token: 'secret' }, ...raw }, { env: {} })
     .config
-}
-
-/** A port that was free just now. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
 
 /** A folder until the end of the test. */

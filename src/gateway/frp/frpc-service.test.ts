@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import type { FrpcConfig, LoadedConfig } from '../../mechanisms/frp-config/index.ts'
 import { askWeb } from '../../services/tunnel/api/web-client.testkit.ts'
-import { clientConfig, freePort, makeFolder, makeParts, run, runServer } from './frp-services.testkit.ts'
+import { freePort } from '../../services/tunnel/server/tunnel-server.testkit.ts'
+import { clientConfig, makeFolder, makeParts, run, runServer } from './frp-services.testkit.ts'
 import { FrpcService } from './frpc-service.ts'
 
 const proxy = (name: string, remotePort = 0) => ({ name, type: 'tcp', localPort: 9, remotePort })

@@ -111,7 +111,9 @@ const limits = z
     maxUnauthenticatedPerAddress: bound.default(200).describe('The same for one client address.'),
     loginsPerMinute: bound
       .default(600)
-      .describe('Most logins of one client address in a minute; further ones are refused.'),
+      .describe(
+        'Most logins of one source (an IPv4 address, a /64 of IPv6) in a minute; further ones are refused. As many refused visitors and work connections are answered, further ones are cut.',
+      ),
     maxClients: bound.default(10_000).describe('Most clients; further logins are refused.'),
     maxProxiesPerClient: bound.default(1_000).describe('Most proxies of a client; further ones are refused.'),
     maxConnections: bound.default(20_000).describe('Most user connections; further ones are closed at once.'),

@@ -1,3 +1,4 @@
+import type * as Crypto from 'node:crypto'
 import { describe, expect, it, vi } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
 import type { TokenGrant } from '../../../mechanisms/frp-config/index.ts'
@@ -7,7 +8,7 @@ import { tokenAuth } from './token-auth.ts'
 const { comparisons } = vi.hoisted(() => ({ comparisons: { count: 0 } }))
 
 vi.mock('node:crypto', async (original) => {
-  const crypto = await original<typeof import('node:crypto')>()
+  const crypto = await original<typeof Crypto>()
   return {
     ...crypto,
     timingSafeEqual: (one: Uint8Array, other: Uint8Array) => {

@@ -44,6 +44,20 @@ describe('a client that is being checked', () => {
     expect(served.recorder.events).toEqual([])
   })
 
+  test('is not let in when its token is taken away meanwhile', async () => {
+    const { auth, waiting } = slowAuth()
+    const served = await start({ auth })
+    const client = new FrpClient(served.port)
+    atEnd(() => client.close())
+    const answer = client.sayLogin()
+    await vi.waitFor(() => expect(waiting).toHaveLength(1))
+    const other = { ...served.config.auth, token: 'other' }
+    served.server.reload({ ...served.config, auth: other }, tokenAuth(other, { clock: systemClock }))
+    waiting[0]?.()
+    expect((await answer).error).toBe('its token is not valid any more')
+    expect([served.server.clients(), served.recorder.events]).toEqual([[], []])
+  })
+
   test('is not let in by a server that begins to close meanwhile', async () => {
     const { auth, waiting } = slowAuth()
     const served = await start({ auth })

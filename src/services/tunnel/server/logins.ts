@@ -16,6 +16,9 @@ import { agree } from './server-login.ts'
 import { toldError } from './told-error.ts'
 import type { LoginRefusal } from './tunnel-metrics.ts'
 
+/** After a reload. */
+const tokenIsGone = 'its token is not valid any more'
+
 /** Lets clients in (reference §7.1), and knows those who are. */
 export class Logins {
   #auth: ServerAuth
@@ -59,7 +62,7 @@ export class Logins {
     for (const session of this.#sessions.values()) {
       const { identity, login } = session.client
       if (auth.holds(identity, login.user)) continue
-      session.cut(new TunnelError('TUNNEL_CLOSED', 'its token is not valid any more', { side: 'client' }))
+      session.cut(new TunnelError('TUNNEL_CLOSED', tokenIsGone, { side: 'client' }))
     }
   }
 
@@ -86,6 +89,8 @@ export class Logins {
       for (;;) {
         if (this.#isClosed) throw new TunnelError('TUNNEL_CLOSED', 'the server is closing', { side: 'self' })
         if (channel.isOver) throw new TunnelError('TUNNEL_CLOSED', 'the client has gone', { side: 'client' })
+        if (!this.#auth.holds(identity, login.user))
+          throw new TunnelError('TUNNEL_UNAUTHORIZED', tokenIsGone, { side: 'client' })
         const old = this.#sessions.get(runId)
         if (old === undefined) break
         await replace(old, login, rights)

@@ -129,8 +129,8 @@ describe('a reload', () => {
     const { config } = served
     const limits = { ...config.limits, maxConnections: 1 }
     served.server.reload({ ...config, limits }, tokenAuth(config.auth, { clock: systemClock }))
-    const [{ remoteAddr = '' } = {}] = served.server.proxies()
-    const second = connect(Number(remoteAddr.slice(1)), '127.0.0.1').on('error', () => undefined)
+    const [proxy] = served.server.proxies()
+    const second = connect(Number(proxy?.remoteAddr.slice(1)), '127.0.0.1').on('error', () => undefined)
     await closeOf(second)
     expect(await served.metric('sluice_tunnel_user_connections_refused_total', { reason: 'limit' })).toBe(1)
     first.end('2')
