@@ -1,73 +1,21 @@
-import type {
-  FrpcConfig,
-  FrpcTransportConfig,
-  PortProxyConfig,
-  ProxyBase,
-  SecretProxyConfig,
-  VisitorConfig,
+import {
+  type FrpcConfig,
+  frpcConfigOf,
+  type FrpcTransportConfig,
+  type PortProxyConfig,
+  type ProxyBase,
+  type SecretProxyConfig,
+  type VisitorConfig,
 } from '../../../mechanisms/frp-config/index.ts'
 
-/** A configuration of frpc with frp's defaults, wire version 1 and no heartbeats. */
+/** A configuration of frpc with frp's defaults, a token, and no TLS. */
 export function frpcConfig(
   changes: Partial<FrpcConfig> & { readonly wire?: Partial<FrpcTransportConfig> } = {},
 ): FrpcConfig {
   const { wire, ...rest } = changes
-  return {
-    serverAddr: '127.0.0.1',
-    serverPort: 7000,
-    user: '',
-    clientID: '',
-    metadatas: {},
-    dnsServer: '',
-    loginFailExit: true,
-    log: { to: 'console', level: 'info', maxDays: 3, disablePrintColor: false },
-    webServer: { addr: '127.0.0.1', port: 0, user: '', password: '', tls: undefined },
-    store: { path: '' },
-    auth: {
-      method: 'token',
-      token: 'secret',
-      tokenSource: undefined,
-      additionalScopes: [],
-      oidc: {
-        clientID: '',
-        clientSecret: '',
-        audience: '',
-        scope: '',
-        tokenEndpointURL: '',
-        additionalEndpointParams: {},
-        trustedCaFile: '',
-        insecureSkipVerify: false,
-        proxyURL: '',
-        tokenSource: undefined,
-      },
-    },
-    start: [],
-    proxies: [],
-    visitors: [],
-    ...rest,
-    transport: {
-      protocol: 'tcp',
-      wireProtocol: 'v1',
-      dialServerTimeout: 10,
-      dialServerKeepalive: 7200,
-      connectServerLocalIP: '',
-      proxyURL: '',
-      poolCount: 1,
-      tcpMux: true,
-      tcpMuxKeepaliveInterval: 30,
-      heartbeatInterval: -1,
-      heartbeatTimeout: -1,
-      tls: {
-        enable: false,
-        disableCustomTLSFirstByte: true,
-        certFile: '',
-        keyFile: '',
-        trustedCaFile: '',
-        serverName: '',
-      },
-      ...wire,
-    },
-  }
+  const raw = { serverAddr: '127.0.0.1', auth: { token: 'secret' }, transport: { tls: { enable: false } } }
+  const { config } = frpcConfigOf(raw, { env: {} })
+  return { ...config, ...rest, transport: { ...config.transport, ...wire } }
 }
 
 export const plainTransport: ProxyBase['transport'] = {

@@ -3,7 +3,11 @@ import { connect, type Socket } from 'node:net'
 import { expect } from 'vitest'
 import type { ByteStream } from '../../../foundation/byte-stream.ts'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
-import type { FrpcTransportConfig, FrpsConfig } from '../../../mechanisms/frp-config/index.ts'
+import {
+  frpcConfigOf,
+  type FrpcTransportConfig,
+  type FrpsConfig,
+} from '../../../mechanisms/frp-config/index.ts'
 import { silentLogger } from '../../../mechanisms/telemetry/index.ts'
 import { type ConnectParts, connectServer } from './connect-server.ts'
 import type { AcceptedConnection, ServerLink } from './contract.ts'
@@ -127,29 +131,8 @@ export class TunnelBench implements AsyncDisposable {
 }
 
 function clientTransport({ tls, ...options }: ClientOptions): FrpcTransportConfig {
-  return {
-    protocol: 'tcp',
-    wireProtocol: 'v1',
-    dialServerTimeout: 10,
-    dialServerKeepalive: 7200,
-    connectServerLocalIP: '',
-    proxyURL: '',
-    poolCount: 1,
-    tcpMux: true,
-    tcpMuxKeepaliveInterval: 30,
-    heartbeatInterval: -1,
-    heartbeatTimeout: -1,
-    ...options,
-    tls: {
-      enable: true,
-      disableCustomTLSFirstByte: true,
-      certFile: '',
-      keyFile: '',
-      trustedCaFile: '',
-      serverName: '',
-      ...tls,
-    },
-  }
+  const { transport } = frpcConfigOf({}, { env: {} }).config
+  return { ...transport, ...options, tls: { ...transport.tls, ...tls } }
 }
 
 /** An expectation that holds within ten seconds, on a busy machine too. */
