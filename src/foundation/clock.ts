@@ -58,6 +58,13 @@ export class ManualClock implements Clock {
     return this.#timers.size
   }
 
+  /** Time until the next timer, in milliseconds; undefined when none waits. */
+  get dueInMs(): number | undefined {
+    let nextMs: number | undefined
+    for (const { atMs } of this.#timers) if (nextMs === undefined || atMs < nextMs) nextMs = atMs
+    return nextMs === undefined ? undefined : nextMs - this.#nowMs
+  }
+
   advance(byMs: number): void {
     const untilMs = this.#nowMs + byMs
     for (;;) {
