@@ -2,11 +2,13 @@
 export interface SessionInfo {
   /** Names the session in the admin API; unique in this process, and no key to the session itself. */
   readonly id: string
-  readonly protocol: 'webrtc' | 'rtmp' | 'http'
+  readonly protocol: 'webrtc' | 'rtmp' | 'http' | 'hls' | 'srt'
   readonly role: 'publish' | 'play'
   /** `vhost/app/stream`. */
   readonly streamKey: string
   readonly originId: string
+  /** Of the client; absent while it has not been heard from. */
+  readonly address?: string
   /** Wall time of its begin, in milliseconds. */
   readonly sinceMs: number
   /** Bytes of media received from the client. */

@@ -155,7 +155,7 @@ function describePicks(open: Open): void {
     await announce(store, 8)
     const first = await publish(store, key('s'))
     for (let time = 0; time < 20; time++) {
-      const claim = await store.pick(key('s'), time % 2 === 0 ? 'http' : 'webrtc', { role: 'play' })
+      const claim = await store.pick(key('s'), time % 2 === 0 ? 'flv' : 'whip', { role: 'play' })
       expect(claim.origin.id).toBe(first.id)
       await claim.keep()
     }
@@ -259,11 +259,11 @@ function describePicks(open: Open): void {
     await store.announce(announcement('no-http', { http: [] }))
     const srt = await store.announce(announcement('srt', { srt: [10080], rtc: [], http: [] }))
     for (let time = 0; time < 20; time++) {
-      expect((await store.pick(key(`a${time}`), 'webrtc', { role: 'publish' })).origin.id).toBe(
+      expect((await store.pick(key(`a${time}`), 'whip', { role: 'publish' })).origin.id).toBe(
         'server-no-http-service-1',
       )
       expect((await store.pick(key(`b${time}`), 'srt', { role: 'publish' })).origin.id).toBe(srt)
-      expect((await store.pick(key(`c${time}`), 'http', { role: 'play' })).origin.http).not.toEqual([])
+      expect((await store.pick(key(`c${time}`), 'flv', { role: 'play' })).origin.http).not.toEqual([])
     }
     await store.remove(srt)
     await expect(store.pick(key('d'), 'srt', { role: 'publish' })).rejects.toMatchObject({
@@ -276,14 +276,14 @@ function describePicks(open: Open): void {
     const plain = await store.announce(announcement('plain', { api: [], rtc: [] }))
     const { hold } = await publish(store, key('s'))
     await store.announce(announcement('full'))
-    await expect(store.pick(key('s'), 'webrtc', { role: 'play' })).rejects.toMatchObject({
+    await expect(store.pick(key('s'), 'whip', { role: 'play' })).rejects.toMatchObject({
       code: 'BALANCER_PROTOCOL_NOT_OFFERED',
       retryable: false,
     })
     expect((await stream(store, key('s')))?.originId).toBe(plain)
     hold.end()
     await eventually(async () => {
-      const claim = await store.pick(key('s'), 'webrtc', { role: 'publish' })
+      const claim = await store.pick(key('s'), 'whip', { role: 'publish' })
       expect(claim.origin.server).toBe('server-full')
       await claim.release()
     })
@@ -397,9 +397,9 @@ function describeFailures(open: Open): void {
     const { store } = await open()
     const [only] = await announce(store, 1)
     await publish(store, key('s'))
-    await (await store.pick(key('s'), 'http', { role: 'play' })).failed('silent')
+    await (await store.pick(key('s'), 'flv', { role: 'play' })).failed('silent')
     expect(await stateOf(store, id(only))).toBe('healthy')
-    await (await store.pick(key('other'), 'http', { role: 'play' })).failed('silent')
+    await (await store.pick(key('other'), 'flv', { role: 'play' })).failed('silent')
     expect(await stateOf(store, id(only))).toBe('suspect')
   })
 
@@ -415,7 +415,7 @@ function describeFailures(open: Open): void {
     const { store } = await open()
     await announce(store, 3)
     const { id: live, hold } = await publish(store, key('s'))
-    await (await store.pick(key('s'), 'http', { role: 'play' })).failed()
+    await (await store.pick(key('s'), 'flv', { role: 'play' })).failed()
     const again = await store.pick(key('s'), 'rtmp', { role: 'play' })
     expect(again.origin.id).toBe(live)
     await again.failed()
@@ -443,7 +443,7 @@ function describeFailures(open: Open): void {
     expect(moved.id).not.toBe(dead)
     player.end()
     expect(await store.streams()).toMatchObject([{ originId: moved.id, publishers: 1, players: 0 }])
-    const late = await store.pick(key('s'), 'http', { role: 'play' })
+    const late = await store.pick(key('s'), 'flv', { role: 'play' })
     expect(late.origin.id).toBe(moved.id)
   })
 
@@ -498,7 +498,7 @@ function describeFailures(open: Open): void {
     await watched.keep()
     await advance(SETTINGS.heartbeatTtlMs)
     const next = await store.announce(announcement('next'))
-    expect((await store.pick(key('live'), 'http', { role: 'play' })).origin.id).toBe(live.id)
+    expect((await store.pick(key('live'), 'flv', { role: 'play' })).origin.id).toBe(live.id)
     expect((await store.pick(key('watched'), 'rtmp', { role: 'publish' })).origin.id).toBe(next)
     expect(await store.streams()).toMatchObject([{ key: key('live'), originId: live.id }])
   })

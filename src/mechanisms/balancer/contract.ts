@@ -9,8 +9,33 @@ declare const originIdBrand: unique symbol
 /** `{server}-{service}-{pid}`: one run of one origin process (reference: origin registration). */
 export type OriginId = string & { readonly [originIdBrand]: true }
 
-/** What a request needs of an origin; each names the endpoint list that must not be empty. */
-export type Need = 'rtmp' | 'http' | 'webrtc' | 'srt'
+/** What a request needs of an origin: a way in or out for media. */
+export type Need = (typeof NEEDS)[number]
+
+/** Every need, in the order in which pages list them. `json`: SRS's older signalling, `/rtc/v1/publish|play/`. */
+export const NEEDS = [
+  'whip',
+  'whep',
+  'json',
+  'rtmp',
+  'srt',
+  'flv',
+  'ts',
+  'aac',
+  'mp3',
+  'hls',
+  'dash',
+] as const
+
+/** Makes of media servers whose URLs are known. What SRS announces of itself is `srs`. */
+export type OriginKind = 'srs' | 'mediamtx' | 'ovenmediaengine' | 'livekit-ingress' | 'nginx-rtmp' | 'custom'
+
+/**
+ * Where a stream is at an origin that did not announce itself as SRS does: a URL for each need it serves, with `{vhost}`,
+ * `{app}` and `{stream}` to be filled in (`http://10.0.0.5:8889/{app}/{stream}/whip`, `rtmp://10.0.0.5/{app}/{stream}`,
+ * `srt://10.0.0.5:8890?streamid=publish:{app}/{stream}`). For `srt`, what follows `streamid=` is the stream id.
+ */
+export type OriginUrls = Readonly<Partial<Record<Need, string>>>
 
 /** What an origin says of itself when it registers. Ports are already parsed; order is the origin's. */
 export interface OriginAnnouncement {
@@ -28,6 +53,16 @@ export interface OriginAnnouncement {
   readonly srt: readonly number[]
   /** UDP ports of WebRTC media. A 0 stands for "the port that each SDP answer names". */
   readonly rtc: readonly number[]
+  /** @defaultValue `srs` */
+  readonly kind?: OriginKind
+  /** Where its streams are. Absent: where SRS has them, by the port lists above; with it those are empty. */
+  readonly urls?: OriginUrls
+  /** Share of new streams beside origins of weight 1. @defaultValue 1 */
+  readonly weight?: number
+  /** Where it stands; gateways prefer origins of their own zone. @defaultValue none */
+  readonly zone?: string
+  /** How busy it says it is, 0 to 1 (SRS: `summaries` of the heartbeat). @defaultValue unknown */
+  readonly load?: number
 }
 
 export type OriginState =
@@ -50,7 +85,7 @@ export interface Origin extends OriginAnnouncement {
   readonly streams: number
 }
 
-/** The origins that announced themselves. */
+/** The origins that announced themselves, and those of the configuration. */
 export interface OriginRegistry {
   /**
    * Adds an origin or renews its heartbeat. An earlier run of the same server at the same address is
@@ -63,6 +98,8 @@ export interface OriginRegistry {
   remove(id: OriginId): Promise<boolean>
   /** False when there was none. */
   drain(id: OriginId, draining: boolean): Promise<boolean>
+  /** A check of its health failed: it is suspect, as after a connection that failed, until its next announcement. */
+  suspect(id: OriginId): Promise<boolean>
 }
 
 export type Role = 'publish' | 'play'
@@ -81,9 +118,11 @@ export interface Claim {
   readonly origin: Origin
   /**
    * The origin accepted: the choice sticks, and the hold says that it is in use. It does not replace a pick whose
-   * publisher is live at another origin. @throws BALANCER_TOO_MANY_STREAMS when all picks of a full table are in use
+   * publisher is live at another origin. `onMoved` is called, once at most and while the hold lasts, when the stream has
+   * moved: a publisher is live at another origin now, so whoever plays here sees nothing more.
+   * @throws BALANCER_TOO_MANY_STREAMS when all picks of a full table are in use
    */
-  keep(): Promise<Hold>
+  keep(onMoved?: () => void): Promise<Hold>
   /** The origin refused (no such stream, no permission) or gave no answer of use: nothing is left behind. */
   release(): Promise<void>
   /**
@@ -108,6 +147,10 @@ export interface Stream {
   readonly players: number
   /** Wall time of the first use, in milliseconds. */
   readonly sinceMs: number
+  /** An operator set where it is. */
+  readonly isPinned: boolean
+  /** Its origin says that somebody publishes it there, past the gateways or through one. */
+  readonly isFollowed: boolean
 }
 
 /** Chooses the origin of a stream key; the choice sticks. */
@@ -122,8 +165,19 @@ export interface Balancer {
    * @throws BALANCER_TOO_MANY_STREAMS when all picks of a full table are in use
    */
   pick(key: StreamKey, need: Need, options: PickOptions): Promise<Claim>
-  /** Forgets where a key is kept; what is running goes on. False when it was not kept. */
+  /** Forgets where a key is kept, and its pin; what is running goes on. False when it was not kept. */
   clearPick(key: StreamKey): Promise<boolean>
+  /**
+   * An operator's word: whoever comes for the key goes to this origin, while it is healthy and offers what is needed;
+   * otherwise as without a pin. What is running goes on. It lasts until `clearPick`. False when there is no such origin.
+   */
+  pin(key: StreamKey, id: OriginId): Promise<boolean>
+  /**
+   * An origin says that a stream is published there (`isLive`), by whatever way it came, or is no more. The pick moves
+   * there, unless a publisher through a gateway is live elsewhere; it counts as in use until the origin takes it back or is
+   * silent. False when there is no such origin, or the pick stays elsewhere.
+   */
+  follow(key: StreamKey, id: OriginId, isLive: boolean): Promise<boolean>
   streams(): Promise<readonly Stream[]>
 }
 
@@ -156,5 +210,22 @@ export interface SessionStore {
   removeSession(username: string): Promise<void>
 }
 
+/** What `spbhid` in the URL of an HLS segment stands for (reference: HLS). */
+export interface HlsSession {
+  /** 7 lower-case hexadecimal digits. */
+  readonly id: string
+  readonly streamKey: StreamKey
+  /** The playlist's URL as SRS writes it: `http://host/path` of the client's request, without its query. */
+  readonly fullUrl: string
+}
+
+/** Playlists that are being played. A session ends 120 s after its last use. */
+export interface HlsSessionStore {
+  /** The live session of the stream, renewed, or a new one. At the bound the one unused for longest goes. */
+  openHls(key: StreamKey, fullUrl: string): Promise<HlsSession>
+  /** Renews it. */
+  findHls(id: string): Promise<HlsSession | undefined>
+}
+
 /** All that services need of balancing; one store keeps it. */
-export interface BalancerStore extends OriginRegistry, Balancer, SessionStore {}
+export interface BalancerStore extends OriginRegistry, Balancer, SessionStore, HlsSessionStore {}

@@ -5,12 +5,15 @@
 export { registerBalancerMetrics } from './balancer-metrics.ts'
 export type { BalancerStats, PickResult } from './balancer-stats.ts'
 export type * from './contract.ts'
+export { NEEDS } from './contract.ts'
 export type { BalancerErrorCode } from './errors.ts'
 export { MemoryBalancerStore, type MemoryBalancerStoreOptions } from './memory-store.ts'
 export { isOriginId, originIdOf } from './origin-id.ts'
+export { offers, originTarget, type OriginTarget, originUrlFault } from './origin-target.ts'
 export { originView, type OriginView } from './origin-view.ts'
 export { queryParameter } from './percent-decode.ts'
 export type { PolicyName } from './policy.ts'
+export { percentEncodePart, type StreamKeyParts, streamKeyParts } from './stream-key-parts.ts'
 export {
   type HttpStreamRequest,
   type KeyRules,

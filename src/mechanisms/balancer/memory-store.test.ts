@@ -180,7 +180,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     kind: fc.constant('pick'),
     n,
     publish: fc.boolean(),
-    need: fc.constantFrom<Need>('rtmp', 'http', 'webrtc'),
+    need: fc.constantFrom<Need>('rtmp', 'flv', 'whip'),
   }),
   fc.record({ kind: fc.constant('end'), n, how: fc.constantFrom('keep', 'release', 'failed') }),
 )

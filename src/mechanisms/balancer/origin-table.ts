@@ -3,7 +3,7 @@ import type { Need, Origin, OriginAnnouncement, OriginId, OriginState } from './
 import { balancerError } from './errors.ts'
 import { originIdOf } from './origin-id.ts'
 import { OriginRecord } from './origin-record.ts'
-import { offers } from './policy.ts'
+import { offers } from './origin-target.ts'
 
 /** Bounds and times of the origin table, all set. */
 export interface OriginTableOptions {

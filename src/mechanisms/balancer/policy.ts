@@ -1,5 +1,3 @@
-import type { Need, Origin } from './contract.ts'
-
 /** How a new stream finds its origin among those that are equally fit. */
 export type PolicyName = 'random' | 'least-streams'
 
@@ -34,13 +32,6 @@ export function choose<T extends Candidate>(
     default:
       return policy satisfies never
   }
-}
-
-/** Whether an origin has every endpoint that a need calls for. */
-export function offers(origin: Pick<Origin, 'rtmp' | 'http' | 'api' | 'srt' | 'rtc'>, need: Need): boolean {
-  // The session is made over the HTTP API and the media goes to the UDP port: it takes both.
-  if (need === 'webrtc') return origin.api.length > 0 && origin.rtc.length > 0
-  return origin[need].length > 0
 }
 
 function oneOf<T>(items: readonly T[], random: Random): T | undefined {

@@ -208,7 +208,7 @@ export class FlvProxy implements HttpHandler, SessionDirectory {
     while (avoid.length < this.#options.maxOrigins) {
       let claim: Claim
       try {
-        claim = await this.#options.balancer.pick(key, 'http', { role: 'play', avoid })
+        claim = await this.#options.balancer.pick(key, 'flv', { role: 'play', avoid })
       } catch (error) {
         this.#log.warn({ streamKey: key, code: errorCode(error), tried: avoid.length }, 'no origin')
         throw failure ?? error

@@ -88,7 +88,7 @@ export class FakeBalancer implements Pick<Balancer, 'pick'> {
   async pick(key: StreamKey, need: string, { role, avoid = [] }: PickOptions): Promise<Claim> {
     this.keys.push(key)
     const origin = this.#origins.find(({ id }) => !avoid.includes(id))
-    if (origin === undefined || need !== 'http' || role !== 'play') {
+    if (origin === undefined || need !== 'flv' || role !== 'play') {
       throw Object.assign(new Error('no origin'), { code: 'BALANCER_NO_ORIGIN', status: 503 })
     }
     return {

@@ -87,7 +87,7 @@ export class Offers {
     const avoid: OriginId[] = []
     let failure: WebRtcError | undefined
     while (avoid.length < maxAttempts) {
-      const claim = await balancer.pick(key, 'webrtc', { role, avoid }).catch((error: unknown) => {
+      const claim = await balancer.pick(key, role === 'publish' ? 'whip' : 'whep', { role, avoid }).catch((error: unknown) => {
         // Once one was tried, "there is no other" is not the reason that helps.
         throw failure ?? error
       })

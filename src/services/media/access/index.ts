@@ -1,0 +1,6 @@
+/**
+ * Who may publish and play, and how much: one decision for every protocol. The rooms of media ask before they pick an
+ * origin, and tell when the session is over.
+ */
+export type * from './contract.ts'
+export { openAccess } from './open-access.ts'
