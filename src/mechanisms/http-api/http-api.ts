@@ -62,6 +62,8 @@ export interface ApiRoute {
   readonly path: string
   /** Needs no token. @defaultValue false */
   readonly isOpen?: boolean
+  /** How long the reply may take, in milliseconds. @defaultValue 60000 */
+  readonly replyWithinMs?: number
   readonly handle: (request: ApiRequest) => Promise<ApiReply> | ApiReply
 }
 
@@ -75,16 +77,21 @@ export interface ApiRequest {
   readonly query: URLSearchParams
   /** @throws API_BODY_TOO_LARGE, API_BODY_INCOMPLETE */
   readonly readBody: () => Promise<Buffer>
+  /** Aborted when whoever asked has left. */
+  readonly signal: AbortSignal
 }
 
-/** What a route answers: JSON, or a text of its own type. */
+/** What a route answers: JSON, or a text or bytes of their own type. */
 export interface ApiReply {
   /** @defaultValue 200 */
   readonly status?: number
   readonly json?: unknown
   readonly text?: string
-  /** Of `text`. @defaultValue text/plain */
+  readonly body?: Buffer
+  /** Of `text` and `body`. @defaultValue text/plain */
   readonly contentType?: string
+  /** What a browser saves it as. */
+  readonly fileName?: string
 }
 
 /**
@@ -174,12 +181,16 @@ export class HttpApi implements Lifecycle {
     // Late failures of a connection show in its 'close'; without a listener they would end the process.
     request.on('error', () => {})
     response.on('error', () => {})
+    const gone = new AbortController()
+    response.once('close', () => gone.abort())
+    if (route?.replyWithinMs !== undefined) request.socket.setTimeout(route.replyWithinMs)
     const asked: ApiRequest = {
       method: request.method ?? '',
       remoteAddress: request.socket.remoteAddress ?? '',
       params,
       query: queryOf(request.url ?? ''),
       readBody: () => readBody(request, this.#options.maxBodyBytes),
+      signal: gone.signal,
     }
     try {
       this.#admit(request, asked, route?.isOpen === true)
@@ -257,17 +268,20 @@ export class HttpApi implements Lifecycle {
       status = 200,
       json,
       text = JSON.stringify(json),
+      body = text,
       contentType = 'text/plain; charset=utf-8',
+      fileName,
     } = reply
     // What is left of a body is not worth reading.
     if (!request.complete || this.#server === undefined) response.shouldKeepAlive = false
     response.writeHead(status, {
-      'Content-Type': reply.text === undefined ? 'application/json' : contentType,
-      'Content-Length': Buffer.byteLength(text),
+      'Content-Type': json === undefined ? contentType : 'application/json',
+      'Content-Length': Buffer.byteLength(body),
       'Cache-Control': 'no-store',
       Server: this.#options.serverHeader,
+      ...(fileName !== undefined && { 'Content-Disposition': `attachment; filename="${fileName}"` }),
     })
-    response.end(request.method === 'HEAD' ? undefined : text)
+    response.end(request.method === 'HEAD' ? undefined : body)
   }
 }
 

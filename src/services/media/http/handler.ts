@@ -2,8 +2,11 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 
 /** Something that answers requests at some paths of the edge. */
 export interface HttpHandler {
-  /** Whether the request is this handler's. `pathname` is as it was sent: still percent-encoded, without the query. */
-  matches(pathname: string, method: string): boolean
+  /**
+   * Whether the request is this handler's. `pathname` is as it was sent: still percent-encoded, without the query, which
+   * comes without its `?`.
+   */
+  matches(pathname: string, method: string, query: string): boolean
   /**
    * Answers. What it throws is logged by its code and answered by the status of the SluiceError, else by 500. The promise
    * may stay pending while a body is sent.
@@ -29,15 +32,26 @@ export function replyJson(
   response.end(response.req.method === 'HEAD' ? undefined : bytes)
 }
 
-/** Answers `{code, message}`: the code of the error and the words of the status, never the error's own text. */
+/**
+ * Answers `{code, message}`: the code of the error and the words of the status, never the error's own text. Says by which
+ * scheme to ask again after 401, and when after 429 and 503.
+ */
 export function replyError(
   response: ServerResponse,
   status: number,
   code: string,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  replyJson(response, status, errorBody(status, code), headers)
+  replyJson(response, status, errorBody(status, code), { ...adviceFor(status), ...headers })
 }
+
+function adviceFor(status: number): Readonly<Record<string, string>> {
+  if (status === 401) return { 'WWW-Authenticate': 'Bearer' }
+  return status === 429 || status === 503 ? { 'Retry-After': RETRY_AFTER_SECONDS } : {}
+}
+
+/** Long enough that clients do not pile up, short beside the time in which an origin comes back. */
+const RETRY_AFTER_SECONDS = '5'
 
 export function errorBody(status: number, code: string): { code: string; message: string } {
   return { code, message: STATUS_CODES[status] ?? 'Error' }

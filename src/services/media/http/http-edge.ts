@@ -247,7 +247,9 @@ export class HttpEdge implements Lifecycle {
     // Handlers need not know of the absolute form.
     request.url = target.pathAndQuery
     if (target.pathname === '/api/v1/versions') return this.#replyVersions(method, response)
-    const handler = this.#options.handlers.find((handler) => handler.matches(target.pathname, method))
+    const handler = this.#options.handlers.find((handler) =>
+      handler.matches(target.pathname, method, target.query),
+    )
     if (handler === undefined) return this.#refuse(response, 404, 'HTTP_NOT_FOUND')
     return handler.handle(request, response)
   }

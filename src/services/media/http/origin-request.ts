@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
+import type { HttpClient } from '../../../mechanisms/net/index.ts'
 import { type HeaderField, isFieldName, isFieldValue } from '../../../protocols/http/index.ts'
 import { endToEndHeaders, fieldsOfRaw } from './end-to-end-headers.ts'
-import type { RequestTarget } from './request-target.ts'
+import { authorityOf, type OriginUrl } from './origin-url.ts'
 
 /**
  * Headers that are never passed on as they came: said anew, since a client could name any address as its own, or
@@ -17,34 +18,30 @@ const REPLACED = new Set([
   'x-forwarded-for',
   'x-forwarded-proto',
   'x-forwarded-host',
+  'x-forwarded-port',
 ])
 
 /**
- * The bytes that ask an origin for what a client asked us: same path and query, the client's end-to-end headers and Host, who
- * it is in `X-Forwarded-*` and `X-Real-IP`. `Connection: close` makes the end of the connection the end of the
- * body, and a client of HTTP/1.0 is asked for by HTTP/1.0, so that no chunked framing comes which it could not read.
+ * The bytes that ask an origin for what a client asked us: the client's end-to-end headers, `Authorization` among them, and
+ * the headers that say who it is. `Connection: close` makes the end of the connection the end of the body, and a client
+ * of HTTP/1.0 is asked for by HTTP/1.0, so that no chunked framing comes which it could not read.
  *
  * @param pseudonym how this gateway names itself in `Via`; unlike any other gateway's, so that a loop shows
  */
 export function originRequest(
   request: IncomingMessage,
-  target: RequestTarget,
-  origin: { readonly host: string; readonly port: number },
+  url: OriginUrl,
+  client: Pick<HttpClient, 'headers'>,
   pseudonym: string,
 ): Buffer {
-  const client = clientAddress(request)
   const received = fieldsOfRaw(request.rawHeaders)
-  const host = request.headers.host ?? authority(origin.host, origin.port)
   const isHttp10 = request.httpVersionMajor === 1 && request.httpVersionMinor === 0
   const passed = endToEndHeaders(received).filter(({ name }) => !REPLACED.has(name.toLowerCase()))
   const via = request.headers.via
   const headers: HeaderField[] = [
-    { name: 'Host', value: host },
+    { name: 'Host', value: (url.isAsAsked ? request.headers.host : undefined) ?? authorityOf(url) },
     ...passed,
-    { name: 'X-Forwarded-For', value: client },
-    { name: 'X-Forwarded-Proto', value: 'encrypted' in request.socket ? 'https' : 'http' },
-    { name: 'X-Forwarded-Host', value: host },
-    { name: 'X-Real-IP', value: client },
+    ...client.headers,
     { name: 'Via', value: `${via === undefined ? '' : `${via}, `}${request.httpVersion} ${pseudonym}` },
     { name: 'Connection', value: 'close' },
   ]
@@ -52,19 +49,10 @@ export function originRequest(
     .filter(({ name, value }) => isFieldName(name) && isFieldValue(value))
     .map(({ name, value }) => `${name}: ${value}\r\n`)
   const version = isHttp10 ? 'HTTP/1.0' : 'HTTP/1.1'
-  return Buffer.from(`${request.method} ${target.pathAndQuery} ${version}\r\n${lines.join('')}\r\n`, 'latin1')
+  return Buffer.from(`${request.method} ${url.pathAndQuery} ${version}\r\n${lines.join('')}\r\n`, 'latin1')
 }
 
 /** Whether this gateway passed the request on before. */
 export function isLoop(request: IncomingMessage, pseudonym: string): boolean {
   return request.headers.via?.split(',').some((hop) => hop.trim().split(/\s+/)[1] === pseudonym) ?? false
-}
-
-/** The address of the client, IPv4 without the IPv6 prefix that a dual listener puts before it. */
-function clientAddress(request: IncomingMessage): string {
-  return (request.socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '')
-}
-
-function authority(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }

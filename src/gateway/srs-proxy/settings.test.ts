@@ -1,0 +1,113 @@
+import { describe, expect, it } from 'vitest'
+import { parseDotEnv } from './dot-env.ts'
+import { parseGoDuration } from './go-duration.ts'
+import { readSettings, SRS_PROXY_DEFAULTS } from './settings.ts'
+
+const none = new Map<string, string>()
+
+describe('the variables of the SRS proxy', () => {
+  it('nothing set gives its ports and times', () => {
+    expect(readSettings({}, none)).toEqual({
+      rtmp: '11935',
+      http: '18080',
+      api: '11985',
+      webrtc: '18000',
+      srt: '20080',
+      system: '12025',
+      staticFiles: './trunk/research',
+      originTtlMs: 300_000,
+      defaultBackend: undefined,
+      graceMs: 20_000,
+      forceMs: 30_000,
+      profiler: undefined,
+    })
+  })
+
+  it('the process wins over .env, and an empty value counts as none', () => {
+    const file = new Map([
+      ['PROXY_RTMP_SERVER', '1'],
+      ['PROXY_HTTP_API', '2'],
+      ['PROXY_SRT_SERVER', '3'],
+    ])
+    const { rtmp, api, srt } = readSettings({ PROXY_RTMP_SERVER: '4', PROXY_HTTP_API: '' }, file)
+    expect({ rtmp, api, srt }).toEqual({ rtmp: '4', api: SRS_PROXY_DEFAULTS.PROXY_HTTP_API, srt: '3' })
+  })
+
+  it('exactly "on" makes the default backend', () => {
+    const backend = (value: string) =>
+      readSettings({ PROXY_DEFAULT_BACKEND_ENABLED: value }, none).defaultBackend
+    expect(backend('ON')).toBeUndefined()
+    expect(backend('on')).toEqual({
+      host: '127.0.0.1',
+      rtmp: 1935,
+      http: 8080,
+      api: 1985,
+      rtc: 8000,
+      srt: 10_080,
+    })
+  })
+
+  it('a profiler on a port alone is for this machine only', () => {
+    const profiler = (value: string) => readSettings({ GO_PPROF: value }, none).profiler
+    expect(profiler('6060')).toBe('127.0.0.1:6060')
+    expect(profiler(':6060')).toBe('127.0.0.1:6060')
+    expect(profiler('localhost:6060')).toBe('127.0.0.1:6060')
+    expect(profiler('0.0.0.0:6060')).toBe('0.0.0.0:6060')
+  })
+
+  it.each([
+    ['PROXY_RTMP_SERVER', 'x', 'a port (1935)'],
+    ['PROXY_RTMP_SERVER', 'edge.example:1935', 'a port (1935)'],
+    ['PROXY_LOAD_BALANCER_TYPE', 'mysql', 'memory or redis'],
+    ['PROXY_ORIGIN_SERVER_TTL', '0s', 'more than 0'],
+    ['PROXY_ORIGIN_SERVER_TTL', '300', 'a duration such as'],
+    ['PROXY_GRACE_QUIT_TIMEOUT', 'soon', 'a duration such as'],
+  ])('%s=%s is an error that says what is allowed', (name, value, allowed) => {
+    expect(() => readSettings({ [name]: value }, none)).toThrow(`${name}=${value}: must be ${allowed}`)
+  })
+})
+
+describe('a .env file', () => {
+  it('is read as the SRS proxy reads it', () => {
+    const text = [
+      '# comment',
+      'A=1',
+      '  export B = two words # said',
+      "C='raw \\n # all'",
+      String.raw`D="a\nb\"c\\ # all" # not`,
+      'E=#none',
+      'F=a#b',
+      'no equals sign',
+      'G=',
+      'A=2',
+    ].join('\r\n')
+    expect(Object.fromEntries(parseDotEnv(text))).toEqual({
+      A: '2',
+      B: 'two words',
+      C: 'raw \\n # all',
+      D: 'a\nb"c\\ # all',
+      E: '',
+      F: 'a#b',
+      G: '',
+    })
+  })
+})
+
+describe('a duration of Go', () => {
+  it.each([
+    ['300s', 300_000],
+    ['1h30m', 5_400_000],
+    ['1.5s', 1500],
+    ['.5s', 500],
+    ['100ms', 100],
+    ['1µs', 0.001],
+    ['0', 0],
+    ['-1s', -1000],
+    ['', undefined],
+    ['1', undefined],
+    ['1 s', undefined],
+    ['s', undefined],
+  ])('%j is %j ms', (text, ms) => {
+    expect(parseGoDuration(text)).toBe(ms)
+  })
+})

@@ -1,0 +1,137 @@
+import { parseListenText } from '../../mechanisms/net/index.ts'
+import { srsProxyError } from './errors.ts'
+import { parseGoDuration } from './go-duration.ts'
+
+/** What the variables of the SRS proxy say (reference: process, settings, lifetime), checked, defaults filled in. */
+export interface SrsProxySettings {
+  /** Listeners as `parseListenText` takes them. */
+  readonly rtmp: string
+  readonly http: string
+  readonly api: string
+  readonly webrtc: string
+  readonly srt: string
+  readonly system: string
+  /** Directory of pages. */
+  readonly staticFiles: string
+  readonly originTtlMs: number
+  readonly defaultBackend: SrsProxyBackend | undefined
+  readonly graceMs: number
+  readonly forceMs: number
+  /** Where the profiler listens; undefined: nowhere. */
+  readonly profiler: string | undefined
+}
+
+/** The made-up origin of `PROXY_DEFAULT_BACKEND_*`. */
+export interface SrsProxyBackend {
+  readonly host: string
+  readonly rtmp: number
+  readonly http: number
+  readonly api: number
+  readonly rtc: number
+  readonly srt: number
+}
+
+/** Every variable that has a default, with it. */
+export const SRS_PROXY_DEFAULTS = {
+  PROXY_RTMP_SERVER: '11935',
+  PROXY_HTTP_SERVER: '18080',
+  PROXY_HTTP_API: '11985',
+  PROXY_WEBRTC_SERVER: '18000',
+  PROXY_SRT_SERVER: '20080',
+  PROXY_SYSTEM_API: '12025',
+  PROXY_STATIC_FILES: './trunk/research',
+  PROXY_LOAD_BALANCER_TYPE: 'memory',
+  PROXY_ORIGIN_SERVER_TTL: '300s',
+  PROXY_DEFAULT_BACKEND_ENABLED: 'off',
+  PROXY_DEFAULT_BACKEND_IP: '127.0.0.1',
+  PROXY_DEFAULT_BACKEND_RTMP: '1935',
+  PROXY_DEFAULT_BACKEND_HTTP: '8080',
+  PROXY_DEFAULT_BACKEND_API: '1985',
+  PROXY_DEFAULT_BACKEND_RTC: '8000',
+  PROXY_DEFAULT_BACKEND_SRT: '10080',
+  PROXY_GRACE_QUIT_TIMEOUT: '20s',
+  PROXY_FORCE_QUIT_TIMEOUT: '30s',
+} as const
+
+type Variable = keyof typeof SRS_PROXY_DEFAULTS
+
+/**
+ * Reads the settings. What the process has wins over `.env`; an empty value counts as none.
+ * @throws SRS_PROXY_BAD_VARIABLE, SRS_PROXY_UNSUPPORTED
+ */
+export function readSettings(
+  env: Readonly<Record<string, string | undefined>>,
+  dotEnv: ReadonlyMap<string, string>,
+): SrsProxySettings {
+  // As in SRS: a variable that the process has, even an empty one, hides the one of the file.
+  const given = (name: string): string | undefined => (env[name] ?? dotEnv.get(name)) || undefined
+  const text = (name: Variable): string => given(name) ?? SRS_PROXY_DEFAULTS[name]
+  const listener = (name: Variable): string => listenText(name, text(name))
+  const port = (name: Variable): number => portOf(name, text(name))
+  const type = text('PROXY_LOAD_BALANCER_TYPE')
+  if (type === 'redis') {
+    throw srsProxyError(
+      'SRS_PROXY_UNSUPPORTED',
+      'PROXY_LOAD_BALANCER_TYPE=redis: the shared store does not exist yet; must be memory',
+    )
+  }
+  if (type !== 'memory') throw bad('PROXY_LOAD_BALANCER_TYPE', type, 'memory or redis')
+  const originTtlMs = durationOf('PROXY_ORIGIN_SERVER_TTL', text('PROXY_ORIGIN_SERVER_TTL'))
+  if (originTtlMs <= 0) throw bad('PROXY_ORIGIN_SERVER_TTL', text('PROXY_ORIGIN_SERVER_TTL'), 'more than 0')
+  const profiler = given('GO_PPROF')
+  return {
+    rtmp: listener('PROXY_RTMP_SERVER'),
+    http: listener('PROXY_HTTP_SERVER'),
+    api: listener('PROXY_HTTP_API'),
+    webrtc: listener('PROXY_WEBRTC_SERVER'),
+    srt: listener('PROXY_SRT_SERVER'),
+    system: listener('PROXY_SYSTEM_API'),
+    staticFiles: text('PROXY_STATIC_FILES'),
+    originTtlMs,
+    defaultBackend:
+      text('PROXY_DEFAULT_BACKEND_ENABLED') === 'on'
+        ? {
+            host: text('PROXY_DEFAULT_BACKEND_IP'),
+            rtmp: port('PROXY_DEFAULT_BACKEND_RTMP'),
+            http: port('PROXY_DEFAULT_BACKEND_HTTP'),
+            api: port('PROXY_DEFAULT_BACKEND_API'),
+            rtc: port('PROXY_DEFAULT_BACKEND_RTC'),
+            srt: port('PROXY_DEFAULT_BACKEND_SRT'),
+          }
+        : undefined,
+    graceMs: Math.max(0, durationOf('PROXY_GRACE_QUIT_TIMEOUT', text('PROXY_GRACE_QUIT_TIMEOUT'))),
+    forceMs: Math.max(0, durationOf('PROXY_FORCE_QUIT_TIMEOUT', text('PROXY_FORCE_QUIT_TIMEOUT'))),
+    profiler: profiler === undefined ? undefined : profilerText(profiler),
+  }
+}
+
+/** `port`, `:port` or `host:port`; of names only localhost, as a listener has an address. */
+function listenText(name: string, value: string): string {
+  const text = value.trim().replace(/^localhost:/i, '127.0.0.1:')
+  if (parseListenText(text) === undefined) {
+    throw bad(name, value, 'a port (1935), or an address and a port (127.0.0.1:1935, [::1]:1935)')
+  }
+  return text
+}
+
+/** A profiler shows the inside of the process: a port alone means this machine only, unlike that of the other listeners. */
+function profilerText(value: string): string {
+  const text = listenText('GO_PPROF', value)
+  return /^:?\d+$/.test(text) ? `127.0.0.1:${text.replace(':', '')}` : text
+}
+
+function portOf(name: string, value: string): number {
+  const port = Number(value)
+  if (/^\d{1,5}$/.test(value) && port > 0 && port <= 65_535) return port
+  throw bad(name, value, 'a port, 1 to 65535')
+}
+
+function durationOf(name: string, value: string): number {
+  const ms = parseGoDuration(value)
+  if (ms === undefined) throw bad(name, value, 'a duration such as 20s, 1m30s or 500ms')
+  return ms
+}
+
+function bad(name: string, value: string, allowed: string): Error {
+  return srsProxyError('SRS_PROXY_BAD_VARIABLE', `${name}=${value}: must be ${allowed}`)
+}

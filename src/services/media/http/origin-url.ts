@@ -1,0 +1,45 @@
+import { isIP } from 'node:net'
+import type { OriginTarget } from '../../../mechanisms/balancer/index.ts'
+import type { DialOptions } from '../../../mechanisms/net/index.ts'
+import type { RequestTarget } from './request-target.ts'
+
+/** Where an origin is asked over HTTP, and what for. */
+export interface OriginUrl {
+  readonly scheme: 'http' | 'https'
+  /** A literal address without brackets, or a host name. */
+  readonly host: string
+  readonly port: number
+  readonly pathAndQuery: string
+  /**
+   * Whether path and query are the client's own, as SRS origins are asked: then the client's Host goes with them, for it
+   * says which vhost is meant.
+   */
+  readonly isAsAsked: boolean
+}
+
+/** What a client asked for, at an origin. Undefined when the origin is not asked over HTTP. */
+export function originUrl(place: OriginTarget, { pathAndQuery, query }: RequestTarget): OriginUrl | undefined {
+  const { scheme, host, port, name } = place
+  if (scheme !== 'http' && scheme !== 'https') return undefined
+  if (name === undefined) return { scheme, host, port, pathAndQuery, isAsAsked: true }
+  return { scheme, host, port, pathAndQuery: withQuery(name, query), isAsAsked: false }
+}
+
+/** How it is dialled. */
+export function dialOf({ scheme, host, port }: OriginUrl): Pick<DialOptions, 'host' | 'port' | 'tls'> {
+  if (scheme === 'http') return { host, port }
+  // RFC 6066 §3: an address is no server name.
+  return { host, port, tls: isIP(host) === 0 ? { servername: host } : {} }
+}
+
+/** Host and, where it is not that of the scheme, port. */
+export function authorityOf({ scheme, host, port }: Pick<OriginUrl, 'scheme' | 'host' | 'port'>): string {
+  const literal = host.includes(':') ? `[${host}]` : host
+  return port === (scheme === 'http' ? 80 : 443) ? literal : `${literal}:${port}`
+}
+
+function withQuery(name: string, query: string): string {
+  const path = name.startsWith('/') ? name : `/${name}`
+  if (query === '') return path
+  return `${path}${path.includes('?') ? '&' : '?'}${query}`
+}
