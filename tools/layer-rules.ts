@@ -7,7 +7,7 @@ const layers = ['cli', 'gateway', 'services', 'mechanisms', 'protocols', 'founda
 const notShipped = String.raw`\.(test|bench|testkit)\.ts$`
 
 /** Rooms of the media service; what two of them need lies beside them. */
-const mediaRooms = '(webrtc|rtmp|http|srt|registration)'
+const mediaRooms = '(webrtc|rtmp|http|srt|registration|origins|origin-api)'
 
 /** Built-ins that neither reach out of the process nor keep time; of `net` see `findImpureUses`. */
 const pureBuiltIns = '^(node:)?(buffer|crypto|net|util|zlib)$'

@@ -43,12 +43,22 @@ const peers = [
   { command: 'cargo', packages: ['cargo', 'cargo-web'], version: { args: ['--version'], minimum: [1, 83] } },
   { command: 'go', packages: ['golang'], version: { args: ['version'], minimum: [1, 21] } },
   { command: 'turnutils_uclient', packages: ['coturn'], service: 'coturn.service' },
+  { command: 'srt-live-transmit', packages: ['srt-tools'] },
+  {
+    command: 'nginx',
+    packages: ['libnginx-mod-rtmp'],
+    service: 'nginx.service',
+    works: ['-t', '-q', '-c', join(root, 'interop/nginx/rtmp-module.conf')],
+  },
 ]
 
 /** What makes an environment with the Python packages of tests; Debian's python3 alone cannot. */
 const pythonPeer = { command: 'python3', packages: ['python3-venv'], works: ['-c', 'import ensurepip, venv'] }
 const pythonFolder = join(root, 'interop/turn/bin/python')
 const pythonRequirements = join(root, 'interop/turn/aioice/requirements.txt')
+
+// Where Debian has nginx, and users have not.
+process.env.PATH = [process.env.PATH ?? '', '/usr/sbin'].join(delimiter)
 
 try {
   checkNode()

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { SluiceError } from '../foundation/errors.ts'
 import { version } from '../gateway/version.ts'
 import { frpsFlags } from '../mechanisms/frp-config/index.ts'
@@ -7,6 +7,7 @@ import type { CredentialOptions } from './credential.ts'
 import { addFrpc, allFrpcFlags } from './frp/frpc.ts'
 import { addFrps } from './frp/frps.ts'
 import { normalizedArguments } from './frp/frp-flags.ts'
+import type { SrsProxyOptions } from './srs-proxy.ts'
 import type { StunnerdFlags } from './stunnerd.ts'
 import type { TurncatOptions } from './turncat/turncat.ts'
 
@@ -111,6 +112,21 @@ program
   .action(async (uri: string | undefined, flags: StunnerdFlags) =>
     (await import('./stunnerd.ts')).stunnerd(uri, flags),
   )
+
+program
+  .command('srs-proxy')
+  .description('run the gateway in the place of the SRS proxy, set up by its PROXY_* variables and .env')
+  .option('--register-token <token>', 'bearer token that origins must send (default: none is asked for)')
+  .option('--register-allow <range...>', 'addresses that may register (default: every address)')
+  .option('--admin <listen>', 'health, metrics and the admin API (default: 127.0.0.1:9190)')
+  .option('--admin-token <token>', 'bearer token for metrics and the admin API (default: none is asked for)')
+  .addOption(
+    new Option('-l, --log <level>', 'least level that is written')
+      .choices(['error', 'warn', 'info', 'debug'])
+      .default('info'),
+  )
+  .option('--print-config', 'print the sluice.toml that does the same, and end')
+  .action(async (options: SrsProxyOptions) => (await import('./srs-proxy.ts')).srsProxy(options))
 
 addFrps(program)
 addFrpc(program)

@@ -38,4 +38,14 @@ describe('runUntilSignal', () => {
     expect(told).toEqual(['ready', 'hung up', 'hung up', 'closed within 7'])
     expect(exit).toHaveBeenCalledWith(0)
   })
+
+  it('ends with code 1 when the drain takes longer than forceMs', async () => {
+    const exit = vi.spyOn(process, 'exit').mockImplementation((() => undefined) as never)
+    const service = { start: async () => {}, close: () => new Promise<void>(() => {}) }
+    const onReady = vi.fn()
+    void runUntilSignal(service, { logger: silentLogger(), graceMs: 7, forceMs: 1, onReady })
+    await vi.waitFor(() => expect(onReady).toHaveBeenCalled())
+    process.emit('SIGTERM', 'SIGTERM')
+    await vi.waitFor(() => expect(exit).toHaveBeenCalledWith(1))
+  })
 })

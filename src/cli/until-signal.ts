@@ -1,3 +1,4 @@
+import { systemClock } from '../foundation/clock.ts'
 import type { Lifecycle } from '../foundation/lifecycle.ts'
 import type { Logger } from '../mechanisms/telemetry/index.ts'
 
@@ -5,6 +6,8 @@ export interface UntilSignalOptions {
   readonly logger: Logger
   /** How long running sessions may go on after the first signal, in milliseconds. */
   readonly graceMs: number
+  /** The process ends with code 1 so long after the first signal, whatever still runs. @defaultValue never */
+  readonly forceMs?: number
   /** Called at each SIGHUP. @defaultValue SIGHUP is passed over */
   readonly onHangUp?: () => void
   /** Called when the service stands. */
@@ -34,6 +37,12 @@ export async function runUntilSignal(service: Lifecycle, options: UntilSignalOpt
     process.exit(1)
   })
   logger.info({ signal, graceMs }, 'draining')
+  if (options.forceMs !== undefined) {
+    systemClock.after(options.forceMs, () => {
+      logger.error({ forceMs: options.forceMs }, 'cut, as draining took too long')
+      process.exit(1)
+    })
+  }
   await service.close({ graceMs })
   logger.info('stopped')
   // Nothing of ours is left; a library's stray handle must not keep the process up.

@@ -93,6 +93,7 @@ async function get(of: TurnRole, path: string, query = ''): Promise<unknown> {
     params: {},
     query: new URLSearchParams(query),
     readBody: () => Promise.resolve(Buffer.alloc(0)),
+    signal: new AbortController().signal,
   })
   return reply !== undefined && 'json' in reply ? reply.json : undefined
 }

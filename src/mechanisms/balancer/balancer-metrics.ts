@@ -30,6 +30,30 @@ export function registerBalancerMetrics(registry: Registry, stats: () => Balance
     },
   })
   void new Gauge({
+    name: 'sluice_streams_pinned',
+    help: 'Stream keys that an operator pinned to an origin.',
+    registers,
+    collect() {
+      this.set(stats().pinned)
+    },
+  })
+  void new Gauge({
+    name: 'sluice_streams_followed',
+    help: 'Stream keys that are published at an origin by its own word.',
+    registers,
+    collect() {
+      this.set(stats().followed)
+    },
+  })
+  void new Gauge({
+    name: 'sluice_balancer_hls_sessions',
+    help: 'HLS sessions that the balancer knows.',
+    registers,
+    collect() {
+      this.set(stats().hlsSessions)
+    },
+  })
+  void new Gauge({
     name: 'sluice_balancer_sessions',
     help: 'WebRTC sessions that the balancer knows.',
     registers,

@@ -1,11 +1,12 @@
 import type { OriginState } from './contract.ts'
 
 /**
- * How a pick ended: at the kept origin, joining a choice that waits for its origin, newly chosen among the healthy, tried
+ * How a pick ended: at the kept origin, where an operator pinned it, joining a choice that waits for its origin, newly chosen among the healthy, tried
  * at one that is not healthy, or with an error.
  */
 export type PickResult =
   | 'kept'
+  | 'pinned'
   | 'joined'
   | 'chosen'
   | 'last_resort'
@@ -21,6 +22,13 @@ export interface BalancerStats {
   readonly streams: number
   /** Keys that wait for an origin's answer. */
   readonly pendingPicks: number
+  /** Keys that an operator pinned. */
+  readonly pinned: number
+  /** Keys that are published at an origin by its own word. */
+  readonly followed: number
+  /** WebRTC sessions. */
   readonly sessions: number
+  /** HLS sessions. */
+  readonly hlsSessions: number
   readonly picks: Readonly<Record<PickResult, number>>
 }

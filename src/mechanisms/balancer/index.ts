@@ -23,3 +23,4 @@ export {
   streamKeyOfHttp,
   streamKeyOfRtmp,
 } from './stream-key.ts'
+export { streamKeyOfSrt } from './srt-stream-key.ts'

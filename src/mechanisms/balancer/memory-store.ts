@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '../../foundation/clock.ts'
 import type {
   BalancerStore,
   Claim,
+  HlsSession,
   Hold,
   Need,
   Origin,
@@ -14,11 +15,14 @@ import type {
 } from './contract.ts'
 import type { BalancerStats, PickResult } from './balancer-stats.ts'
 import { balancerError } from './errors.ts'
+import { FollowTable } from './follow-table.ts'
+import { HlsTable } from './hls-table.ts'
 import { originIdOf } from './origin-id.ts'
 import type { OriginRecord, Slot } from './origin-record.ts'
 import { OriginTable } from './origin-table.ts'
-import { PickTable } from './pick-table.ts'
 import { offers } from './origin-target.ts'
+import { PickTable } from './pick-table.ts'
+import { PlayerHolds } from './player-holds.ts'
 import { choose, type PolicyName, type Random } from './policy.ts'
 import { SessionTable } from './session-table.ts'
 import type { StreamKey } from './stream-key.ts'
@@ -58,6 +62,10 @@ export interface MemoryBalancerStoreOptions {
   readonly sessionTtlMs?: number
   /** Most WebRTC sessions; further ones are refused. @defaultValue 100000 */
   readonly maxSessions?: number
+  /** An HLS session not used for so long is dropped, in milliseconds. @defaultValue 120000 */
+  readonly hlsTtlMs?: number
+  /** Most HLS sessions. At the bound the one unused for longest is dropped. @defaultValue 100000 */
+  readonly maxHlsSessions?: number
 }
 
 const DEFAULTS = {
@@ -70,17 +78,23 @@ const DEFAULTS = {
   maxPending: 10_000,
   sessionTtlMs: 120_000,
   maxSessions: 100_000,
+  hlsTtlMs: 120_000,
+  maxHlsSessions: 100_000,
 } as const
 
 /** Keeps origins, picks and sessions of one gateway. It has no timers: what expired goes at the next use. */
 export class MemoryBalancerStore implements BalancerStore {
   readonly #origins: OriginTable
   readonly #picks: PickTable
+  readonly #follows = new FollowTable()
+  readonly #players = new PlayerHolds()
   readonly #sessions: SessionTable
+  readonly #hls: HlsTable
   readonly #policy: PolicyName
   readonly #random: Random
   readonly #results: Record<PickResult, number> = {
     kept: 0,
+    pinned: 0,
     joined: 0,
     chosen: 0,
     last_resort: 0,
@@ -102,8 +116,9 @@ export class MemoryBalancerStore implements BalancerStore {
     this.#policy = policy
     this.#random = random
     this.#picks = new PickTable(clock, numbers)
-    this.#origins = new OriginTable(clock, numbers, (record) => this.#picks.dropOrigin(record))
+    this.#origins = new OriginTable(clock, numbers, (record, successor) => this.#forget(record, successor))
     this.#sessions = new SessionTable(clock, numbers)
+    this.#hls = new HlsTable(clock, random, numbers)
   }
 
   async announce(announcement: OriginAnnouncement): Promise<OriginId> {
@@ -138,14 +153,44 @@ export class MemoryBalancerStore implements BalancerStore {
     return true
   }
 
+  async suspect(id: OriginId): Promise<boolean> {
+    const record = this.#origins.get(id)
+    if (record === undefined) return false
+    record.failsChecks = true
+    return true
+  }
+
   async pick(key: StreamKey, need: Need, { role, avoid = [] }: PickOptions): Promise<Claim> {
-    return this.#claim(this.#slotFor(key, need, avoid), role)
+    return this.#claim(this.#slotFor(key, need, role, avoid), role)
   }
 
   async clearPick(key: StreamKey): Promise<boolean> {
     const slot = this.#picks.kept(key)
+    const wasPinned = this.#picks.unpin(key)
+    this.#follows.clear(key)
     this.#picks.drop(slot)
-    return slot !== undefined
+    return slot !== undefined || wasPinned
+  }
+
+  async pin(key: StreamKey, id: OriginId): Promise<boolean> {
+    const record = this.#origins.get(id)
+    if (record === undefined) return false
+    this.#pin(key, record)
+    return true
+  }
+
+  async follow(key: StreamKey, id: OriginId, isLive: boolean): Promise<boolean> {
+    const record = this.#origins.get(id)
+    if (record === undefined || this.#origins.stateOf(record) === 'silent') return false
+    if (!isLive) {
+      const hadSaid = this.#follows.delete(key, record)
+      this.#settle(key)
+      return hadSaid
+    }
+    if (this.#picks.kept(key) === undefined) this.#picks.assertRoom()
+    this.#follows.add(key, record)
+    this.#settle(key)
+    return this.#picks.kept(key)?.record === record
   }
 
   async streams(): Promise<readonly Stream[]> {
@@ -173,6 +218,14 @@ export class MemoryBalancerStore implements BalancerStore {
     this.#sessions.remove(username)
   }
 
+  async openHls(key: StreamKey, fullUrl: string): Promise<HlsSession> {
+    return this.#hls.open(key, fullUrl)
+  }
+
+  async findHls(id: string): Promise<HlsSession | undefined> {
+    return this.#hls.find(id)
+  }
+
   /** Counts for metrics and for leak tests; costs one look at each origin. */
   stats(): BalancerStats {
     this.#dropSilentPicks()
@@ -187,19 +240,30 @@ export class MemoryBalancerStore implements BalancerStore {
       draining,
       streams: this.#picks.size,
       pendingPicks: this.#picks.pendingSize,
+      pinned: this.#picks.pinnedSize,
+      followed: this.#follows.size,
       sessions: this.#sessions.size,
+      hlsSessions: this.#hls.size,
       picks: { ...this.#results },
     }
   }
 
-  #slotFor(key: StreamKey, need: Need, avoid: readonly OriginId[]): Slot {
+  #slotFor(key: StreamKey, need: Need, role: Role, avoid: readonly OriginId[]): Slot {
     const kept = this.#picks.kept(key)
-    if (kept !== undefined && kept.publishers > 0) return this.#slotOfPublisher(kept, need, avoid)
+    const pending = this.#picks.pending(key)
     const fits = (slot: Slot): boolean => this.#isHealthyFor(slot.record, need, avoid)
+    const pinned = this.#picks.pinned(key)
+    const isPinFit = pinned !== undefined && this.#isHealthyFor(pinned, need, avoid)
+    // Where it is live is where it can be played; a pin only says where it shall be published.
+    if (kept !== undefined && this.#isLive(kept, role, avoid) && !(isPinFit && role === 'publish'))
+      return this.#slotOfPublisher(kept, need, avoid)
+    if (isPinFit) {
+      const known = [kept, pending].find((slot) => slot?.record === pinned)
+      return this.#counted('pinned', known ?? this.#picks.propose(key, pinned))
+    }
     // Nobody is at a drained origin's idle pick, so whoever comes next may as well go elsewhere.
     if (kept !== undefined && fits(kept) && (kept.isInUse || !kept.record.draining))
       return this.#counted('kept', kept)
-    const pending = this.#picks.pending(key)
     if (pending !== undefined && fits(pending)) return this.#counted('joined', pending)
 
     if (kept === undefined) this.#assertRoom()
@@ -210,6 +274,15 @@ export class MemoryBalancerStore implements BalancerStore {
     if (last === undefined) throw this.#noOrigin(key, need, avoid)
     const known = [kept, pending].find((slot) => slot?.record === last)
     return this.#counted('last_resort', known ?? this.#picks.propose(key, last))
+  }
+
+  /**
+   * Whether the stream is here and nowhere else. What only its origin says holds for players that could reach it; a
+   * publisher may go elsewhere.
+   */
+  #isLive(slot: Slot, role: Role, avoid: readonly OriginId[]): boolean {
+    if (slot.publishers > 0) return true
+    return slot.isFollowed && role === 'play' && !avoid.includes(slot.record.id)
   }
 
   /** A stream with a live publisher is nowhere else, whatever is known of that origin. */
@@ -224,6 +297,40 @@ export class MemoryBalancerStore implements BalancerStore {
     })
   }
 
+  #pin(key: StreamKey, record: OriginRecord): void {
+    const kept = this.#picks.kept(key)
+    if (kept === undefined) this.#picks.assertRoom()
+    this.#picks.pin(key, record)
+    if (kept === undefined || (kept.publishers === 0 && !kept.isFollowed)) this.#picks.place(key, record)
+  }
+
+  /** An origin is gone, or a later run of it has taken its place, and its pins. */
+  #forget(record: OriginRecord, successor: OriginRecord | undefined): void {
+    const pins = this.#picks.pinsAt(record)
+    for (const key of pins) this.#picks.unpin(key)
+    this.#takeBackFollows(record)
+    this.#picks.dropOrigin(record)
+    if (successor !== undefined) for (const key of pins) this.#pin(key, successor)
+  }
+
+  #takeBackFollows(record: OriginRecord): void {
+    for (const key of this.#follows.dropOrigin(record)) this.#settle(key)
+  }
+
+  /** What origins say of a key, or whether a publisher is live, has changed: moves the pick to where the stream is. */
+  #settle(key: StreamKey): void {
+    const kept = this.#picks.kept(key)
+    const said = this.#follows.newest(key)
+    const place = kept !== undefined && kept.publishers > 0 ? kept.record : said
+    if (place === undefined) {
+      if (kept !== undefined) this.#picks.setFollowed(kept, false)
+      return
+    }
+    const slot = this.#picks.place(key, place)
+    this.#picks.setFollowed(slot, this.#follows.has(key, place))
+    this.#players.tell(key, place)
+  }
+
   #dropSilentPicks(): void {
     for (const record of this.#origins.all()) this.#dropPicksIfSilent(record)
   }
@@ -231,7 +338,8 @@ export class MemoryBalancerStore implements BalancerStore {
   /** Where the TTL passed, only live publishers still count; a heartbeat that comes later does not bring the rest back. */
   #dropPicksIfSilent(record: OriginRecord): void {
     if (this.#origins.stateOf(record) !== 'silent') return
-    for (const slot of record.kept) if (slot.publishers === 0) this.#picks.drop(slot)
+    this.#takeBackFollows(record)
+    for (const slot of record.kept) if (slot.publishers === 0 && !slot.isPinned) this.#picks.drop(slot)
   }
 
   #isHealthyFor(record: OriginRecord, need: Need, avoid: readonly OriginId[]): boolean {
@@ -253,37 +361,47 @@ export class MemoryBalancerStore implements BalancerStore {
     }
     return {
       origin: this.#origins.view(slot.record),
-      keep: async () => {
+      keep: async (onMoved) => {
         let hold: Hold = { end: () => {} }
         endOnce(() => {
-          hold = this.#keep(slot, role)
+          hold = this.#keep(slot, role, onMoved)
         })
         return hold
       },
       release: async () => endOnce(() => {}),
-      failed: async (how) =>
-        endOnce(() => {
-          const isLive = slot.publishers > 0
-          if (isLive && how === 'silent') return
-          this.#origins.suspect(slot.record)
-          if (!isLive) this.#picks.drop(slot)
-        }),
+      failed: async (how) => endOnce(() => this.#failed(slot, how)),
     }
   }
 
-  #keep(slot: Slot, role: Role): Hold {
+  #failed(slot: Slot, how: 'unreachable' | 'silent' | undefined): void {
+    if (how === 'silent' && (slot.publishers > 0 || slot.isFollowed)) return
+    this.#origins.suspect(slot.record)
+    if (slot.publishers > 0) return
+    this.#follows.delete(slot.key, slot.record)
+    this.#picks.drop(slot)
+    this.#settle(slot.key)
+  }
+
+  #keep(chosen: Slot, role: Role, onMoved: (() => void) | undefined): Hold {
+    const { key, record } = chosen
+    let slot = chosen
     // Removed while it answered: what runs there runs, but nothing new is led to it.
-    if (this.#origins.has(slot.record)) {
-      this.#origins.prove(slot.record)
-      this.#picks.keep(slot)
+    if (this.#origins.has(record)) {
+      this.#origins.prove(record)
+      slot = this.#picks.keep(chosen, role)
     }
     this.#picks.use(slot, role)
+    const forgetPlayer =
+      role === 'play' && onMoved !== undefined ? this.#players.add(key, record, onMoved) : undefined
+    this.#settle(key)
     let isHeld = true
     return {
       end: () => {
         if (!isHeld) return
         isHeld = false
+        forgetPlayer?.()
         this.#picks.endUse(slot, role)
+        if (slot.publishers === 0) this.#settle(key)
       },
     }
   }

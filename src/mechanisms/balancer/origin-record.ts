@@ -13,6 +13,8 @@ export class OriginRecord implements Candidate {
   suspectUntilMs = 0
   /** Failed connections since it last proved itself. */
   failures = 0
+  /** A check of its health failed; only its next announcement ends that. */
+  failsChecks = false
   /** Picks that are kept here. */
   readonly kept: Set<Slot> = new Set()
   /** Choices of this origin that wait for its answer. */
@@ -40,6 +42,10 @@ export class Slot {
   claims = 0
   publishers = 0
   players = 0
+  /** Its origin says that the stream is published there. */
+  isFollowed = false
+  /** An operator wants it here. */
+  isPinned = false
   keptSinceWallMs = 0
   idleSinceMs = 0
 
@@ -49,7 +55,7 @@ export class Slot {
   }
 
   get isInUse(): boolean {
-    return this.publishers + this.players > 0
+    return this.isFollowed || this.publishers + this.players > 0
   }
 
   count(role: Role, by: 1 | -1): void {

@@ -13,14 +13,17 @@ export interface OriginTableOptions {
   readonly maxOrigins: number
 }
 
+/** `successor`: the later run of the same server that takes its place. */
+export type OnOriginRemoved = (record: OriginRecord, successor: OriginRecord | undefined) => void
+
 /** The origins that announced themselves, with what is known of their health. */
 export class OriginTable {
   readonly #records = new Map<OriginId, OriginRecord>()
   readonly #clock: Clock
   readonly #options: OriginTableOptions
-  readonly #onRemoved: (record: OriginRecord) => void
+  readonly #onRemoved: OnOriginRemoved
 
-  constructor(clock: Clock, options: OriginTableOptions, onRemoved: (record: OriginRecord) => void) {
+  constructor(clock: Clock, options: OriginTableOptions, onRemoved: OnOriginRemoved) {
     this.#clock = clock
     this.#options = options
     this.#onRemoved = onRemoved
@@ -35,12 +38,14 @@ export class OriginTable {
     const id = originIdOf(announcement)
     let record = this.#records.get(id)
     if (record === undefined) {
-      this.#removeEarlierRuns(announcement)
-      this.#makeRoom()
       record = new OriginRecord(id, announcement)
+      const earlier = this.#earlierRuns(announcement)
+      this.#makeRoom(earlier.length)
       this.#records.set(id, record)
+      for (const run of earlier) this.remove(run, record)
     }
     record.announcement = announcement
+    record.failsChecks = false
     record.lastBeatMs = this.#clock.nowMs()
     record.lastBeatWallMs = this.#clock.wallMs()
     this.prove(record)
@@ -64,14 +69,14 @@ export class OriginTable {
     return [...this.#records.values()]
   }
 
-  remove(record: OriginRecord): void {
-    if (this.#records.delete(record.id)) this.#onRemoved(record)
+  remove(record: OriginRecord, successor?: OriginRecord): void {
+    if (this.#records.delete(record.id)) this.#onRemoved(record, successor)
   }
 
   stateOf(record: OriginRecord): OriginState {
     const now = this.#clock.nowMs()
     if (now - record.lastBeatMs >= this.#options.heartbeatTtlMs) return 'silent'
-    return now < record.suspectUntilMs ? 'suspect' : 'healthy'
+    return record.failsChecks || now < record.suspectUntilMs ? 'suspect' : 'healthy'
   }
 
   /**
@@ -130,21 +135,21 @@ export class OriginTable {
   }
 
   /** A server that listens where an earlier run of it did has replaced that run. */
-  #removeEarlierRuns(announcement: OriginAnnouncement): void {
-    for (const record of this.#records.values()) {
-      const earlier = record.announcement
-      const sameServer = earlier.server === announcement.server && earlier.ip === announcement.ip
-      if (sameServer && sharesPort(earlier, announcement)) this.remove(record)
-    }
+  #earlierRuns(announcement: OriginAnnouncement): readonly OriginRecord[] {
+    return [...this.#records.values()].filter(({ announcement: earlier }) => {
+      const isSameServer = earlier.server === announcement.server && earlier.ip === announcement.ip
+      return isSameServer && sharesPort(earlier, announcement)
+    })
   }
 
-  #makeRoom(): void {
-    if (this.#records.size < this.#options.maxOrigins) return
+  #makeRoom(leaving: number): void {
+    const isFull = (): boolean => this.#records.size - leaving >= this.#options.maxOrigins
+    if (!isFull()) return
     const [oldest] = this.all()
       .filter((record) => this.stateOf(record) === 'silent' && !record.isInUse)
       .sort((a, b) => a.lastBeatMs - b.lastBeatMs)
     if (oldest !== undefined) this.remove(oldest)
-    if (this.#records.size < this.#options.maxOrigins) return
+    if (!isFull()) return
     throw balancerError(
       'BALANCER_TOO_MANY_ORIGINS',
       `${this.#records.size} origins are registered, which is the limit`,

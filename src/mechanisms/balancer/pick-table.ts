@@ -21,6 +21,7 @@ export class PickTable {
   readonly #idle = new Set<Slot>()
   /** Chosen, waiting for the origin; oldest first. */
   readonly #pending = new Map<StreamKey, Slot>()
+  readonly #pins = new Map<StreamKey, OriginRecord>()
   readonly #clock: Clock
   readonly #options: PickTableOptions
 
@@ -36,6 +37,10 @@ export class PickTable {
 
   get pendingSize(): number {
     return this.#pending.size
+  }
+
+  get pinnedSize(): number {
+    return this.#pins.size
   }
 
   kept(key: StreamKey): Slot | undefined {
@@ -55,21 +60,15 @@ export class PickTable {
       publishers: slot.publishers,
       players: slot.players,
       sinceMs: slot.keptSinceWallMs,
+      isPinned: this.#pins.has(slot.key),
+      isFollowed: slot.isFollowed,
     }))
   }
 
   /** @throws BALANCER_TOO_MANY_STREAMS when one more key could not be kept */
   assertRoom(): void {
     if (this.#kept.size < this.#options.maxPicks || this.#idle.size > 0) return
-    throw balancerError(
-      'BALANCER_TOO_MANY_STREAMS',
-      `${this.#kept.size} streams are in use, which is the limit`,
-      {
-        side: 'self',
-        retryable: true,
-        status: 503,
-      },
-    )
+    throw tooManyStreams(`${this.#kept.size} streams are in use, which is the limit`)
   }
 
   /** A fresh choice for a key; it takes the place of an earlier one that waits. */
@@ -89,33 +88,64 @@ export class PickTable {
   }
 
   /**
-   * The origin accepted. Keeps the slot unless the key is kept where a publisher is live.
-   * @throws BALANCER_TOO_MANY_STREAMS
+   * The origin accepted: keeps the slot, unless the key is kept where a publisher is live. The slot to count uses at comes
+   * back, which is the kept one when that is at the same origin. @throws BALANCER_TOO_MANY_STREAMS
    */
-  keep(slot: Slot): void {
+  keep(slot: Slot, role: Role): Slot {
     const current = this.#kept.get(slot.key)
-    if (current === slot || (current !== undefined && current.publishers > 0)) return
-    if (current === undefined) {
-      this.assertRoom()
-      if (this.#kept.size >= this.#options.maxPicks) this.drop(first(this.#idle))
-    }
-    this.drop(current)
-    this.#dropPending(slot)
-    slot.keptSinceWallMs = this.#clock.wallMs()
-    this.#kept.set(slot.key, slot)
-    slot.record.kept.add(slot)
+    if (current?.record === slot.record) return current
+    if (current !== undefined && !this.#givesWay(current, slot, role)) return slot
+    this.#put(slot, current)
+    return slot
+  }
+
+  /** Keeps the key at an origin that nobody asked yet. @throws BALANCER_TOO_MANY_STREAMS */
+  place(key: StreamKey, record: OriginRecord): Slot {
+    const current = this.#kept.get(key)
+    if (current?.record === record) return current
+    const slot = new Slot(key, record)
+    this.#put(slot, current)
+    this.#noteUse(slot)
+    return slot
   }
 
   use(slot: Slot, role: Role): void {
     slot.count(role, 1)
-    this.#idle.delete(slot)
+    this.#noteUse(slot)
   }
 
   endUse(slot: Slot, role: Role): void {
     slot.count(role, -1)
-    if (slot.isInUse || this.#kept.get(slot.key) !== slot) return
-    slot.idleSinceMs = this.#clock.nowMs()
-    this.#idle.add(slot)
+    this.#noteUse(slot)
+  }
+
+  setFollowed(slot: Slot, isFollowed: boolean): void {
+    slot.isFollowed = isFollowed
+    this.#noteUse(slot)
+  }
+
+  pinned(key: StreamKey): OriginRecord | undefined {
+    return this.#pins.get(key)
+  }
+
+  /** Pins that name an origin. */
+  pinsAt(record: OriginRecord): readonly StreamKey[] {
+    return [...this.#pins].filter(([, pinned]) => pinned === record).map(([key]) => key)
+  }
+
+  /** @throws BALANCER_TOO_MANY_STREAMS when there are as many pins as there may be picks */
+  pin(key: StreamKey, record: OriginRecord): void {
+    if (this.#pins.size >= this.#options.maxPicks && !this.#pins.has(key)) {
+      throw tooManyStreams(`${this.#pins.size} streams are pinned, which is the limit`)
+    }
+    this.#pins.set(key, record)
+    this.#notePin(key)
+  }
+
+  unpin(key: StreamKey): boolean {
+    const wasPinned = this.#pins.delete(key)
+    this.#notePin(key)
+    return wasPinned
   }
 
   /** Forgets that a key is kept, or about to be kept, here. Those who use it go on. */
@@ -135,6 +165,42 @@ export class PickTable {
     for (const slot of this.#pending.values()) if (slot.record === record) this.#dropPending(slot)
   }
 
+  /** A publisher that is accepted moves all but another live one, which only gives way where an operator wants that. */
+  #givesWay(current: Slot, to: Slot, role: Role): boolean {
+    if (role === 'play') return current.publishers === 0 && !current.isFollowed
+    return current.publishers === 0 || this.#pins.get(to.key) === to.record
+  }
+
+  #put(slot: Slot, current: Slot | undefined): void {
+    if (current === undefined) {
+      this.assertRoom()
+      if (this.#kept.size >= this.#options.maxPicks) this.drop(first(this.#idle))
+    }
+    this.drop(current)
+    this.#dropPending(slot)
+    slot.keptSinceWallMs = this.#clock.wallMs()
+    slot.isPinned = this.#pins.get(slot.key) === slot.record
+    this.#kept.set(slot.key, slot)
+    slot.record.kept.add(slot)
+  }
+
+  #notePin(key: StreamKey): void {
+    const slot = this.#kept.get(key)
+    if (slot === undefined) return
+    slot.isPinned = this.#pins.get(key) === slot.record
+    this.#noteUse(slot)
+  }
+
+  /** Time runs against a kept slot from when nothing holds it. */
+  #noteUse(slot: Slot): void {
+    if (this.#kept.get(slot.key) !== slot) return
+    if (slot.isInUse || slot.isPinned) this.#idle.delete(slot)
+    else if (!this.#idle.has(slot)) {
+      slot.idleSinceMs = this.#clock.nowMs()
+      this.#idle.add(slot)
+    }
+  }
+
   #dropPending(slot: Slot | undefined): void {
     if (slot === undefined || this.#pending.get(slot.key) !== slot) return
     this.#pending.delete(slot.key)
@@ -148,6 +214,10 @@ export class PickTable {
       this.drop(slot)
     }
   }
+}
+
+function tooManyStreams(message: string): Error {
+  return balancerError('BALANCER_TOO_MANY_STREAMS', message, { side: 'self', retryable: true, status: 503 })
 }
 
 function first<T>(items: Iterable<T>): T | undefined {

@@ -4,7 +4,7 @@
  */
 export type { Config } from './config.ts'
 export { ConfigError, type ConfigErrorCode, type ConfigProblem } from './errors.ts'
-export { loadConfig } from './load.ts'
+export { loadConfig, parseConfig } from './load.ts'
 export type { TunnelConfig } from './tunnel-config.ts'
 export type { TurnConfig, TurnListenerConfig, TurnPeersConfig } from './turn-config.ts'
 export { configJsonSchema, defaultConfig } from './schema.ts'

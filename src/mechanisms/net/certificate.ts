@@ -1,5 +1,5 @@
 import { constants, createPrivateKey, X509Certificate } from 'node:crypto'
-import { createSecureContext, type SecureContextOptions } from 'node:tls'
+import { createSecureContext, type SecureContextOptions, type SecureVersion } from 'node:tls'
 import { errorMessage } from '../../foundation/errors.ts'
 import { NetError, NetErrorCode } from './errors.ts'
 
@@ -11,10 +11,13 @@ export interface Certificate {
 }
 
 /**
- * The options of a TLS server that has this certificate: TLS 1.2 or 1.3, no renegotiation.
+ * The options of a TLS server that has this certificate: TLS 1.2 or 1.3 unless told otherwise, no renegotiation.
  * @throws NetError `NET_BAD_CERTIFICATE` that says which of both is wrong; its text has nothing of the key
  */
-export function tlsContextOptions({ cert, key }: Certificate): SecureContextOptions {
+export function tlsContextOptions(
+  { cert, key }: Certificate,
+  minVersion: SecureVersion = 'TLSv1.2',
+): SecureContextOptions {
   const own = attempt('the certificate cannot be read', () => new X509Certificate(cert))
   const privateKey = attempt('the key cannot be read', () => createPrivateKey(key))
   if (!own.checkPrivateKey(privateKey)) {
@@ -23,7 +26,7 @@ export function tlsContextOptions({ cert, key }: Certificate): SecureContextOpti
   const options: SecureContextOptions = {
     cert,
     key,
-    minVersion: 'TLSv1.2',
+    minVersion,
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   }
   attempt('certificate and key cannot be used', () => createSecureContext(options))

@@ -12,13 +12,23 @@ export interface PipeTransform {
   readonly fromSecond: Sink
 }
 
+/** Makes the transform; it is given the sinks towards the sides, which may be used at any time, also within this call. */
+export type MakeTransform = (toFirst: Sink, toSecond: Sink) => PipeTransform
+
+/** Told of bytes that were read, it says for how many milliseconds nothing more is to be read; 0: go on. */
+export type Throttle = (bytes: number) => number
+
 /** How two sockets are joined. */
 export interface PipeOptions {
+  /** @defaultValue bytes go across as they are */
+  readonly transform?: MakeTransform
+  /** Bounds on what is read of each side. @defaultValue none */
+  readonly throttle?: { readonly fromFirst?: Throttle; readonly fromSecond?: Throttle }
   /**
-   * Makes the transform; it is given the sinks towards the sides, which may be used at any time, also within
-   * this call. @defaultValue bytes go across as they are
+   * Asked when the second side has ended or broken before the first has. True: the first goes on, what it sends is dropped,
+   * and the pipe waits for `resume`. @defaultValue the pipe ends
    */
-  readonly transform?: (toFirst: Sink, toSecond: Sink) => PipeTransform
+  readonly onSecondGone?: (error: unknown) => boolean
   /** Size of each side's read buffer. 16 KB suits media, 64 KB bulk. @defaultValue 16,384 */
   readonly bufferBytes?: number
   /**
@@ -60,7 +70,13 @@ const CHECKS_PER_TIMEOUT = 4
  */
 export class SocketPipe {
   readonly #first: Direction
-  readonly #second: Direction
+  #second: Direction
+  /** The second side is gone, and another has not come yet. */
+  #isWaiting = false
+  /** Of second sides that are gone. */
+  #bytesFromGone = 0
+  #bytesTakenByGone = 0
+  readonly #options: PipeOptions
   readonly #clock: Clock
   readonly #idleTimeoutMs: number
   readonly #lingerMs: number | undefined
@@ -75,20 +91,22 @@ export class SocketPipe {
   readonly done: Promise<PipeEnd>
 
   constructor(first: Socket, second: Socket, options: PipeOptions = {}) {
-    const bufferBytes = options.bufferBytes ?? DEFAULTS.bufferBytes
+    this.#options = options
     this.#idleTimeoutMs = options.idleTimeoutMs ?? DEFAULTS.idleTimeoutMs
     this.#lingerMs = options.lingerMs
     this.#clock = options.clock ?? DEFAULTS.clock
     this.done = new Promise((resolve) => {
       this.#settle = resolve
     })
-    const fail = (error: unknown): void => this.#finish({ reason: 'transform-failed', error })
-    this.#first = new Direction(first, bufferBytes, fail)
-    this.#second = new Direction(second, bufferBytes, fail)
+    this.#first = this.#direction(first, options.throttle?.fromFirst)
+    this.#second = this.#direction(second, options.throttle?.fromSecond)
     this.#watch(this.#first.source, 'first-broken')
     this.#watch(this.#second.source, 'second-broken')
     this.#checkLater()
-    this.#begin(options.transform)
+    if (this.#aim(options.transform)) {
+      this.#first.begin((target) => this.#ended(target))
+      this.#second.begin((target) => this.#ended(target))
+    }
   }
 
   /** Bytes read from the first socket since the join. */
@@ -98,7 +116,7 @@ export class SocketPipe {
 
   /** Bytes read from the second socket since the join. */
   get bytesFromSecond(): number {
-    return this.#second.bytes
+    return this.#bytesFromGone + this.#second.bytes
   }
 
   /** Bytes that the first socket has taken since the join. */
@@ -108,7 +126,33 @@ export class SocketPipe {
 
   /** Bytes that the second socket has taken since the join. */
   get bytesTakenBySecond(): number {
-    return this.#second.bytesTaken
+    return this.#bytesTakenByGone + this.#second.bytesTaken
+  }
+
+  /** Whether a new second side is waited for. */
+  get isWaiting(): boolean {
+    return this.#isWaiting
+  }
+
+  /** Joins another second side, with another transform; only while the pipe waits for one. */
+  resume(second: Socket, transform: MakeTransform): void {
+    if (!this.#isWaiting || this.#end !== undefined) {
+      second.destroy()
+      return
+    }
+    this.#bytesFromGone += this.#second.bytes
+    this.#bytesTakenByGone += this.#second.bytesTaken
+    this.#isWaiting = false
+    this.#idleChecks = 0
+    this.#openSockets++
+    this.#second = this.#direction(second, this.#options.throttle?.fromSecond)
+    this.#watch(this.#second.source, 'second-broken')
+    if (this.#aim(transform)) this.#second.begin((target) => this.#ended(target))
+  }
+
+  /** Ends the second side as if it had broken. */
+  dropSecond(): void {
+    if (!this.#isWaiting) this.#second.source.destroy()
   }
 
   /** Ends the pipe now; what is on its way is lost. */
@@ -116,35 +160,76 @@ export class SocketPipe {
     this.#finish(error === undefined ? { reason: 'destroyed' } : { reason: 'destroyed', error })
   }
 
-  #begin(transform: PipeOptions['transform']): void {
+  #direction(source: Socket, throttle: Throttle | undefined): Direction {
+    const bufferBytes = this.#options.bufferBytes ?? DEFAULTS.bufferBytes
+    const fail = (error: unknown): void => this.#finish({ reason: 'transform-failed', error })
+    return new Direction(source, bufferBytes, fail, throttle, this.#clock)
+  }
+
+  /** Leads each side to the other. False when the transform could not be made. */
+  #aim(transform: MakeTransform | undefined): boolean {
     const [first, second] = [this.#first, this.#second]
     first.aim(second.source)
     second.aim(first.source)
+    first.transform = first.output
     try {
       if (transform !== undefined) {
         const { fromFirst, fromSecond } = transform(second.output, first.output)
         first.transform = fromFirst
         second.transform = fromSecond
       }
+      return true
     } catch (error) {
       this.#finish({ reason: 'transform-failed', error })
-      return
+      return false
     }
-    first.begin(() => this.#linger())
-    second.begin(() => this.#linger())
   }
 
   #watch(socket: Socket, broken: PipeEnd['reason']): void {
     const closed = (): void => {
-      if (!socket.readableEnded || !socket.writableFinished) this.#finish({ reason: broken })
+      if (this.#isGone(socket)) return
+      if (!socket.readableEnded || !socket.writableFinished) {
+        if (this.#leave(socket, undefined)) return
+        this.#finish({ reason: broken })
+      }
       if (--this.#openSockets > 0) return
       this.#finish({ reason: 'ended' })
       this.#settle(this.#end ?? { reason: 'ended' })
     }
-    socket.on('error', (error) => this.#finish({ reason: broken, error }))
+    socket.on('error', (error) => {
+      if (!this.#isGone(socket) && !this.#leave(socket, error)) this.#finish({ reason: broken, error })
+    })
     // It may have closed before the pipe was made; then there is no further event.
     if (socket.closed) queueMicrotask(closed)
     else socket.once('close', closed)
+  }
+
+  #ended(source: Socket): void {
+    if (this.#isGone(source) || this.#leave(source, undefined)) return
+    if (this.#isWaiting) {
+      this.#finish({ reason: 'ended' })
+      return
+    }
+    const target = source === this.#first.source ? this.#second.source : this.#first.source
+    target.end()
+    this.#linger()
+  }
+
+  /** Whether this is a second side that has been left. */
+  #isGone(socket: Socket): boolean {
+    return socket !== this.#first.source && (this.#isWaiting || socket !== this.#second.source)
+  }
+
+  /** Goes on without the second side, where it is that and the owner wants it. */
+  #leave(socket: Socket, error: unknown): boolean {
+    const first = this.#first.source
+    if (socket === first || this.#end !== undefined || first.destroyed || first.readableEnded) return false
+    if (this.#options.onSecondGone?.(error) !== true) return false
+    this.#isWaiting = true
+    this.#openSockets--
+    this.#second.leave()
+    this.#first.go()
+    return true
   }
 
   #linger(): void {
@@ -158,9 +243,10 @@ export class SocketPipe {
 
   #check(): void {
     const bytes = this.#first.bytes + this.#second.bytes
-    this.#idleChecks = bytes === this.#bytesAtCheck ? this.#idleChecks + 1 : 0
+    this.#idleChecks = bytes === this.#bytesAtCheck && !this.#isWaiting ? this.#idleChecks + 1 : 0
     this.#bytesAtCheck = bytes
-    if (Math.max(this.#first.checkStall(), this.#second.checkStall()) > CHECKS_PER_TIMEOUT) {
+    const stalledChecks = Math.max(this.#first.checkStall(), this.#second.checkStall())
+    if (stalledChecks > CHECKS_PER_TIMEOUT && !this.#isWaiting) {
       this.#finish({ reason: 'stalled' })
     } else if (this.#idleChecks >= CHECKS_PER_TIMEOUT) {
       this.#finish({ reason: 'idle' })
@@ -174,8 +260,8 @@ export class SocketPipe {
     this.#end = end
     this.#timer?.cancel()
     this.#lingerTimer?.cancel()
-    this.#first.source.destroy()
-    this.#second.source.destroy()
+    this.#first.leave()
+    this.#second.leave()
   }
 }
 
@@ -188,6 +274,10 @@ class Direction {
   readonly #leftover: Uint8Array
   readonly #writtenBefore: number
   readonly #fail: (error: unknown) => void
+  readonly #throttle: Throttle | undefined
+  readonly #clock: Clock
+  /** Nothing is read until it is over. */
+  #throttled: Timer | undefined
   /** While a read is forwarded: its latest slice, held back to see whether several can go out in one writev. */
   #held: Uint8Array | undefined
   #isForwarding = false
@@ -196,13 +286,21 @@ class Direction {
   #takenAtCheck = 0
   #stalledChecks = 0
 
-  constructor(source: Socket, bufferBytes: number, fail: (error: unknown) => void) {
+  constructor(
+    source: Socket,
+    bufferBytes: number,
+    fail: (error: unknown) => void,
+    throttle: Throttle | undefined,
+    clock: Clock,
+  ) {
     const reading = readByOnread(source, bufferBytes, (bytes) => this.#forward(bytes))
     this.source = reading.socket
     this.#target = reading.socket
     this.#leftover = reading.leftover
     this.#writtenBefore = reading.socket.bytesWritten
     this.#fail = fail
+    this.#throttle = throttle
+    this.#clock = clock
     this.transform = this.output
   }
 
@@ -213,14 +311,20 @@ class Direction {
 
   aim(target: Socket): void {
     this.#target = target
-    target.on('drain', this.#resume)
+    this.#stalledChecks = 0
+    target.on('drain', this.go)
+    this.go()
   }
 
-  begin(onEnd: () => void): void {
-    const ended = (): void => {
-      this.#target.end()
-      onEnd()
-    }
+  /** Ends it: the source is destroyed. */
+  leave(): void {
+    this.#throttled?.cancel()
+    this.#target.off('drain', this.go)
+    this.source.destroy()
+  }
+
+  begin(onEnd: (source: Socket) => void): void {
+    const ended = (): void => onEnd(this.source)
     if (this.#leftover.length > 0) this.#forward(this.#leftover)
     if (this.source.readableEnded) ended()
     else this.source.once('end', ended)
@@ -268,6 +372,18 @@ class Direction {
     this.#flush()
     // The read buffer is used again by the next read, so that must wait until the target has let go of it.
     if (this.#target.writableLength > 0 && !this.#isPaused) this.#pause()
+    if (this.#throttle !== undefined) this.#wait(this.#throttle(bytes.length))
+  }
+
+  #wait(forMs: number): void {
+    if (forMs <= 0 || this.source.destroyed) return
+    this.#isPaused = true
+    this.source.pause()
+    this.#throttled?.cancel()
+    this.#throttled = this.#clock.after(forMs, () => {
+      this.#throttled = undefined
+      this.go()
+    })
   }
 
   #flush(): void {
@@ -286,12 +402,14 @@ class Direction {
 
   /** A socket says `drain` only after much; after less an empty write tells when the rest has gone. */
   #resumeLater(): void {
-    if (!this.#target.writableNeedDrain && this.#target.writable) this.#target.write(EMPTY, this.#resume)
+    const { writable, writableNeedDrain } = this.#target
+    if (!writableNeedDrain && writable) this.#target.write(EMPTY, this.go)
   }
 
-  readonly #resume = (): void => {
-    if (!this.#isPaused) return
-    if (this.#target.writableLength > 0) {
+  /** Reads on, where nothing speaks against it any more. */
+  readonly go = (): void => {
+    if (!this.#isPaused || this.#throttled !== undefined) return
+    if (this.#target.writableLength > 0 && !this.#target.destroyed) {
       this.#resumeLater()
       return
     }

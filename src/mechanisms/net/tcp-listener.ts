@@ -9,8 +9,9 @@ import { ConnectionCap } from './connection-cap.ts'
 import { type ConnectionInfo, connectionInfo, showAddresses, withProxyHeader } from './connection-info.ts'
 import type { ListenAddress } from './endpoint-text.ts'
 import { listenTcp } from './listen-tcp.ts'
+import { peekBytes } from './peek-bytes.ts'
 import { readProxyHeader } from './proxy-header-reader.ts'
-import { TlsHandshakes, type TlsOptions } from './tls-handshakes.ts'
+import { type TlsAgreement, TlsHandshakes, type TlsOptions } from './tls-handshakes.ts'
 import { UnfinishedConnections } from './unfinished-connections.ts'
 
 /** What a `TcpListener` listens on and lets in. */
@@ -24,6 +25,8 @@ export interface TcpListenerOptions {
   readonly onConnection: (socket: Socket, info: ConnectionInfo) => void
   /** Told of connections that could not be accepted, for instance for want of descriptors. @defaultValue ignored */
   readonly onAcceptError?: (error: Error) => void
+  /** Told of each connection that the cap refuses. @defaultValue ignored */
+  readonly onRefused?: () => void
   /** Connections above it are closed at once; several listeners may share one. @defaultValue one of its own */
   readonly cap?: ConnectionCap
   /**
@@ -71,7 +74,8 @@ export class TcpListener implements Lifecycle {
   readonly #cap: ConnectionCap
   readonly #clock: Clock
   readonly #balancers: AddressRanges
-  readonly #tls: TlsHandshakes | undefined
+  #tls: TlsHandshakes | undefined
+  #unfollow: (() => void) | undefined
   readonly #unfinished: UnfinishedConnections
   readonly #sockets = new Set<Socket>()
   #server: Server | undefined
@@ -84,13 +88,22 @@ export class TcpListener implements Lifecycle {
     this.#cap = options.cap ?? new ConnectionCap()
     this.#clock = options.clock ?? systemClock
     this.#balancers = new AddressRanges(this.#options.proxyProtocolFrom)
-    this.#tls = options.tls === undefined ? undefined : new TlsHandshakes(options.tls)
+    // A source may have no certificate before its own start.
+    if (options.tls !== undefined && !('certificates' in options.tls.certificate)) {
+      this.#tls = new TlsHandshakes(options.tls)
+    }
     this.#unfinished = new UnfinishedConnections(this.#options.maxUnfinished, this.#clock)
   }
 
   /** Port in use; undefined while not listening. */
   get port(): number | undefined {
-    return this.#addressInfo()?.port
+    return this.address?.port
+  }
+
+  /** Where it listens; undefined while it does not. */
+  get address(): AddressInfo | undefined {
+    const address = this.#server?.address()
+    return typeof address === 'object' && address !== null ? address : undefined
   }
 
   /** Connections that are open, with those that are `unfinished`. */
@@ -115,27 +128,32 @@ export class TcpListener implements Lifecycle {
   /**
    * Shows another certificate to connections that begin their handshake from now on; the others go on.
    * @throws NetError `NET_BAD_CERTIFICATE`; then the one before stays
-   * @throws TypeError when it was made without `tls` (misuse)
+   * @throws TypeError when it was made without `tls`, or with a source of certificates (misuse)
    */
   setCertificate(certificate: Certificate): void {
-    if (this.#tls === undefined) throw new TypeError('the listener does not speak TLS')
-    this.#tls.setCertificate(certificate)
+    const { tls } = this.#options
+    if (tls === undefined) throw new TypeError('the listener does not speak TLS')
+    if ('certificates' in tls.certificate) throw new TypeError('the listener follows its source of certificates')
+    this.#tls?.setCertificate(certificate)
   }
 
   /**
    * Opens the port.
    * @throws NetError that names the address and what to do: `NET_PORT_TAKEN`, `NET_PORT_FORBIDDEN`,
-   * `NET_ADDRESS_UNAVAILABLE`, `NET_LISTEN_FAILED`.
+   * `NET_ADDRESS_UNAVAILABLE`, `NET_LISTEN_FAILED`; `NET_BAD_CERTIFICATE` for one of a source
    */
   async start({ signal }: StartOptions = {}): Promise<void> {
     if (this.#server !== undefined) return
     signal?.throwIfAborted()
+    const { tls } = this.#options
+    if (tls !== undefined && 'certificates' in tls.certificate) this.#tls = new TlsHandshakes(tls)
     const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => this.#accept(socket))
     this.#server = server
     try {
       await listenTcp(server, this.#options.listen)
       server.on('error', (error) => this.#options.onAcceptError?.(error))
       signal?.throwIfAborted()
+      this.#unfollow = this.#tls?.follow()
     } catch (error) {
       this.#server = undefined
       if (server.listening) server.close()
@@ -148,6 +166,7 @@ export class TcpListener implements Lifecycle {
     const server = this.#server
     if (server === undefined) return
     this.#server = undefined
+    this.#unfollow?.()
     const closed = new Promise<void>((resolve) => {
       server.close(() => resolve())
     })
@@ -183,30 +202,48 @@ export class TcpListener implements Lifecycle {
   }
 
   #admit(socket: Socket, info: ConnectionInfo): void {
-    if (!this.#cap.admit(socket, info.remoteAddress)) socket.destroy()
-    else if (this.#tls === undefined) this.#hand(socket, info)
+    if (!this.#cap.admit(socket, info.remoteAddress)) {
+      socket.destroy()
+      this.#options.onRefused?.()
+    } else if (this.#tls === undefined) this.#hand(socket, info)
     else this.#secure(socket, info, this.#tls)
   }
 
   #secure(socket: Socket, info: ConnectionInfo, tls: TlsHandshakes): void {
-    this.#unfinished.add(socket, this.#options.handshakeTimeoutMs, () => this.#failedHandshakes++)
-    tls.begin(socket, (tlsSocket, agreement) => {
-      this.#unfinished.remove(socket)
+    const { handshakeTimeoutMs: timeoutMs, tls: options } = this.#options
+    this.#unfinished.add(socket, timeoutMs, () => this.#failedHandshakes++)
+    if (options?.servesPlain !== true) {
+      this.#shake(socket, info, tls)
+      return
+    }
+    void peekBytes(socket, 1, { timeoutMs, clock: this.#clock }).then((first) => {
+      if (first?.[0] === TLS_HANDSHAKE) this.#shake(socket, info, tls)
+      else if (first?.[0] === undefined) socket.destroy()
+      else {
+        this.#unfinished.remove(socket)
+        this.#hand(socket, info)
+      }
+    })
+  }
+
+  #shake(socket: Socket, info: ConnectionInfo, tls: TlsHandshakes): void {
+    const done = (): void => this.#unfinished.remove(socket)
+    const onSecure = (tlsSocket: Socket, agreement: TlsAgreement): void => {
+      done()
       tlsSocket.on('error', ignore)
       this.#hand(tlsSocket, { ...info, ...agreement })
-    })
+    }
+    tls.begin(socket, onSecure, done)
   }
 
   #hand(socket: Socket, info: ConnectionInfo): void {
     if (info.isProxied) showAddresses(socket, info)
     this.#options.onConnection(socket, info)
   }
-
-  #addressInfo(): AddressInfo | undefined {
-    const address = this.#server?.address()
-    return typeof address === 'object' && address !== null ? address : undefined
-  }
 }
+
+/** The type of the record that a TLS client begins with (RFC 8446 §5.1). */
+const TLS_HANDSHAKE = 22
 
 /** Errors of a connection show as its `close`; whoever cares listens too. */
 function ignore(): void {}

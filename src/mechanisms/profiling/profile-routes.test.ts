@@ -62,11 +62,9 @@ async function decoded(response: Response): Promise<Decoded> {
 describe('profiles over HTTP', () => {
   it('the CPU profile shows who burnt the time, in nanoseconds, and none for waiting', async () => {
     const get = await served()
-    let isOver = false
-    const profile = get('profile?seconds=0.3').finally(() => {
-      isOver = true
-    })
-    while (!isOver) {
+    const over = new AbortController()
+    const profile = get('profile?seconds=0.3').finally(() => over.abort())
+    while (!over.signal.aborted) {
       burn()
       await new Promise(setImmediate)
     }

@@ -6,13 +6,16 @@ import {
   writeDeltaHeader,
   writeFullHeader,
 } from './chunk-header.ts'
-import type { ChunkLimits, ChunkStream } from './chunk-header.ts'
+import { type ChunkLimits, ChunkStream } from './chunk-header.ts'
 import type { ChunkReaderState } from './chunk-reader.ts'
+import { isCommand } from './command.ts'
 import { RtmpError, RtmpErrorCode } from './errors.ts'
+import { type FarSide, FarStream, Passage } from './far-side.ts'
 import { abortedChunkStream, announcedChunkSize, announcedWindow } from './message-control.ts'
 import { MessageGathering } from './message-gathering.ts'
 import { abortMessage, CONTROL_CHUNK_STREAM_ID, MessageType, setChunkSizeMessage } from './message.ts'
 import type { RtmpMessage } from './message.ts'
+import { ResumedTimeline } from './resumed-timeline.ts'
 import { mapEventStream } from './stream-event.ts'
 
 /** Least chunk size that a relay writes with, in bytes. */
@@ -44,6 +47,18 @@ export interface ChunkRelayOptions extends ChunkLimits {
    * of the other direction. Called at most once per push.
    */
   readonly onAcknowledgementDue?: (sequence: number) => void
+  /**
+   * Shown each whole command of the near side; false: it ends here. @defaultValue all are forwarded
+   * @throws what ends the relay
+   */
+  readonly inspect?: (command: RtmpMessage) => boolean
+  /**
+   * What the far side remembers of the relay before, whose near side is gone. Times go on from there: the first frame
+   * comes 1 ms behind the latest, and nothing comes before that. @defaultValue a far side that has just been joined
+   */
+  readonly resumed?: FarSide
+  /** Whether a message of a resumed stream is a frame, whose time is that of the stream; headers of sequences may have any. */
+  readonly isFrame?: (type: number, payload: Uint8Array) => boolean
 }
 
 /**
@@ -59,7 +74,10 @@ export class ChunkRelay {
   readonly #streamIds: ReadonlyMap<number, number>
   readonly #changesStreamIds: boolean
   readonly #onAcknowledgementDue: ((sequence: number) => void) | undefined
-  readonly #farStreams = new Map<number, FarStream>()
+  readonly #inspect: ((command: RtmpMessage) => boolean) | undefined
+  readonly #isFrame: (type: number, payload: Uint8Array) => boolean
+  readonly #timeline: ResumedTimeline | undefined
+  readonly #farStreams: Map<number, FarStream>
   /** Control messages that wait for a chunk boundary; one of each type, since only the latest counts. */
   readonly #pending = new Map<number, RtmpMessage>()
   #incomingChunkSize: number
@@ -87,6 +105,10 @@ export class ChunkRelay {
     this.#streamIds = options.streamIds ?? new Map()
     this.#changesStreamIds = [...this.#streamIds].some(([near, far]) => near !== far)
     this.#onAcknowledgementDue = options.onAcknowledgementDue
+    this.#inspect = options.inspect
+    this.#isFrame = options.isFrame ?? (() => true)
+    this.#timeline = options.resumed && new ResumedTimeline(options.resumed.timestamp)
+    this.#farStreams = options.resumed?.streams ?? new Map<number, FarStream>()
     this.#windowBytes = options.windowBytes ?? 2_500_000
     this.#incomingChunkSize = this.#usefulChunkSize(state.chunkSize)
     this.#outgoingChunkSize = options.outgoingChunkSize
@@ -97,7 +119,9 @@ export class ChunkRelay {
     for (const stream of state.streams.values()) {
       if (stream.remaining === 0) continue
       const far = this.#farOf(stream.id)
-      far.passage = isHopByHop(stream.type) ? Passage.consumed : Passage.gathered
+      const isWhole = (stream.gathering?.received ?? 0) + stream.remaining === stream.length
+      if (isHopByHop(stream.type)) far.passage = Passage.consumed
+      else far.passage = isWhole ? Passage.gathered : Passage.dropped
       this.#gatheredBytes += stream.gathering?.received ?? 0
       if (stream === this.#open) this.#openFar = far
     }
@@ -175,6 +199,68 @@ export class ChunkRelay {
     if (this.#open === undefined || this.#openFar.passage !== Passage.through) this.#sendPending()
   }
 
+  /** Forwards a message that the near side sent before the relay began to read, at a chunk boundary. */
+  forward(message: RtmpMessage): void {
+    const { chunkStreamId, payload } = message
+    const stream = new ChunkStream(chunkStreamId)
+    Object.assign(stream, { ...message, id: chunkStreamId, length: payload.length })
+    const far = this.#farOf(chunkStreamId)
+    far.startFormat = 0
+    this.#sendGathered(stream, far, payload)
+    far.isOpen = false
+    this.#messages++
+  }
+
+  /** Ends the relay and gives where its near side's reader stands, for another relay to another far side. */
+  detachNear(): ChunkReaderState {
+    const stream = this.#open
+    return {
+      chunkSize: this.#incomingChunkSize,
+      streams: this.#headers.streams,
+      openChunk: stream === undefined ? undefined : { stream, remaining: this.#openRemaining },
+      unread: this.#bytes,
+      bytesReceived: this.#bytesReceived,
+    }
+  }
+
+  /**
+   * Ends the relay and gives what its far side remembers, for a relay that goes on with another near side. Messages of
+   * which the far side has seen a part are filled up with zeros: common players do not know Abort, and take what comes
+   * next for the rest of the message.
+   */
+  detachFar(): FarSide {
+    const [open, openFar] = [this.#open, this.#openFar]
+    if (open !== undefined && openFar.passage === Passage.through) this.#fill(open, this.#openRemaining)
+    let timestamp: number | undefined
+    for (const [id, far] of this.#farStreams) {
+      const stream = this.#headers.streams.get(id)
+      if (far.isOpen && stream !== undefined) this.#fillMessage(stream, far)
+      far.isOpen = false
+      far.isInStep = false
+      if (far.isMedia && isAfter(far.timestamp, timestamp)) timestamp = far.timestamp
+    }
+    return { streams: this.#farStreams, chunkSize: this.#outgoingChunkSize, timestamp }
+  }
+
+  #fillMessage(stream: ChunkStream, far: FarStream): void {
+    let left = stream.remaining + (stream.gathering?.received ?? 0)
+    while (left > 0) {
+      this.#sendContinuation(stream, far)
+      const length = Math.min(left, this.#outgoingChunkSize)
+      this.#sendZeros(length)
+      left -= length
+    }
+  }
+
+  #fill(stream: ChunkStream, length: number): void {
+    this.#sendZeros(length)
+    stream.remaining -= length
+  }
+
+  #sendZeros(length: number): void {
+    for (let left = length; left > 0; left -= ZEROS.length) this.#sink(ZEROS.subarray(0, left))
+  }
+
   #guard(action: () => void): void {
     if (this.#failure !== undefined) throw this.#failure
     try {
@@ -230,18 +316,20 @@ export class ChunkRelay {
   #startMessage(stream: ChunkStream, far: FarStream, headerBytes: number): void {
     const { format } = this.#headers
     far.startFormat = format
+    far.isMedia = isMedia(stream.type)
     if (isHopByHop(stream.type)) {
       far.passage = Passage.consumed
       far.isInStep = false
       this.#skip(headerBytes)
-    } else if (!this.#isUncut(stream) || this.#isChanged(stream)) {
+    } else if (!this.#isUncut(stream) || this.#isWantedWhole(stream)) {
       far.passage = Passage.gathered
       this.#skip(headerBytes)
     } else {
       far.passage = Passage.through
-      if ((format === 0 || far.isInStep) && !this.#headers.lacksExtended) {
+      const isSame = format === 0 ? this.#timeline === undefined : far.isInStep
+      if (isSame && !this.#headers.lacksExtended) {
         if (format === 0) this.#translateStreamId(stream, far)
-        far.timestamp = stream.timestamp
+        far.timestamp = this.#timeline?.at(stream.timestamp) ?? stream.timestamp
         far.timestampField = stream.timestampField
         far.isExtended = stream.isExtended
         far.isKnown = true
@@ -258,6 +346,15 @@ export class ChunkRelay {
   /** Whether the rest of the message crosses in chunks that are the same on both sides. */
   #isUncut(stream: ChunkStream): boolean {
     return this.#incomingChunkSize === this.#outgoingChunkSize || stream.remaining <= this.#incomingChunkSize
+  }
+
+  /** Whether more than the header of the message has to be seen. */
+  #isWantedWhole(stream: ChunkStream): boolean {
+    return (
+      this.#isChanged(stream) ||
+      (this.#inspect !== undefined && isCommand(stream)) ||
+      this.#timeline?.isSettled === false
+    )
   }
 
   /** Whether the payload may name a message stream that the far side knows by another id. */
@@ -280,6 +377,8 @@ export class ChunkRelay {
   #payload(stream: ChunkStream, take: number): void {
     if (this.#openFar.passage === Passage.through) {
       this.#at += take
+    } else if (this.#openFar.passage === Passage.dropped) {
+      this.#skip(take)
     } else {
       if (this.#gatheredBytes + take > this.#headers.maxMessageBytes) {
         throw this.#headers.tooLarge(this.#gatheredBytes + take)
@@ -301,6 +400,8 @@ export class ChunkRelay {
       this.#forget(stream)
       if (far.passage === Passage.consumed) {
         this.#control(stream, payload)
+      } else if (far.passage === Passage.dropped || this.#isStopped(stream, far, payload)) {
+        far.isInStep = false
       } else {
         if (this.#isChanged(stream)) mapEventStream(payload, this.#streamIds)
         if (far.passage === Passage.gathered) this.#sendGathered(stream, far, payload)
@@ -309,6 +410,11 @@ export class ChunkRelay {
       }
     }
     if (this.#pending.size > 0) this.#sendPending()
+  }
+
+  #isStopped(stream: ChunkStream, far: FarStream, payload: Uint8Array): boolean {
+    if (this.#inspect === undefined || far.passage !== Passage.gathered || !isCommand(stream)) return false
+    return !this.#inspect({ ...stream, chunkStreamId: stream.id, payload })
   }
 
   #control(stream: ChunkStream, payload: Uint8Array): void {
@@ -389,16 +495,19 @@ export class ChunkRelay {
   #sendStart(stream: ChunkStream, far: FarStream): void {
     const out = Buffer.allocUnsafe(MAX_CHUNK_HEADER_BYTES)
     const streamId = this.#streamIds.get(stream.streamId) ?? stream.streamId
-    const delta = (stream.timestamp - far.timestamp) >>> 0
+    const timestamp = this.#timeline?.at(stream.timestamp) ?? stream.timestamp
+    const delta = (timestamp - far.timestamp) >>> 0
     let end: number
     if (far.startFormat !== 0 && far.isKnown && far.streamId === streamId && !needsExtended(delta)) {
       end = writeDeltaHeader(out, 0, stream, delta)
-      far.remember(streamId, stream.timestamp, delta)
+      far.remember(streamId, timestamp, delta)
     } else {
-      end = writeFullHeader(out, 0, stream, streamId, stream.timestamp)
-      far.remember(streamId, stream.timestamp, stream.timestamp)
+      end = writeFullHeader(out, 0, stream, streamId, timestamp)
+      far.remember(streamId, timestamp, timestamp)
     }
-    far.isInStep = far.timestampField === stream.timestampField && far.isExtended === stream.isExtended
+    const isExact = this.#timeline?.isExact(stream.timestamp) ?? true
+    far.isInStep =
+      isExact && far.timestampField === stream.timestampField && far.isExtended === stream.isExtended
     far.isOpen = true
     this.#sink(out.subarray(0, end))
   }
@@ -411,6 +520,9 @@ export class ChunkRelay {
   }
 
   #sendGathered(stream: ChunkStream, far: FarStream, payload: Uint8Array): void {
+    if (this.#timeline?.isSettled === false && isMedia(stream.type) && this.#isFrame(stream.type, payload))
+      this.#timeline.settle(stream.timestamp)
+    far.isMedia = isMedia(stream.type)
     let from = 0
     do {
       if (far.isOpen) this.#sendContinuation(stream, far)
@@ -449,34 +561,14 @@ export class ChunkRelay {
 }
 
 const EMPTY = new Uint8Array(0)
+const ZEROS: Uint8Array = Buffer.alloc(65_536)
 
-/** How the payload of a message crosses. */
-const Passage = { through: 0, gathered: 1, consumed: 2 } as const
-type Passage = (typeof Passage)[keyof typeof Passage]
+function isMedia(type: number): boolean {
+  return type === MessageType.audio || type === MessageType.video || type === MessageType.aggregate
+}
 
-/** What the far side remembers of a chunk stream. */
-class FarStream {
-  /** Whether it has seen a header since the join. */
-  isKnown = false
-  /** Whether it remembers what the near side believes it does, so that any header means the same to both. */
-  isInStep = false
-  /** Whether it is inside a message. */
-  isOpen = false
-  streamId = 0
-  timestamp = 0
-  timestampField = 0
-  isExtended = false
-  /** Of the message that crosses now: how, and the header type it began with. */
-  passage: Passage = Passage.through
-  startFormat = 0
-
-  remember(streamId: number, timestamp: number, timestampField: number): void {
-    this.isKnown = true
-    this.streamId = streamId
-    this.timestamp = timestamp
-    this.timestampField = timestampField
-    this.isExtended = needsExtended(timestampField)
-  }
+function isAfter(timestamp: number, other: number | undefined): boolean {
+  return other === undefined || ((timestamp - other) | 0) > 0
 }
 
 function isHopByHop(type: number): boolean {

@@ -21,7 +21,7 @@ export interface Command {
 const COMMAND_CHUNK_STREAM_ID = 3
 
 /** Whether the message holds a command. */
-export function isCommand(message: RtmpMessage): boolean {
+export function isCommand(message: Pick<RtmpMessage, 'type'>): boolean {
   return message.type === MessageType.command || message.type === MessageType.commandAmf3
 }
 

@@ -35,6 +35,7 @@ export {
 } from './command-stream-request.ts'
 export { type Command, type CommandFields, commandMessage, decodeCommand, isCommand } from './command.ts'
 export { RtmpError, RtmpErrorCode, type RtmpErrorOptions } from './errors.ts'
+export type { FarSide } from './far-side.ts'
 export { ClientHandshake, type HandshakeStep, type RandomBytes, ServerHandshake } from './handshake.ts'
 export * from './message.ts'
 export { mapEventStream } from './stream-event.ts'

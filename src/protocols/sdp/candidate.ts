@@ -17,6 +17,8 @@ export interface PublicAddress {
   /** A literal IPv4 or IPv6 address. */
   readonly address: string
   readonly port: number
+  /** `tcp`: clients connect there (a passive candidate of RFC 6544). @defaultValue `udp` */
+  readonly transport?: 'udp' | 'tcp'
 }
 
 /**
@@ -29,12 +31,11 @@ export function isCandidateLine(line: SdpLine): boolean {
 
 const CANDIDATE = /(?:^|[^\t -~])[\t ]*a[\t ]*=[\t ]*(?:remote-)?candidates?[\t ]*:/i
 
-/** The well-formed UDP host candidates of component 1, in their order: where an origin takes media. */
-export function udpHostCandidates(description: SessionDescription): readonly IceCandidate[] {
+/** The well-formed UDP candidates of component 1, in their order and of whatever type: where an origin takes media. */
+export function udpCandidates(description: SessionDescription): readonly IceCandidate[] {
   return description.lines.flatMap((line) => {
     const candidate = parseCandidate(line)
-    const fits = candidate?.transport === 'udp' && candidate.type === 'host' && candidate.component === 1
-    return fits ? [candidate] : []
+    return candidate?.transport === 'udp' && candidate.component === 1 ? [candidate] : []
   })
 }
 
@@ -52,12 +53,20 @@ export function parseCandidate(line: SdpLine): IceCandidate | undefined {
 }
 
 /**
- * The text of a UDP host candidate of component 1. `index` counts the candidates of one description: the
- * first is preferred (RFC 8445 §5.1.2.1: type preference 126, then a local preference that falls).
+ * The text of a host candidate of component 1. `index` counts the candidates of one description: the first is
+ * preferred (RFC 8445 §5.1.2.1: type preference 126, then a local preference that falls). TCP comes behind all UDP, and
+ * waits for the client to connect (RFC 6544 §4.2: direction preference 4 of passive candidates).
  */
-export function hostCandidateText({ address, port }: PublicAddress, index: number): string {
-  const priority = 126 * 2 ** 24 + Math.max(0, 65_535 - index) * 2 ** 8 + 255
-  return `a=candidate:${index + 1} 1 udp ${priority} ${address} ${port} typ host`
+export function hostCandidateText(
+  { address, port, transport = 'udp' }: PublicAddress,
+  index: number,
+): string {
+  const isTcp = transport === 'tcp'
+  const typePreference = isTcp ? 90 : 126
+  const localPreference = Math.max(0, (isTcp ? 4 * 2 ** 13 + 2 ** 13 - 1 : 65_535) - index)
+  const priority = typePreference * 2 ** 24 + localPreference * 2 ** 8 + 255
+  const text = `a=candidate:${index + 1} 1 ${transport} ${priority} ${address} ${port} typ host`
+  return isTcp ? `${text} tcptype passive` : text
 }
 
 function decimal(text: string | undefined, max: number): number | undefined {

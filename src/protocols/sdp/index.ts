@@ -10,7 +10,7 @@ export {
   isCandidateLine,
   parseCandidate,
   type PublicAddress,
-  udpHostCandidates,
+  udpCandidates,
 } from './candidate.ts'
 export { type IceCredentials, iceCredentials } from './ice-credentials.ts'
 export { withoutCandidates, withPublicCandidates } from './rewrite.ts'

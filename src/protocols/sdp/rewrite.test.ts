@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { isCandidateLine, udpHostCandidates } from './candidate.ts'
+import { isCandidateLine, udpCandidates } from './candidate.ts'
 import { iceCredentials } from './ice-credentials.ts'
 import { withoutCandidates, withPublicCandidates } from './rewrite.ts'
 import { browserOffer, originAnswer, sdpOf, sdpText } from './sdp.testkit.ts'
@@ -138,6 +138,16 @@ describe('withPublicCandidates', () => {
     expect(text).toContain('a=rtcp:8000 IN IP6 2001:db8::9\r\n')
   })
 
+  test('an address over TCP is a passive candidate behind those over UDP', () => {
+    const tcp = { ...v4, port: 8443, transport: 'tcp' } as const
+    const text = withPublicCandidates(sdpOf(originAnswer), [v4, tcp]).toBytes().toString()
+    expect(text.match(/a=candidate.*/g)?.slice(0, 2)).toEqual([
+      'a=candidate:1 1 udp 2130706431 203.0.113.9 8000 typ host',
+      'a=candidate:2 1 tcp 1520434943 203.0.113.9 8443 typ host tcptype passive',
+    ])
+    expect(text).toContain('m=audio 8000 ')
+  })
+
   test('no public address at all is misuse', () => {
     expect(() => withPublicCandidates(sdpOf(originAnswer), [])).toThrow(RangeError)
   })
@@ -180,7 +190,7 @@ describe('properties', () => {
         const description = sdpOf(text)
         expect(withoutCandidates(description).lines.filter(isCandidateLine)).toEqual([])
         const answer = withPublicCandidates(description, [v4])
-        for (const { address, port } of udpHostCandidates(answer)) expect({ address, port }).toEqual(v4)
+        for (const { address, port } of udpCandidates(answer)) expect({ address, port }).toEqual(v4)
         for (const { text } of answer.lines) {
           if (/^(c=|a=rtcp:|a=candidate:)/.test(text)) expect(text).not.toMatch(/10\.|192\.0\.2|198\.51/)
         }
@@ -195,7 +205,7 @@ describe('properties', () => {
         const description = SessionDescription.parse(bytes, { fragment: true })
         if (typeof description === 'string') return
         iceCredentials(description)
-        udpHostCandidates(description)
+        udpCandidates(description)
         withPublicCandidates(withoutCandidates(description), [v4])
       }),
       { numRuns: 1000 },

@@ -14,13 +14,13 @@ export function withoutCandidates(offer: SessionDescription): SessionDescription
 }
 
 /**
- * An answer on its way to the client: in each media section that had candidates, one UDP host candidate per
+ * An answer on its way to the client: in each media section that had candidates, one host candidate per
  * public address takes the place of the first, and the others go, those nobody listens on (TCP, reflexive,
  * mDNS) included. When no section had any, the first media section that is not refused gets them. Addresses and
  * ports of the origin in `m=`, `c=` and `a=rtcp` become the first public address, as does the origin's own in `o=`,
  * which some write there and nobody connects to. Everything else stays as it is.
  *
- * @param publicAddresses at least one, the preferred one first
+ * @param publicAddresses at least one, the preferred one, which is UDP, first
  */
 export function withPublicCandidates(
   answer: SessionDescription,

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { parseCandidate, udpHostCandidates } from './candidate.ts'
+import { parseCandidate, udpCandidates } from './candidate.ts'
 import { iceCredentials } from './ice-credentials.ts'
 import { browserOffer, originAnswer, sdpOf, sdpText } from './sdp.testkit.ts'
 import { SessionDescription } from './session-description.ts'
@@ -78,10 +78,12 @@ describe('iceCredentials', () => {
 })
 
 describe('candidates', () => {
-  test('of an answer: UDP hosts of component 1 in their order', () => {
-    expect(udpHostCandidates(sdpOf(originAnswer)).map(({ address, port }) => [address, port])).toEqual([
-      ['10.0.0.5', 8001],
-      ['10.0.0.5', 8001],
+  test('of an answer: UDP of component 1 in their order', () => {
+    const found = udpCandidates(sdpOf(originAnswer))
+    expect(found.map(({ address, port, type }) => [address, port, type])).toEqual([
+      ['10.0.0.5', 8001, 'host'],
+      ['10.0.0.5', 8001, 'host'],
+      ['198.51.100.4', 61_000, 'srflx'],
     ])
   })
 

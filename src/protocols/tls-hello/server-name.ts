@@ -1,4 +1,4 @@
-import { ByteReader } from '../../foundation/bytes.ts'
+import { readClientHello } from './client-hello.ts'
 
 /** What the first bytes of a connection say. */
 export type ServerNameProgress =
@@ -11,117 +11,12 @@ export type ServerNameProgress =
 /** A TLS record with the fatal alert `unrecognized_name` (RFC 6066 §3), in the form that every version reads. */
 export const UNRECOGNIZED_NAME_ALERT: Uint8Array = Uint8Array.of(0x15, 0x03, 0x03, 0, 2, 2, 112)
 
-const RECORD_HEADER_BYTES = 5
-const HANDSHAKE_HEADER_BYTES = 4
-/** RFC 8446 §5.1 */
-const MAX_RECORD_BYTES = 16_384
-const HANDSHAKE_RECORD = 22
-const CLIENT_HELLO = 1
-const SERVER_NAME_EXTENSION = 0
-const HOST_NAME = 0
-
-const MORE: ServerNameProgress = { kind: 'more' }
-
 /**
- * Reads the server name of a ClientHello (RFC 8446 §4.1.2, RFC 6066 §3) from all bytes of a connection so far, over as many
- * records as it is cut into. Unknown extensions, cipher suites and versions (GREASE) are passed over.
+ * Reads the server name of a ClientHello from all bytes of a connection so far.
  *
  * @param maxBytes a ClientHello that takes more, records included, is `bad`
  */
-export function readServerName(bytes: Uint8Array, maxBytes: number = MAX_RECORD_BYTES): ServerNameProgress {
-  const records = handshakeBytes(bytes)
-  if (typeof records === 'string') return bad(records)
-  const { message, isOver } = records
-  const reader = new ByteReader(message)
-  const type = reader.u8()
-  if (message.length > 0 && type !== CLIENT_HELLO) return bad('the first message is no ClientHello')
-  const length = reader.u24()
-  if (!reader.failed && reader.remaining >= length) return readHello(reader.bytes(length))
-  if (isOver) return bad('the ClientHello is broken off')
-  const isTooLong = length > maxBytes - RECORD_HEADER_BYTES - HANDSHAKE_HEADER_BYTES
-  if (isTooLong || bytes.length >= maxBytes) return bad(`the ClientHello exceeds ${maxBytes} bytes`)
-  return MORE
-}
-
-/**
- * What the handshake records at the beginning carry, the last of them cut or not, and whether something else follows (early
- * data does); a text when there are none.
- */
-function handshakeBytes(bytes: Uint8Array): { message: Uint8Array; isOver: boolean } | string {
-  const fragments: Uint8Array[] = []
-  const reader = new ByteReader(bytes)
-  while (reader.remaining > 0) {
-    // What cannot become a record is refused at its first bytes, so that nobody waits for the rest of it.
-    if (reader.u8() !== HANDSHAKE_RECORD) {
-      return fragments.length === 0 ? 'not a TLS handshake' : { message: concat(fragments), isOver: true }
-    }
-    if (reader.remaining > 0 && reader.u8() !== 3) return 'not a version of TLS'
-    if (reader.remaining < RECORD_HEADER_BYTES - 2) break
-    reader.u8()
-    const length = reader.u16()
-    if (length === 0 || length > MAX_RECORD_BYTES) return 'a record of a length that cannot be'
-    fragments.push(reader.bytes(Math.min(length, reader.remaining)))
-  }
-  return { message: concat(fragments), isOver: false }
-}
-
-function readHello(hello: Uint8Array): ServerNameProgress {
-  const reader = new ByteReader(hello)
-  // legacy_version, random
-  reader.bytes(2 + 32)
-  reader.bytes(reader.u8())
-  reader.bytes(reader.u16())
-  reader.bytes(reader.u8())
-  if (reader.failed) return bad('the ClientHello is cut short')
-  // Before TLS 1.2 extensions could be left out.
-  if (reader.remaining === 0) return { kind: 'hello', name: '' }
-  const extensions = new ByteReader(reader.bytes(reader.u16()))
-  if (reader.failed || reader.remaining > 0) return bad('the extensions are cut short')
-  let name: string | undefined
-  while (extensions.remaining > 0) {
-    const type = extensions.u16()
-    const body = extensions.bytes(extensions.u16())
-    if (extensions.failed) return bad('an extension is cut short')
-    if (type !== SERVER_NAME_EXTENSION) continue
-    if (name !== undefined) return bad('more than one server_name')
-    name = readNameList(body)
-    if (name === undefined) return bad('a server_name that cannot be')
-  }
-  return { kind: 'hello', name: name ?? '' }
-}
-
-function readNameList(body: Uint8Array): string | undefined {
-  const outer = new ByteReader(body)
-  const list = new ByteReader(outer.bytes(outer.u16()))
-  if (outer.failed || outer.remaining > 0) return undefined
-  let name: string | undefined
-  while (list.remaining > 0) {
-    const type = list.u8()
-    const value = list.bytes(list.u16())
-    if (list.failed) return undefined
-    if (type !== HOST_NAME) continue
-    // RFC 6066 §3: one name of a type.
-    if (name !== undefined) return undefined
-    const text = String.fromCharCode(...value)
-    if (!NAME.test(text)) return undefined
-    name = text.toLowerCase().replace(/\.$/, '')
-  }
-  return name
-}
-
-/** Printable ASCII, as domain names are on the wire, with the bound of DNS. */
-const NAME = /^[\x21-\x7e]{1,255}$/
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
-}
-
-function bad(reason: string): ServerNameProgress {
-  return { kind: 'bad', reason }
+export function readServerName(bytes: Uint8Array, maxBytes?: number): ServerNameProgress {
+  const progress = readClientHello(bytes, maxBytes)
+  return progress.kind === 'hello' ? { kind: 'hello', name: progress.name } : progress
 }

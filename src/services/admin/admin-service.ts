@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net'
+import { z } from 'zod'
 import { type Clock, systemClock } from '../../foundation/clock.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
 import type { SessionDirectory } from '../../foundation/session-info.ts'
@@ -13,7 +14,7 @@ import {
 import { type ApiReply, type ApiRequest, type ApiRoute, HttpApi } from '../../mechanisms/http-api/index.ts'
 import type { ListenAddress } from '../../mechanisms/net/index.ts'
 import type { Logger, Registry } from '../../mechanisms/telemetry/index.ts'
-import { notFound } from './errors.ts'
+import { badBody, notFound } from './errors.ts'
 
 /** What must hold for the gateway to be ready. `reason` names it in the answer of `/readyz`, and holds no secret. */
 export type ReadinessCheck = () => { readonly ok: boolean; readonly reason: string }
@@ -21,7 +22,7 @@ export type ReadinessCheck = () => { readonly ok: boolean; readonly reason: stri
 /** Options of the admin API. */
 export interface AdminServiceOptions {
   readonly balancer: Pick<OriginRegistry, 'list' | 'drain' | 'remove'> &
-    Pick<Balancer, 'streams' | 'clearPick'>
+    Pick<Balancer, 'streams' | 'clearPick' | 'pin'>
   /** Whoever has sessions. */
   readonly sessions: readonly SessionDirectory[]
   readonly readiness: readonly ReadinessCheck[]
@@ -98,6 +99,7 @@ export class AdminService implements Lifecycle {
       },
       { method: 'DELETE', path: '/api/v1/origins/:id', handle: (request) => this.#removeOrigin(request) },
       { method: 'GET', path: '/api/v1/streams', handle: () => this.#streams() },
+      { method: ['PUT'], path: '/api/v1/picks/:key', handle: (request) => this.#pin(request) },
       { method: 'DELETE', path: '/api/v1/picks/:key', handle: (request) => this.#clearPick(request) },
       { method: 'GET', path: '/api/v1/sessions', handle: () => this.#sessions() },
       { method: 'DELETE', path: '/api/v1/sessions/:id', handle: (request) => this.#kick(request) },
@@ -154,6 +156,15 @@ export class AdminService implements Lifecycle {
     return { json: { key } }
   }
 
+  /** `{"origin": "<id>"}`: whoever comes for the stream goes there. */
+  async #pin({ params, readBody }: ApiRequest): Promise<ApiReply> {
+    const key = parseStreamKey(params['key'] ?? '')
+    const id = pinnedOrigin(await readBody())
+    if (!(await this.#options.balancer.pin(key, id))) throw noSuchOrigin(id)
+    this.#log.info({ stream: key, origin: id }, 'stream pinned')
+    return { json: { key, origin: id } }
+  }
+
   #sessions(): ApiReply {
     const sessions = this.#options.sessions.flatMap((directory) => directory.listSessions())
     return {
@@ -175,6 +186,18 @@ function originIdParam({ id = '' }: ApiRequest['params']): OriginId {
   if (isOriginId(id)) return id
   throw noSuchOrigin(id)
 }
+
+function pinnedOrigin(body: Buffer): OriginId {
+  try {
+    const { success, data } = pinSchema.safeParse(JSON.parse(body.toString()))
+    if (success && isOriginId(data.origin)) return data.origin
+  } catch {
+    // Told below, without the parser's words, which may repeat the body.
+  }
+  throw badBody('the body must be {"origin": "<id of an origin>"}')
+}
+
+const pinSchema = z.object({ origin: z.string() })
 
 function noSuchOrigin(id: string): Error {
   return notFound('ADMIN_NO_SUCH_ORIGIN', `no origin ${id}`)

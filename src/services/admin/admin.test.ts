@@ -53,7 +53,9 @@ async function open(options: Partial<AdminServiceOptions> = {}) {
   await service.start()
   const call = (method: string, path: string, headers: Record<string, string> = {}): Promise<RawReply> =>
     ask(service.address, method, path, { headers })
-  return { service, store, clock, id, call }
+  const put = (path: string, body: unknown): Promise<RawReply> =>
+    ask(service.address, 'PUT', path, { body: typeof body === 'string' ? body : JSON.stringify(body) })
+  return { service, store, clock, id, call, put }
 }
 
 function directory(...listed: SessionInfo[]): SessionDirectory {
@@ -160,7 +162,12 @@ describe('streams and picks', () => {
     const { call, store, id } = await open()
     await (await store.pick(KEY, 'rtmp', { role: 'publish' })).keep()
     expect((await call('GET', '/api/v1/streams')).json).toEqual({
-      streams: [{ key: KEY, originId: id, publishers: 1, players: 0, since: '2026-11-21T00:00:00.000Z' }],
+      streams: [
+        {
+          ...{ key: KEY, originId: id, publishers: 1, players: 0, since: '2026-11-21T00:00:00.000Z' },
+          ...{ isPinned: false, isFollowed: false },
+        },
+      ],
     })
     const path = `/api/v1/picks/${encodeURIComponent(KEY)}`
     expect(await call('DELETE', path)).toMatchObject({ status: 200, json: { key: KEY } })
@@ -173,6 +180,32 @@ describe('streams and picks', () => {
       status: 400,
       json: { error: { code: 'BALANCER_BAD_STREAM_KEY' } },
     })
+  })
+})
+
+describe('a pin', () => {
+  const path = `/api/v1/picks/${encodeURIComponent(KEY)}`
+
+  it('leads a stream to the origin that is named, until it is cleared', async () => {
+    const { call, put, store, id } = await open()
+    expect(await put(path, { origin: id })).toMatchObject({
+      status: 200,
+      json: { key: KEY, origin: id },
+    })
+    expect(await store.streams()).toMatchObject([{ key: KEY, originId: id, isPinned: true }])
+    expect((await call('DELETE', path)).status).toBe(200)
+    expect(await store.streams()).toEqual([])
+  })
+
+  it.each([
+    ['not JSON', '{', 400, 'ADMIN_BAD_BODY'],
+    ['no origin', {}, 400, 'ADMIN_BAD_BODY'],
+    ['an origin that is no text', { origin: 5 }, 400, 'ADMIN_BAD_BODY'],
+    ['an origin that is not there', { origin: 'x-y-1' }, 404, 'ADMIN_NO_SUCH_ORIGIN'],
+  ])('%s is an error', async (_, body, status, code) => {
+    const { put, store } = await open()
+    expect(await put(path, body)).toMatchObject({ status, json: { error: { code } } })
+    expect(await store.streams()).toEqual([])
   })
 })
 

@@ -36,6 +36,12 @@ export type HttpErrorCode =
   | 'HTTP_ORIGIN_IDLE'
   /** The origin's connection broke, or its framing did, within the body. */
   | 'HTTP_ORIGIN_BROKE'
+  /** What came from the next origin does not go on with what the last one had sent: see what it serves there. */
+  | 'HTTP_ORIGIN_OTHER_BODY'
+  /** The viewer may not watch any longer: its token has run out, or its key was taken away. */
+  | 'HTTP_ACCESS_ENDED'
+  /** `If-Match` or `If-Unmodified-Since` name another version of the file. */
+  | 'HTTP_PRECONDITION_FAILED'
   /** An operator ended the session. */
   | 'HTTP_SESSION_KICKED'
 

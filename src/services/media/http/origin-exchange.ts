@@ -2,14 +2,16 @@ import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../../../foundation/clock.ts'
 import type { SluiceError } from '../../../foundation/errors.ts'
 import { errorCode, errorMessage } from '../../../foundation/errors.ts'
-import type { Dial } from '../../../mechanisms/net/index.ts'
+import type { Dial, DialOptions } from '../../../mechanisms/net/index.ts'
 import { type BodyFraming, type ResponseHead, ResponseHeadParser } from '../../../protocols/http/index.ts'
 import { httpError } from './errors.ts'
-import { ReadBuffer } from './read-buffer.ts'
+import { ReadBuffer, roomyCopy } from './read-buffer.ts'
 
 export interface OriginExchangeOptions {
   readonly host: string
   readonly port: number
+  /** Speak TLS, with these options. Absent: plain. */
+  readonly tls?: DialOptions['tls']
   readonly dial: Dial
   readonly method: string
   /** The request as it goes out, sent as soon as the connection stands. */
@@ -26,12 +28,14 @@ export interface OriginExchangeOptions {
 export interface BodySink {
   /**
    * Takes bytes that are valid during the call, and beyond it until `resume` when it answers false: then nothing more
-   * comes before `resume`.
+   * comes before `resume`. `ROOM_BEFORE` bytes before them and `ROOM_BEHIND` behind them, in their buffer, may be written over.
    */
   bytes(bytes: Uint8Array): boolean
   /** The connection ended; `error` says why, if it did not end in order. Called once, the last call. */
   ended(error: unknown): void
 }
+
+const NOTHING = Buffer.alloc(0)
 
 /**
  * One request to an origin over a connection of its own. The socket reads into one reused buffer (`onread`), past
@@ -42,7 +46,7 @@ export class OriginExchange {
   readonly #socket: Socket
   readonly #parser: ResponseHeadParser
   readonly #onHead: (result: { head: ResponseHead; framing: BodyFraming } | SluiceError) => void
-  #leftover: Buffer = Buffer.alloc(0)
+  #leftover: Buffer = NOTHING
   #state: 'head' | 'held' | 'body' | 'over' = 'head'
   #sink: BodySink | undefined
   #error: unknown
@@ -75,7 +79,7 @@ export class OriginExchange {
       signal.addEventListener('abort', abort)
       timer = late('HTTP_ORIGIN_UNREACHABLE', 'connection', options.connectTimeoutMs)
       const exchange = new OriginExchange(host, port, options, settle)
-      exchange.#socket.once('connect', () => {
+      exchange.#socket.once(options.tls === undefined ? 'connect' : 'secureConnect', () => {
         exchange.#isConnected = true
         timer.cancel()
         timer = late('HTTP_ORIGIN_SILENT', 'response head', options.headTimeoutMs)
@@ -91,20 +95,9 @@ export class OriginExchange {
   ) {
     this.#parser = new ResponseHeadParser(options.method)
     this.#onHead = onHead
-    const buffer = new ReadBuffer()
-    this.#socket = options.dial({
-      host,
-      port,
-      noDelay: true,
-      onread: {
-        // Asked for after each read, for the next one.
-        buffer: () => buffer.current,
-        callback: (length, bytes) => {
-          buffer.wasRead(length)
-          return this.#onRead(length === bytes.length ? bytes : bytes.subarray(0, length), options)
-        },
-      },
-    })
+    const where = { host, port, noDelay: true }
+    if (options.tls === undefined) this.#socket = this.#dialPlain(where, options)
+    else this.#socket = this.#dialSecure({ ...where, tls: options.tls }, options)
     this.#socket.on('error', (error) => {
       this.#error = error
     })
@@ -122,7 +115,7 @@ export class OriginExchange {
     this.#state = 'body'
     this.#sink = sink
     const leftover = this.#leftover
-    this.#leftover = Buffer.alloc(0)
+    this.#leftover = NOTHING
     if (leftover.length === 0 || sink.bytes(leftover)) this.#socket.resume()
   }
 
@@ -136,6 +129,30 @@ export class OriginExchange {
     this.#state = 'over'
     this.#sink = undefined
     this.#socket.destroy()
+  }
+
+  #dialPlain(where: DialOptions, options: OriginExchangeOptions): Socket {
+    const buffer = new ReadBuffer()
+    return options.dial({
+      ...where,
+      onread: {
+        // Asked for after each read, for the next one.
+        buffer: () => buffer.current,
+        callback: (length, bytes) => {
+          buffer.wasRead(length)
+          return this.#onRead(length === bytes.length ? bytes : bytes.subarray(0, length), options)
+        },
+      },
+    })
+  }
+
+  /** An ordinary stream: TLS goes on giving what it has decrypted after a pause, over what is still being sent. */
+  #dialSecure(where: DialOptions, options: OriginExchangeOptions): Socket {
+    const socket = options.dial(where)
+    socket.on('data', (bytes: Buffer) => {
+      if (!this.#onRead(roomyCopy(bytes), options)) socket.pause()
+    })
+    return socket
   }
 
   /** False pauses the socket. */
@@ -152,7 +169,7 @@ export class OriginExchange {
         return false
       case 'head':
         this.#state = 'held'
-        this.#leftover = Buffer.from(bytes.subarray(progress.consumed))
+        this.#leftover = roomyCopy(bytes.subarray(progress.consumed))
         this.#onHead({ head: progress.head, framing: progress.framing })
         return false
       default:

@@ -4,14 +4,31 @@ import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type {
   Balancer,
   HttpStreamRequest,
+  OriginRegistry,
   SessionStore,
   StreamKey,
 } from '../../../mechanisms/balancer/index.ts'
 import type { Datapath } from '../../../mechanisms/datapath/index.ts'
-import { type Dial, dialTcp } from '../../../mechanisms/net/index.ts'
+import {
+  AddressRanges,
+  type Dial,
+  dialTcp,
+  httpClientOf,
+  type HttpClientOf,
+  type ListenAddress,
+} from '../../../mechanisms/net/index.ts'
 import type { Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
+import { type Access, openAccess } from '../access/index.ts'
 import { WebRtcError } from './errors.ts'
 import type { ConfiguredAddress } from './public-addresses.ts'
+
+/** One UDP port on which clients' media is heard. */
+export interface MediaListen {
+  /** Local addresses; `0.0.0.0` and `::` stand for all of their family. */
+  readonly addresses: readonly string[]
+  /** 0 takes any free one. */
+  readonly port: number
+}
 
 /** What the WebRTC service is given; the composition root builds it. */
 export interface WebRtcOptions {
@@ -22,17 +39,47 @@ export interface WebRtcOptions {
   readonly streamKeyOf: (request: HttpStreamRequest) => StreamKey
   readonly logger: Logger
   readonly registry: Registry
-  /** Local addresses on which clients' media is heard; `0.0.0.0` and `::` stand for all of their family. @defaultValue both */
-  readonly mediaAddresses?: readonly string[]
-  /** UDP port of clients' media; 0 takes any free one. @defaultValue 8000 */
-  readonly mediaPort?: number
-  /** Addresses that clients are told, one candidate each. Empty: the address on which the request came in. @defaultValue none */
+  /** Every origin: a redirect or a Location leads to one of them or nowhere. @defaultValue none but the one that was asked */
+  readonly origins?: Pick<OriginRegistry, 'list'>
+  /** Who may publish and play. @defaultValue everybody */
+  readonly access?: Access
+  /** Who a client is, past trusted proxies, and how origins are told. @defaultValue no proxy is trusted */
+  readonly clientOf?: HttpClientOf
+  /** Where clients' media is heard over UDP; each port gets candidates. @defaultValue port 8000 of all addresses */
+  readonly mediaListen?: readonly MediaListen[]
+  /**
+   * Addresses that clients are told, one candidate each; without a port of its own one of each that is bound. Empty: the
+   * address on which the request came in. @defaultValue none
+   */
   readonly publicAddresses?: readonly ConfiguredAddress[]
+  /** Where clients connect whose way over UDP is barred (RFC 6544). Empty: ICE-TCP is off. @defaultValue none */
+  readonly tcpListen?: readonly ListenAddress[]
+  /** The like of `publicAddresses` for TCP. @defaultValue the addresses that UDP has, with the ports bound for TCP */
+  readonly tcpPublicAddresses?: readonly ConfiguredAddress[]
+  /** Whether every answer has TCP candidates, or only that to a URL with `transport=tcp`. @defaultValue false */
+  readonly iceTcp?: boolean
+  /** Balancers whose ICE-TCP connections begin with a PROXY protocol header. @defaultValue none */
+  readonly tcpProxyProtocolFrom?: readonly string[]
+  /** Most ICE-TCP connections; further ones are closed at once. @defaultValue 10,000 */
+  readonly maxTcpConnections?: number
+  /** The same of one address. @defaultValue 1000 */
+  readonly maxTcpConnectionsPerAddress?: number
+  /** Most ICE-TCP connections that have not proved a session; for one more the oldest is cut. @defaultValue 1000 */
+  readonly maxTcpUnproven?: number
+  /** The same of one address; further ones are closed at once. @defaultValue 32 */
+  readonly maxTcpUnprovenPerAddress?: number
+  /** How long an ICE-TCP connection may take to prove its session. @defaultValue 10,000 */
+  readonly tcpProofTimeoutMs?: number
+  /** Bytes that may wait to be sent on an ICE-TCP connection; what comes beyond is dropped. @defaultValue 524,288 */
+  readonly maxTcpQueuedBytes?: number
   /** A session without packets from its client, or from its origin, for so long is ended. @defaultValue 30,000 */
   readonly idleTimeoutMs?: number
   /** Most sessions, those being made included; further ones get 503. @defaultValue 10,000 */
   readonly maxSessions?: number
-  /** Client addresses that one session may use at a time; beyond, the one longest known is forgotten. @defaultValue 8 */
+  /**
+   * Client addresses, and ICE-TCP connections, that one session may use at a time; beyond, the one longest known is
+   * forgotten. @defaultValue 8
+   */
   readonly maxRemotesPerSession?: number
   /** Whether `ice-ufrag` and `ice-pwd` query parameters reach the origin. @defaultValue false */
   readonly allowIceQuery?: boolean
@@ -52,7 +99,7 @@ export interface WebRtcOptions {
   readonly maxAttempts?: number
   /** The address of an origin that registered by name; rejects when there is none. @defaultValue the system's resolver */
   readonly resolveHost?: (name: string) => Promise<string>
-  /** Opens a connection to an origin's API. @defaultValue node:net's */
+  /** Opens a connection to an origin's API, over TLS where its URL says so. @defaultValue that of the machine */
   readonly dial?: Dial
   readonly clock?: Clock
   /** Unguessable bytes for Locations. @defaultValue node:crypto's */
@@ -62,9 +109,21 @@ export interface WebRtcOptions {
 const defaults: Required<
   Omit<WebRtcOptions, 'datapath' | 'balancer' | 'sessionStore' | 'streamKeyOf' | 'logger' | 'registry'>
 > = {
-  mediaAddresses: ['0.0.0.0', '::'],
-  mediaPort: 8000,
+  origins: { list: async () => [] },
+  access: openAccess,
+  clientOf: httpClientOf(new AddressRanges([])),
+  mediaListen: [{ addresses: ['0.0.0.0', '::'], port: 8000 }],
   publicAddresses: [],
+  tcpListen: [],
+  tcpPublicAddresses: [],
+  iceTcp: false,
+  tcpProxyProtocolFrom: [],
+  maxTcpConnections: 10_000,
+  maxTcpConnectionsPerAddress: 1000,
+  maxTcpUnproven: 1000,
+  maxTcpUnprovenPerAddress: 32,
+  tcpProofTimeoutMs: 10_000,
+  maxTcpQueuedBytes: 524_288,
   idleTimeoutMs: 30_000,
   maxSessions: 10_000,
   maxRemotesPerSession: 8,
@@ -85,22 +144,19 @@ const defaults: Required<
 /** Options with every default filled in. */
 export type CompleteWebRtcOptions = Required<WebRtcOptions>
 
-/** Fills the defaults in. @throws WEBRTC_BAD_OPTION */
+/** Fills the defaults in. @throws WEBRTC_BAD_OPTION, NET_BAD_RANGE */
 export function completeOptions(options: WebRtcOptions): CompleteWebRtcOptions {
   const complete = { ...defaults, ...options }
   for (const [name, value] of Object.entries(complete)) {
-    const least = name === 'mediaPort' ? 0 : 1
-    if (typeof value === 'number' && !(Number.isSafeInteger(value) && value >= least)) {
-      throw new WebRtcError(
-        'WEBRTC_BAD_OPTION',
-        `${name} is ${value}: must be a whole number from ${least} up`,
-        500,
-        {
-          side: 'self',
-          retryable: false,
-        },
-      )
+    if (typeof value === 'number' && !(Number.isSafeInteger(value) && value >= 1)) {
+      throw badOption(`${name} is ${value}: must be a whole number from 1 up`)
     }
   }
+  if (complete.mediaListen.length === 0) throw badOption('mediaListen is empty: media needs a UDP port')
+  if (complete.iceTcp && complete.tcpListen.length === 0) throw badOption('iceTcp needs tcpListen')
   return { ...complete, logger: options.logger.child({ component: 'webrtc' }) }
+}
+
+function badOption(message: string): WebRtcError {
+  return new WebRtcError('WEBRTC_BAD_OPTION', message, 500, { side: 'self', retryable: false })
 }

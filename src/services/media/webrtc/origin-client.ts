@@ -19,6 +19,10 @@ export type OriginFailure = 'unreachable' | 'silent' | 'broken' | 'aborted'
 
 /** Where an origin's HTTP API is. */
 export interface OriginApi {
+  readonly scheme: 'http' | 'https'
+  /** As registered or configured, a literal address or a name: its certificate is checked by it. */
+  readonly host: string
+  /** What is dialled: the literal address of the host. */
   readonly address: string
   readonly port: number
 }
@@ -27,7 +31,8 @@ export interface OriginRequest {
   readonly method: 'POST' | 'PATCH' | 'DELETE'
   /** Path and query. */
   readonly target: string
-  readonly headers: Readonly<Record<string, string>>
+  /** With a `host`, whose name is what an https origin must prove to be. */
+  readonly headers: Readonly<Record<string, string>> & { readonly host: string }
   readonly body?: Uint8Array
   readonly signal?: AbortSignal
 }
@@ -61,11 +66,10 @@ export class OriginClient {
   }
 
   /** Never rejects. */
-  async ask({ address, port }: OriginApi, options: OriginRequest): Promise<OriginResult> {
-    const host = isIP(address) === 6 ? `[${address}]` : address
+  async ask({ scheme, address, port }: OriginApi, options: OriginRequest): Promise<OriginResult> {
     try {
       const { statusCode, headers, body } = await this.#agent.request({
-        origin: `http://${host}:${port}`,
+        origin: `${scheme}://${authorityOf(address, port)}`,
         path: options.target,
         method: options.method,
         headers: options.headers,
@@ -93,6 +97,11 @@ export class OriginClient {
   }
 }
 
+/** The form of a host and a port in URLs and Host headers. */
+export function authorityOf(host: string, port: number): string {
+  return `${isIP(host) === 6 ? `[${host}]` : host}:${port}`
+}
+
 /** Tells that there was no connection from all that can go wrong on one. */
 class NoConnection extends Error {
   readonly code: string
@@ -104,8 +113,17 @@ class NoConnection extends Error {
 }
 
 function connector({ dial, connectTimeoutMs, clock }: CompleteWebRtcOptions): buildConnector.connector {
-  return ({ hostname, port }, callback) => {
-    const socket = dial({ host: hostname, port: Number(port), noDelay: true })
+  return ({ hostname, port, protocol, servername }, callback) => {
+    const isSecure = protocol === 'https:'
+    const connected = isSecure ? 'secureConnect' : 'connect'
+    const socket = dial({
+      host: hostname.replace(/^\[|\]$/g, ''),
+      // Of a URL with the port that its scheme implies nothing is left.
+      port: Number(port) || (isSecure ? 443 : 80),
+      noDelay: true,
+      // An address is no server name (RFC 6066 §3); certificates are checked by it all the same.
+      ...(isSecure && { tls: { ALPNProtocols: ['http/1.1'], ...(servername && { servername }) } }),
+    })
     const timer = clock.after(connectTimeoutMs, () => {
       socket.destroy(Object.assign(new Error('connecting takes too long'), { code: 'ETIMEDOUT' }))
     })
@@ -116,10 +134,10 @@ function connector({ dial, connectTimeoutMs, clock }: CompleteWebRtcOptions): bu
     }
     const onError = (error: Error): void => {
       timer.cancel()
-      socket.off('connect', onConnect)
+      socket.off(connected, onConnect)
       callback(new NoConnection(error), null)
     }
-    socket.once('connect', onConnect).once('error', onError)
+    socket.once(connected, onConnect).once('error', onError)
   }
 }
 

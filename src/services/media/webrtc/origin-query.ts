@@ -35,6 +35,24 @@ export function originQuery(query: string, streamPath: string | undefined, allow
   return parameters.join('&')
 }
 
+/**
+ * The client's query for an origin whose own path names the stream: without the names that it was routed by.
+ *
+ * @param queries without their `?`
+ */
+export function foreignQuery(queries: readonly string[], allowIceQuery: boolean): string {
+  return queries
+    .flatMap((query) => originQuery(query, undefined, allowIceQuery).split('&'))
+    .filter((parameter) => parameter !== '' && !ofKey.has(nameOf(parameter)))
+    .join('&')
+}
+
+/** A path, with a query or without, and more parameters for it. */
+export function withQuery(target: string, query: string): string {
+  if (query === '') return target
+  return `${target}${target.includes('?') ? '&' : '?'}${query}`
+}
+
 function nameOf(parameter: string): string {
   const name = parameter.split('=', 1)[0] ?? ''
   try {

@@ -1,0 +1,63 @@
+import { existsSync } from 'node:fs'
+import type { SrsProxySettings } from './settings.ts'
+
+/** What `sluice srs-proxy` takes beyond the variables. */
+export interface SrsProxyFlags {
+  /** Bearer token that origins must send. */
+  readonly registerToken?: string | undefined
+  /** Addresses and ranges that may register. */
+  readonly registerAllow?: readonly string[] | undefined
+  /** Where health, metrics and the admin API are. @defaultValue 127.0.0.1:9190 */
+  readonly admin?: string | undefined
+  readonly adminToken?: string | undefined
+}
+
+/** The `sluice.toml` that does what the settings say, as its tables. */
+export function configOfSettings(settings: SrsProxySettings, flags: SrsProxyFlags): Record<string, unknown> {
+  const { defaultBackend: backend } = settings
+  return {
+    routing: { keys: 'srs' },
+    registration: {
+      listen: settings.system,
+      ...(flags.registerToken !== undefined && { token: flags.registerToken }),
+      ...(flags.registerAllow !== undefined && { allow: flags.registerAllow }),
+    },
+    balancer: {
+      heartbeatTtlSeconds: settings.originTtlMs / 1000,
+      // Silent origins are forgotten after a day, or later where they are given longer to announce themselves.
+      forgetSeconds: Math.max(86_400, settings.originTtlMs / 1000),
+    },
+    media: {
+      http: {
+        listen: [settings.http, settings.api],
+        // SRS would not start without the directory; here there are no pages then.
+        ...(existsSync(settings.staticFiles) && { pages: settings.staticFiles }),
+      },
+      rtmp: { listen: [settings.rtmp] },
+      // Origins name the public address themselves (CANDIDATE, eip); the proxy has always left it alone.
+      webrtc: { listen: [settings.webrtc], keepOriginAddresses: true },
+      srt: { listen: [settings.srt] },
+    },
+    ...(backend !== undefined && {
+      origins: [
+        {
+          id: 'default',
+          kind: 'srs',
+          host: backend.host,
+          ports: {
+            rtmp: backend.rtmp,
+            http: backend.http,
+            api: backend.api,
+            rtc: backend.rtc,
+            srt: backend.srt,
+          },
+        },
+      ],
+    }),
+    admin: {
+      ...(flags.admin !== undefined && { listen: flags.admin }),
+      ...(flags.adminToken !== undefined && { token: flags.adminToken }),
+    },
+    shutdown: { graceSeconds: settings.graceMs / 1000 },
+  }
+}
