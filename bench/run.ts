@@ -39,7 +39,7 @@ async function bench(options: Options): Promise<Summary> {
   const machine = describeMachine()
   const groups = [
     ...datagramGroups(tools),
-    ...streamGroups,
+    ...streamGroups(tools),
     ...turnGroups(tools),
     ...tunnelGroups(tools),
   ].filter((group) => scenariosOf(group, options, 0).length > 0)

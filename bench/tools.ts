@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
@@ -15,6 +15,7 @@ export interface Tools {
   readonly pionTurn?: string
   /** The command, where it is installed. */
   readonly coturn?: string
+  readonly nginx?: string
   /** The real frp, where the environment names its executables. */
   readonly frp?: FrpExecutables
 }
@@ -37,7 +38,7 @@ export function buildTools(say: (line: string) => void): Tools {
       stdio: 'inherit',
     })
   }
-  return { load, ...installedCoturn(say), ...namedFrp(say), ...builtInGo(say) }
+  return { load, ...installedCoturn(say), ...installedNginx(say), ...namedFrp(say), ...builtInGo(say) }
 }
 
 /** The version of pion/turn that the peer requires. */
@@ -55,6 +56,18 @@ function installedCoturn(say: (line: string) => void): Pick<Tools, 'coturn'> {
   if (versionOf('turnserver') !== undefined) return { coturn: 'turnserver' }
   say('coturn is not installed: the subject "coturn" is left out')
   return {}
+}
+
+function installedNginx(say: (line: string) => void): Pick<Tools, 'nginx'> {
+  // Users of Debian do not have it on their PATH.
+  const nginx = ['nginx', '/usr/sbin/nginx'].find((command) => isThere(command, '-v'))
+  if (nginx !== undefined) return { nginx }
+  say('nginx is not installed: the subject "nginx" is left out')
+  return {}
+}
+
+function isThere(command: string, option: string): boolean {
+  return spawnSync(command, [option]).status === 0
 }
 
 function namedFrp(say: (line: string) => void): Pick<Tools, 'frp'> {

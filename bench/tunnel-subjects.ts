@@ -1,14 +1,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Child } from './child.ts'
 import { freePorts } from './free-ports.ts'
 import { relayOption } from './peer-subject.ts'
 import { startDeadlineMs, type Subject, type SubjectKind } from './subject.ts'
 import type { FrpExecutables } from './tools.ts'
+import { untilListening } from './until-listening.ts'
 
 /** How a tunnel's client reaches its server, over TCP. */
 export interface Transport {
@@ -60,7 +59,7 @@ async function startTunnel(
   }
   try {
     const server = run(frps, 'frps.toml', serverConfig(serverPort, transport))
-    await untilListening(server, serverPort)
+    await untilListening(server, serverPort, startDeadlineMs)
     run(frpc, 'frpc.toml', clientConfig(serverPort, usersPort, servicePort, transport))
     // The load waits until its service can be reached.
     return { children, loadOptions: relayOption(String(usersPort)), close }
@@ -106,23 +105,3 @@ ${proxies.join('')}`
 
 const shared = `auth.token = "bench"
 log.level = "warn"`
-
-async function untilListening(server: Child, port: number): Promise<void> {
-  const deadline = performance.now() + startDeadlineMs
-  while (performance.now() < deadline && server.isRunning) {
-    if (await isListening(port)) return
-    await sleep(50)
-  }
-  throw server.failure('it does not listen')
-}
-
-function isListening(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
-    const settle = (isOpen: boolean): void => {
-      socket.destroy()
-      resolve(isOpen)
-    }
-    socket.once('connect', () => settle(true)).once('error', () => settle(false))
-  })
-}

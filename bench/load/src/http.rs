@@ -11,6 +11,8 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 pub struct Message {
     /// The request line or the status line.
     pub start: String,
+    /// Of `Location`.
+    pub location: Option<String>,
     pub body: String,
 }
 
@@ -63,6 +65,7 @@ pub fn register(url: &str, token: Option<&str>, ports: &[(&str, u16)]) -> Result
 pub fn read_message(stream: &mut BufReader<TcpStream>) -> Result<Message> {
     let start = read_line(stream)?;
     let mut length = if start.starts_with("HTTP/") { None } else { Some(0) };
+    let mut location = None;
     loop {
         let line = read_line(stream)?;
         if line.is_empty() {
@@ -71,6 +74,9 @@ pub fn read_message(stream: &mut BufReader<TcpStream>) -> Result<Message> {
         if let Some((name, value)) = line.split_once(':') {
             if name.eq_ignore_ascii_case("content-length") {
                 length = Some(value.trim().parse::<usize>()?.min(MAX_BODY_BYTES));
+            }
+            if name.eq_ignore_ascii_case("location") {
+                location = Some(value.trim().to_string());
             }
         }
     }
@@ -82,7 +88,7 @@ pub fn read_message(stream: &mut BufReader<TcpStream>) -> Result<Message> {
         }
         None => drop(stream.take(MAX_BODY_BYTES as u64).read_to_end(&mut body)?),
     }
-    Ok(Message { start, body: String::from_utf8(body)? })
+    Ok(Message { start, location, body: String::from_utf8(body)? })
 }
 
 /// Only the head, for a body that does not end.

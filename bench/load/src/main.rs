@@ -7,6 +7,7 @@ mod clock;
 mod cpu;
 mod fanout;
 mod flv;
+mod hls;
 mod http;
 mod inbox;
 mod latency;
@@ -27,10 +28,12 @@ mod turn;
 mod viewer;
 mod webrtc;
 mod whep;
+mod whip;
 
 use args::Args;
 
-const USAGE: &str = "usage: load webrtc|rtmp|flv|turn|tunnel --option value ... (see bench/README.md)";
+const USAGE: &str =
+    "usage: load webrtc|whip|rtmp|flv|hls|turn|tunnel --option value ... (see bench/README.md)";
 
 fn main() {
     let mut words = std::env::args().skip(1);
@@ -40,6 +43,8 @@ fn main() {
         "webrtc" => webrtc::main(&args),
         "rtmp" => rtmp::main(&args),
         "flv" => flv::main(&args),
+        "hls" => hls::main(&args),
+        "whip" => whip::main(&args),
         "turn" => turn::main(&args),
         "tunnel" => tunnel::main(&args),
         _ => Err(USAGE.into()),

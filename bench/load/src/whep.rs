@@ -30,11 +30,15 @@ pub fn open_sessions(args: &Args, viewers: usize, media_port: u16) -> Result<Vec
         .collect()
 }
 
-fn answer_offers(api: &TcpListener, media_port: u16) {
+/// Answers offers, each with a session of its own, and the deletes of sessions.
+pub fn answer_offers(api: &TcpListener, media_port: u16) {
     for (index, stream) in api.incoming().flatten().enumerate() {
         thread::spawn(move || -> Result<()> {
             let mut reader = BufReader::new(stream);
-            http::read_message(&mut reader)?;
+            if http::read_message(&mut reader)?.start.starts_with("DELETE ") {
+                let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                return Ok(reader.get_mut().write_all(answer.as_bytes())?);
+            }
             let ufrag = format!("origin{index:06}");
             let body = sdp(&ufrag, Some(media_port));
             write!(
@@ -48,7 +52,7 @@ fn answer_offers(api: &TcpListener, media_port: u16) {
 }
 
 /// An offer of a viewer, or with a port the answer of the origin.
-fn sdp(ufrag: &str, media_port: Option<u16>) -> String {
+pub fn sdp(ufrag: &str, media_port: Option<u16>) -> String {
     let (setup, direction) =
         if media_port.is_some() { ("passive", "sendonly") } else { ("actpass", "recvonly") };
     let candidate = media_port.map_or(String::new(), |port| {
