@@ -21,7 +21,7 @@ import {
 } from '../mechanisms/net/index.ts'
 import { createRegistry, type Logger } from '../mechanisms/telemetry/index.ts'
 import { AdminService } from '../services/admin/index.ts'
-import { FlvProxy, HttpEdge, type HttpHandler, StaticPages } from '../services/media/http/index.ts'
+import { LiveProxy, HttpEdge, type HttpHandler, StaticPages } from '../services/media/http/index.ts'
 import { RegistrationService } from '../services/media/registration/index.ts'
 import { RtmpService } from '../services/media/rtmp/index.ts'
 import { WebRtcService } from '../services/media/webrtc/index.ts'
@@ -71,7 +71,7 @@ export class Gateway implements Lifecycle {
   readonly #rtmpListen: readonly ListenAddress[]
   readonly #rtmp: RtmpService
   readonly #webrtc: WebRtcService
-  readonly #flv: FlvProxy
+  readonly #flv: LiveProxy
   readonly #http: HttpEdge
   readonly #turn: TurnRole
   readonly #tunnel: TunnelRole
@@ -109,6 +109,7 @@ export class Gateway implements Lifecycle {
 
     this.#registration = new RegistrationService({
       origins: balancer,
+      streamKeyOf: ({ vhost, app, stream }) => streamKeyOfRtmp(`rtmp://${vhost}/${app}`, stream, keyRules),
       logger,
       registry,
       version,
@@ -143,8 +144,7 @@ export class Gateway implements Lifecycle {
       registry,
       clock,
       dial,
-      mediaAddresses: media.host === undefined ? ['0.0.0.0', '::'] : [media.host],
-      mediaPort: media.port,
+      mediaListen: [{ addresses: media.host === undefined ? ['0.0.0.0', '::'] : [media.host], port: media.port }],
       publicAddresses: webrtc.publicAddresses.map(({ address, port }) => ({
         address,
         ...(port !== undefined && { port }),
@@ -153,7 +153,7 @@ export class Gateway implements Lifecycle {
       maxSessions: webrtc.maxSessions,
       allowIceQuery: webrtc.allowIceQuery,
     })
-    this.#flv = new FlvProxy({
+    this.#flv = new LiveProxy({
       balancer,
       keyRules,
       logger,
@@ -171,7 +171,7 @@ export class Gateway implements Lifecycle {
         this.#webrtc,
         drainable(this.#flv, isDraining),
         ...(parts.handlers?.(this) ?? []),
-        ...(http.pages === undefined ? [] : [new StaticPages({ directory: http.pages })]),
+        ...(http.pages === undefined ? [] : [new StaticPages({ directory: http.pages, logger })]),
       ],
       version,
       logger,

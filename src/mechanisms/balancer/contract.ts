@@ -30,12 +30,16 @@ export const NEEDS = [
 /** Makes of media servers whose URLs are known. What SRS announces of itself is `srs`. */
 export type OriginKind = 'srs' | 'mediamtx' | 'ovenmediaengine' | 'livekit-ingress' | 'nginx-rtmp' | 'custom'
 
+/** `rtmpPublish` and `srtPublish`: where a stream is published, when that is not where it is played. */
+export type OriginUrlName = Need | 'rtmpPublish' | 'srtPublish'
+
 /**
  * Where a stream is at an origin that did not announce itself as SRS does: a URL for each need it serves, with `{vhost}`,
- * `{app}` and `{stream}` to be filled in (`http://10.0.0.5:8889/{app}/{stream}/whip`, `rtmp://10.0.0.5/{app}/{stream}`,
- * `srt://10.0.0.5:8890?streamid=publish:{app}/{stream}`). For `srt`, what follows `streamid=` is the stream id.
+ * `{app}` and `{stream}` to be filled in behind the port (`http://10.0.0.5:8889/{app}/{stream}/whip`,
+ * `rtmp://10.0.0.5/{app}/{stream}`, `srt://10.0.0.5:8890?streamid=read:{app}/{stream}`). For `srt`, what follows
+ * `streamid=` is the stream id.
  */
-export type OriginUrls = Readonly<Partial<Record<Need, string>>>
+export type OriginUrls = Readonly<Partial<Record<OriginUrlName, string>>>
 
 /** What an origin says of itself when it registers. Ports are already parsed; order is the origin's. */
 export interface OriginAnnouncement {
@@ -57,8 +61,10 @@ export interface OriginAnnouncement {
   readonly kind?: OriginKind
   /** Where its streams are. Absent: where SRS has them, by the port lists above; with it those are empty. */
   readonly urls?: OriginUrls
-  /** Share of new streams beside origins of weight 1. @defaultValue 1 */
+  /** Share of new streams beside origins of weight 1; at 0 it gets none while another is fit. @defaultValue 1 */
   readonly weight?: number
+  /** It gets new streams only when no other origin is fit. @defaultValue false */
+  readonly isBackup?: boolean
   /** Where it stands; gateways prefer origins of their own zone. @defaultValue none */
   readonly zone?: string
   /** How busy it says it is, 0 to 1 (SRS: `summaries` of the heartbeat). @defaultValue unknown */
@@ -98,7 +104,10 @@ export interface OriginRegistry {
   remove(id: OriginId): Promise<boolean>
   /** False when there was none. */
   drain(id: OriginId, draining: boolean): Promise<boolean>
-  /** A check of its health failed: it is suspect, as after a connection that failed, until its next announcement. */
+  /**
+   * A check of its health failed: it is suspect until its next announcement, also when it accepts a request meanwhile.
+   * False when there was none.
+   */
   suspect(id: OriginId): Promise<boolean>
 }
 
@@ -118,8 +127,10 @@ export interface Claim {
   readonly origin: Origin
   /**
    * The origin accepted: the choice sticks, and the hold says that it is in use. It does not replace a pick whose
-   * publisher is live at another origin. `onMoved` is called, once at most and while the hold lasts, when the stream has
-   * moved: a publisher is live at another origin now, so whoever plays here sees nothing more.
+   * publisher is live at another origin, but for a publisher at the origin where the key is pinned; nor, for a player, one
+   * that is followed at another. `onMoved` is called, for a player, once at most and while the hold lasts, when the stream
+   * has moved: a publisher is live at another origin now, so whoever plays here sees nothing more. That may be soon, when
+   * it was so already; it is never before `keep` has returned.
    * @throws BALANCER_TOO_MANY_STREAMS when all picks of a full table are in use
    */
   keep(onMoved?: () => void): Promise<Hold>
@@ -139,7 +150,7 @@ export interface Hold {
   end(): void
 }
 
-/** One stream key that is kept at an origin. */
+/** One stream key that is kept at an origin, or pinned to one. */
 export interface Stream {
   readonly key: StreamKey
   readonly originId: OriginId
@@ -147,7 +158,7 @@ export interface Stream {
   readonly players: number
   /** Wall time of the first use, in milliseconds. */
   readonly sinceMs: number
-  /** An operator set where it is. */
+  /** An operator set where it is. A pinned key is listed also when nobody came for it yet. */
   readonly isPinned: boolean
   /** Its origin says that somebody publishes it there, past the gateways or through one. */
   readonly isFollowed: boolean
@@ -157,7 +168,8 @@ export interface Stream {
 export interface Balancer {
   /**
    * The kept origin of the key while it lives and offers what is needed, else one chosen by the policy among healthy
-   * origins that offer it, else registered ones, newest heartbeat first.
+   * origins that offer it, else registered ones, newest heartbeat first. Whatever is picked has a target for this key, need
+   * and role (`originTarget`).
    * A kept pick without a live publisher gives way when its origin is not healthy or lacks what is needed, but is only
    * replaced once another origin accepts.
    * @throws BALANCER_NO_ORIGIN when none is left
@@ -168,14 +180,19 @@ export interface Balancer {
   /** Forgets where a key is kept, and its pin; what is running goes on. False when it was not kept. */
   clearPick(key: StreamKey): Promise<boolean>
   /**
-   * An operator's word: whoever comes for the key goes to this origin, while it is healthy and offers what is needed;
-   * otherwise as without a pin. What is running goes on. It lasts until `clearPick`. False when there is no such origin.
+   * An operator's word: whoever comes for the key goes to this origin, drained or not, while it is healthy and offers what
+   * is needed; otherwise as without a pin. What is running goes on: while a publisher is live elsewhere players still go
+   * there, and the next publisher moves the stream. It lasts until `clearPick`, over restarts of the origin, and goes when
+   * that is removed. False when there is no such origin. @throws BALANCER_TOO_MANY_STREAMS when too many are pinned
    */
   pin(key: StreamKey, id: OriginId): Promise<boolean>
   /**
    * An origin says that a stream is published there (`isLive`), by whatever way it came, or is no more. The pick moves
-   * there, unless a publisher through a gateway is live elsewhere; it counts as in use until the origin takes it back or is
-   * silent. False when there is no such origin, or the pick stays elsewhere.
+   * there, unless a publisher through a gateway is live elsewhere, and then once that has gone; of several origins that
+   * say so the one that began last is right, and repeating it changes nothing. The pick counts as in use, and players go
+   * nowhere else, until the origin takes it back, is silent or cannot be reached. False when there is no such origin, it
+   * is silent, or the pick stays elsewhere; without `isLive`, when it had not said so.
+   * @throws BALANCER_TOO_MANY_STREAMS when all picks of a full table are in use
    */
   follow(key: StreamKey, id: OriginId, isLive: boolean): Promise<boolean>
   streams(): Promise<readonly Stream[]>

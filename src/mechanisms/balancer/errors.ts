@@ -36,3 +36,17 @@ export function badStreamKey(why: string): SluiceError {
     status: 400,
   })
 }
+
+/** BALANCER_TOO_MANY_STREAMS, with what there are too many of. */
+export function tooManyStreams(what: string): SluiceError {
+  return balancerError('BALANCER_TOO_MANY_STREAMS', `${what}, which is the limit`, {
+    side: 'self',
+    retryable: true,
+    status: 503,
+  })
+}
+
+/** BALANCER_BAD_OPTION, with what is wrong. */
+export function badOption(why: string): SluiceError {
+  return balancerError('BALANCER_BAD_OPTION', why, { side: 'self', retryable: false })
+}

@@ -12,7 +12,8 @@ export { isOriginId, originIdOf } from './origin-id.ts'
 export { offers, originTarget, type OriginTarget, originUrlFault } from './origin-target.ts'
 export { originView, type OriginView } from './origin-view.ts'
 export { queryParameter } from './percent-decode.ts'
-export type { PolicyName } from './policy.ts'
+export type { AppRule, PlacementOptions } from './placement.ts'
+export { POLICIES, type PolicyName } from './policy.ts'
 export { percentEncodePart, type StreamKeyParts, streamKeyParts } from './stream-key-parts.ts'
 export {
   type HttpStreamRequest,

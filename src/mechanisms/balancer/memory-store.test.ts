@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../foundation/clock.ts'
 import { registerBalancerMetrics } from './balancer-metrics.ts'
 import { announcement, describeBalancerStore } from './conformance.testkit.ts'
-import type { Claim, Hold, Need, OriginId } from './contract.ts'
+import type { Claim, Hold, Need, OriginId, Stream } from './contract.ts'
+import { offers as offersNeed } from './origin-target.ts'
 import { MemoryBalancerStore, type MemoryBalancerStoreOptions } from './memory-store.ts'
 import { streamKeyOf, type StreamKey } from './stream-key.ts'
 
@@ -136,6 +137,72 @@ describe('bounds of the memory store', () => {
   })
 })
 
+describe('bounds of pins, follows and HLS sessions', () => {
+  it('there are at most maxPicks pins', async () => {
+    const { store } = create({ maxPicks: 1 })
+    const origin = await store.announce(announcement('a'))
+    await store.pin(key(1), origin)
+    await store.pin(key(1), origin)
+    await expect(store.pin(key(2), origin)).rejects.toMatchObject({ code: 'BALANCER_TOO_MANY_STREAMS' })
+    expect(store.stats()).toMatchObject({ pinned: 1, streams: 0 })
+  })
+
+  it('an origin that says it has more streams than fit is not followed, and pushes none out that is in use', async () => {
+    const { store } = create({ maxPicks: 2 })
+    const origin = await store.announce(announcement('a'))
+    const hold = await publish(store, 'used')
+    await store.follow(key(1), origin, true)
+    await expect(store.follow(key(2), origin, true)).rejects.toMatchObject({
+      code: 'BALANCER_TOO_MANY_STREAMS',
+    })
+    expect(store.stats()).toMatchObject({ streams: 2, followed: 1 })
+    hold.end()
+    expect(await store.follow(key(2), origin, true)).toBe(true)
+    expect((await store.streams()).map(({ key }) => key)).toEqual([key(1), key(2)])
+    await store.remove(origin)
+    expect(store.stats()).toMatchObject({ streams: 0, followed: 0 })
+  })
+
+  it('at maxHlsSessions the session unused for longest goes', async () => {
+    const { store } = create({ maxHlsSessions: 2 })
+    const [first, second] = [await store.openHls(key(1), 'u'), await store.openHls(key(2), 'u')]
+    await store.findHls(first.id)
+    await store.openHls(key(3), 'u')
+    expect(await store.findHls(second.id)).toBeUndefined()
+    expect(await store.findHls(first.id)).toEqual(first)
+    expect(store.stats().hlsSessions).toBe(2)
+  })
+
+  // Reference 9, number 21: every playlist request added an entry that was never removed.
+  it('many requests for a playlist make one HLS session, and none is left afterwards', async () => {
+    const { store, clock } = create()
+    for (let time = 0; time < 100; time++) await store.openHls(key(1), 'u')
+    expect(store.stats().hlsSessions).toBe(1)
+    clock.advance(120_000)
+    expect(store.stats().hlsSessions).toBe(0)
+  })
+
+  it('ids that are taken are not given twice', async () => {
+    const { store } = create({ random: () => 1 - 2 ** -53 })
+    const ids = [await store.openHls(key(1), 'u'), await store.openHls(key(2), 'u')].map(({ id }) => id)
+    expect(ids).toEqual(['fffffff', '0000000'])
+  })
+
+  it('other rules for new streams leave what is kept', async () => {
+    const { store } = create({ zone: 'a' })
+    await store.announce(announcement('a', { zone: 'a' }))
+    await store.announce(announcement('b', { zone: 'b' }))
+    await publish(store, 1)
+    store.setPlacement({ zone: 'b' })
+    await publish(store, 1)
+    await publish(store, 2)
+    expect((await store.streams()).map(({ originId }) => originId)).toEqual([
+      'server-a-service-1',
+      'server-b-service-1',
+    ])
+  })
+})
+
 describe('metrics of the balancer', () => {
   it('show origins by state, streams and picks by result at each scrape', async () => {
     const { store } = create()
@@ -153,12 +220,19 @@ describe('metrics of the balancer', () => {
     expect(text).toContain('sluice_picks_total{result="chosen"} 1')
     expect(text).toContain('sluice_picks_total{result="kept"} 1')
     expect(text).toContain('sluice_picks_total{result="no_origin"} 1')
+    expect(text).toContain('sluice_streams_pinned 0')
+    expect(text).toContain('sluice_streams_followed 0')
+    expect(text).toContain('sluice_balancer_hls_sessions 0')
   })
 })
 
 /** One step of a random history; numbers are taken modulo what there is. */
 type Step =
-  | { readonly kind: 'announce' | 'drain' | 'undrain' | 'remove' | 'hold-end' | 'clear'; readonly n: number }
+  | {
+      readonly kind: 'announce' | 'drain' | 'undrain' | 'remove' | 'suspect' | 'hold-end' | 'clear'
+      readonly n: number
+    }
+  | { readonly kind: 'pin' | 'follow' | 'unfollow'; readonly n: number; readonly origin: number }
   | { readonly kind: 'advance'; readonly ms: number }
   | { readonly kind: 'pick'; readonly n: number; readonly publish: boolean; readonly need: Need }
   | { readonly kind: 'end'; readonly n: number; readonly how: 'keep' | 'release' | 'failed' }
@@ -171,7 +245,11 @@ const ORIGINS = [
 ]
 const n = fc.nat(30)
 const step: fc.Arbitrary<Step> = fc.oneof(
-  fc.record({ kind: fc.constantFrom('announce', 'drain', 'undrain', 'remove', 'hold-end', 'clear'), n }),
+  fc.record({
+    kind: fc.constantFrom('announce', 'drain', 'undrain', 'remove', 'suspect', 'hold-end', 'clear'),
+    n,
+  }),
+  fc.record({ kind: fc.constantFrom('pin', 'follow', 'unfollow'), n, origin: n }),
   fc.record({
     kind: fc.constant('advance'),
     ms: fc.constantFrom(1, 5000, 10_000, 299_999, 300_000, 600_000),
@@ -191,7 +269,7 @@ describe('any history of the memory store', () => {
       fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
         const { store, clock } = create({ maxPicks: 3, maxPending: 3 })
         const claims: { key: StreamKey; publish: boolean; claim: Claim }[] = []
-        const holds: { key: StreamKey; publish: boolean; hold: Hold }[] = []
+        const holds: HeldInTest[] = []
         for (const step of steps) {
           switch (step.kind) {
             case 'announce':
@@ -199,11 +277,13 @@ describe('any history of the memory store', () => {
               break
             case 'drain':
             case 'undrain':
-            case 'remove': {
+            case 'remove':
+            case 'suspect': {
               const origins = await store.list()
               const origin = origins[step.n % origins.length]
               if (origin === undefined) break
               if (step.kind === 'remove') await store.remove(origin.id)
+              else if (step.kind === 'suspect') await store.suspect(origin.id)
               else await store.drain(origin.id, step.kind === 'drain')
               break
             }
@@ -213,6 +293,17 @@ describe('any history of the memory store', () => {
             case 'clear':
               await store.clearPick(key(step.n % KEYS))
               break
+            case 'pin':
+            case 'follow':
+            case 'unfollow': {
+              const origins = await store.list()
+              const origin = origins[step.origin % origins.length]
+              if (origin === undefined) break
+              const wanted = key(step.n % KEYS)
+              if (step.kind === 'pin') await store.pin(wanted, origin.id).catch(() => {})
+              else await checkedFollow(store, wanted, origin.id, step.kind === 'follow')
+              break
+            }
             case 'advance':
               clock.advance(step.ms)
               break
@@ -226,8 +317,10 @@ describe('any history of the memory store', () => {
               const [ending] = claims.splice(step.n % Math.max(1, claims.length), 1)
               if (ending === undefined) break
               if (step.how === 'keep') {
-                const hold = await ending.claim.keep().catch(() => undefined)
-                if (hold !== undefined) holds.push({ ...ending, hold })
+                const moved = { count: 0 }
+                const onMoved = (): void => void moved.count++
+                const hold = await ending.claim.keep(onMoved).catch(() => undefined)
+                if (hold !== undefined) holds.push({ ...ending, hold, moved, origin: ending.claim.origin.id })
               } else await ending.claim[step.how]()
               break
             }
@@ -236,8 +329,12 @@ describe('any history of the memory store', () => {
           }
           await checkBounds(store)
         }
+        await checkMoves(store, holds)
         for (const { claim } of claims) await claim.release()
         for (const { hold } of holds) hold.end()
+        for (const { id } of await store.list())
+          for (let at = 0; at < KEYS; at++) await store.follow(key(at), id, false)
+        for (const { key, isPinned } of await store.streams()) if (isPinned) await store.clearPick(key)
         expect(store.stats().pendingPicks).toBe(0)
         expect((await store.streams()).every(({ publishers, players }) => publishers + players === 0)).toBe(
           true,
@@ -251,6 +348,40 @@ describe('any history of the memory store', () => {
   })
 })
 
+interface HeldInTest {
+  readonly key: StreamKey
+  readonly publish: boolean
+  readonly hold: Hold
+  readonly moved: { readonly count: number }
+  readonly origin: OriginId
+}
+
+async function checkedFollow(
+  store: MemoryBalancerStore,
+  wanted: StreamKey,
+  id: OriginId,
+  isLive: boolean,
+): Promise<void> {
+  const before = (await store.streams()).find(({ key }) => key === wanted)
+  const isThere = await store.follow(wanted, id, isLive).catch(() => undefined)
+  const after = (await store.streams()).find(({ key }) => key === wanted)
+  if (before !== undefined && before.publishers > 0) expect(after?.originId).toBe(before.originId)
+  if (isLive && isThere === true) expect(after).toMatchObject({ originId: id, isFollowed: true })
+  if (!isLive && after?.originId === id) expect(after.isFollowed).toBe(false)
+}
+
+/** Players learn of a stream that is live elsewhere, once, and nobody else does. */
+async function checkMoves(store: MemoryBalancerStore, holds: readonly HeldInTest[]): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve))
+  const streams = await store.streams()
+  for (const { key, publish, moved, origin } of holds) {
+    const now = streams.find((stream) => stream.key === key)
+    const isLive = now !== undefined && (now.publishers > 0 || now.isFollowed)
+    expect(moved.count).toBeLessThanOrEqual(publish ? 0 : 1)
+    if (!publish && isLive && now.originId !== origin) expect(moved.count).toBe(1)
+  }
+}
+
 async function checkedPick(
   store: MemoryBalancerStore,
   wanted: StreamKey,
@@ -261,13 +392,12 @@ async function checkedPick(
   const kept = (await store.streams()).find(({ key }) => key === wanted)
   const offers = (id: OriginId): boolean => {
     const origin = origins.find((origin) => origin.id === id)
-    return (
-      origin !== undefined &&
-      (need === 'webrtc' ? origin.rtc.length > 0 : need === 'srt' ? false : origin[need].length > 0)
-    )
+    return origin !== undefined && offersNeed(origin, need)
   }
   const healthy = origins.filter(({ id, state, draining }) => state === 'healthy' && !draining && offers(id))
   const role = isPublish ? 'publish' : 'play'
+  const isPinnedTo =
+    kept?.isPinned === true && origins.some(({ id, state }) => id === kept.originId && state === 'healthy')
   let claim: Claim
   try {
     claim = await store.pick(wanted, need, { role })
@@ -277,8 +407,10 @@ async function checkedPick(
     return undefined
   }
   expect(offers(claim.origin.id)).toBe(true)
-  const isLive = kept !== undefined && kept.publishers > 0
-  if (isLive) expect(claim.origin.id).toBe(kept.originId)
+  const isLive = kept !== undefined && (kept.publishers > 0 || (kept.isFollowed && !isPublish))
+  // A publisher may be led to a pin instead, whose origin is healthy then.
+  if (isLive && !(isPublish && claim.origin.state === 'healthy')) expect(claim.origin.id).toBe(kept.originId)
+  else if (isPinnedTo && offers(kept.originId)) expect(claim.origin.id).toBe(kept.originId)
   else if (healthy.length > 0) expect(claim.origin.state).toBe('healthy')
   return claim
 }
@@ -289,7 +421,14 @@ async function checkBounds(store: MemoryBalancerStore): Promise<void> {
   expect(stats.pendingPicks).toBeLessThanOrEqual(3)
   const streams = await store.streams()
   const origins = await store.list()
-  expect(origins.reduce((sum, { streams }) => sum + streams, 0)).toBe(streams.length)
+  // A pin is listed without a pick.
+  const isPinOnly = ({ isPinned, isFollowed, publishers, players }: Stream): boolean =>
+    isPinned && !isFollowed && publishers + players === 0
+  const kept = streams.filter((stream) => !isPinOnly(stream)).length
+  const counted = origins.reduce((sum, { streams }) => sum + streams, 0)
+  expect(counted).toBeGreaterThanOrEqual(kept)
+  expect(counted).toBeLessThanOrEqual(streams.length)
+  expect(stats.streams).toBe(counted)
   for (const { publishers, players, originId } of streams) {
     expect(publishers).toBeGreaterThanOrEqual(0)
     expect(players).toBeGreaterThanOrEqual(0)

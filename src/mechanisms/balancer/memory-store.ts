@@ -1,40 +1,34 @@
 import { type Clock, systemClock } from '../../foundation/clock.ts'
+import type { BalancerStats } from './balancer-stats.ts'
 import type {
   BalancerStore,
   Claim,
   HlsSession,
-  Hold,
   Need,
   Origin,
   OriginAnnouncement,
   OriginId,
   PickOptions,
-  Role,
   RtcSession,
   Stream,
 } from './contract.ts'
-import type { BalancerStats, PickResult } from './balancer-stats.ts'
-import { balancerError } from './errors.ts'
-import { FollowTable } from './follow-table.ts'
+import { badOption } from './errors.ts'
 import { HlsTable } from './hls-table.ts'
 import { originIdOf } from './origin-id.ts'
-import type { OriginRecord, Slot } from './origin-record.ts'
+import type { OriginRecord } from './origin-record.ts'
 import { OriginTable } from './origin-table.ts'
-import { offers } from './origin-target.ts'
-import { PickTable } from './pick-table.ts'
-import { PlayerHolds } from './player-holds.ts'
-import { choose, type PolicyName, type Random } from './policy.ts'
+import { Picker } from './picker.ts'
+import { Placement, type PlacementOptions } from './placement.ts'
+import type { Random } from './policy.ts'
 import { SessionTable } from './session-table.ts'
 import type { StreamKey } from './stream-key.ts'
 
 /** Options of the memory store. */
-export interface MemoryBalancerStoreOptions {
+export interface MemoryBalancerStoreOptions extends PlacementOptions {
   /** @defaultValue the clock of the machine */
   readonly clock?: Clock
   /** @defaultValue Math.random */
   readonly random?: Random
-  /** How a new stream finds its origin among the healthy. @defaultValue `random` */
-  readonly policy?: PolicyName
   /** An origin not heard of for so long is silent, in milliseconds. @defaultValue 300000 */
   readonly heartbeatTtlMs?: number
   /**
@@ -51,7 +45,7 @@ export interface MemoryBalancerStoreOptions {
   readonly maxOrigins?: number
   /** A pick that nobody uses is dropped after so long, in milliseconds. @defaultValue 600000 */
   readonly pickIdleMs?: number
-  /** Most picks. At the bound the longest idle is dropped; when all are in use, new streams are refused. @defaultValue 100000 */
+  /** Most picks, and most pins. At the bound the longest idle is dropped; when all are in use, new streams are refused. @defaultValue 100000 */
   readonly maxPicks?: number
   /**
    * Most keys that wait for an origin's answer. At the bound the oldest is forgotten: requests for it that come later may
@@ -85,27 +79,14 @@ const DEFAULTS = {
 /** Keeps origins, picks and sessions of one gateway. It has no timers: what expired goes at the next use. */
 export class MemoryBalancerStore implements BalancerStore {
   readonly #origins: OriginTable
-  readonly #picks: PickTable
-  readonly #follows = new FollowTable()
-  readonly #players = new PlayerHolds()
+  readonly #picker: Picker
   readonly #sessions: SessionTable
   readonly #hls: HlsTable
-  readonly #policy: PolicyName
   readonly #random: Random
-  readonly #results: Record<PickResult, number> = {
-    kept: 0,
-    pinned: 0,
-    joined: 0,
-    chosen: 0,
-    last_resort: 0,
-    no_origin: 0,
-    protocol_not_offered: 0,
-    too_many_streams: 0,
-  }
 
   /** @throws BALANCER_BAD_OPTION */
   constructor(options: MemoryBalancerStoreOptions = {}) {
-    const { clock = systemClock, policy = 'random', random = Math.random, ...given } = options
+    const { clock = systemClock, random = Math.random, policy, zone, apps, ...given } = options
     const numbers = { ...DEFAULTS, ...given }
     for (const [name, value] of Object.entries(numbers)) assertPositiveInteger(name, value)
     if (numbers.forgetAfterMs < numbers.heartbeatTtlMs) {
@@ -113,17 +94,28 @@ export class MemoryBalancerStore implements BalancerStore {
         `forgetAfterMs is ${numbers.forgetAfterMs}, less than heartbeatTtlMs (${numbers.heartbeatTtlMs})`,
       )
     }
-    this.#policy = policy
     this.#random = random
-    this.#picks = new PickTable(clock, numbers)
-    this.#origins = new OriginTable(clock, numbers, (record, successor) => this.#forget(record, successor))
+    this.#origins = new OriginTable(clock, numbers, (record, successor) =>
+      this.#picker.forget(record, successor),
+    )
+    const placement = {
+      ...(policy && { policy }),
+      ...(zone !== undefined && { zone }),
+      ...(apps && { apps }),
+    }
+    this.#picker = new Picker(this.#origins, new Placement(placement, random), clock, numbers)
     this.#sessions = new SessionTable(clock, numbers)
     this.#hls = new HlsTable(clock, random, numbers)
   }
 
+  /** Other rules for new streams; what is kept stays where it is. @throws BALANCER_BAD_OPTION */
+  setPlacement(options: PlacementOptions): void {
+    this.#picker.placement = new Placement(options, this.#random)
+  }
+
   async announce(announcement: OriginAnnouncement): Promise<OriginId> {
     const known = this.#origins.get(originIdOf(announcement))
-    if (known !== undefined) this.#dropPicksIfSilent(known)
+    if (known !== undefined) this.#picker.dropIfSilent(known)
     return this.#origins.announce(announcement).id
   }
 
@@ -135,67 +127,55 @@ export class MemoryBalancerStore implements BalancerStore {
   async findOrigin(id: OriginId): Promise<Origin | undefined> {
     const record = this.#origins.get(id)
     if (record === undefined) return undefined
-    this.#dropPicksIfSilent(record)
+    this.#picker.dropIfSilent(record)
     return this.#origins.view(record)
   }
 
   async remove(id: OriginId): Promise<boolean> {
-    const record = this.#origins.get(id)
-    if (record === undefined) return false
-    this.#origins.remove(record)
-    return true
+    return this.#with(id, (record) => {
+      this.#origins.remove(record)
+      return true
+    })
   }
 
   async drain(id: OriginId, draining: boolean): Promise<boolean> {
-    const record = this.#origins.get(id)
-    if (record === undefined) return false
-    record.draining = draining
-    return true
+    return this.#with(id, (record) => {
+      record.draining = draining
+      return true
+    })
   }
 
   async suspect(id: OriginId): Promise<boolean> {
-    const record = this.#origins.get(id)
-    if (record === undefined) return false
-    record.failsChecks = true
-    return true
+    return this.#with(id, (record) => {
+      record.failsChecks = true
+      return true
+    })
   }
 
-  async pick(key: StreamKey, need: Need, { role, avoid = [] }: PickOptions): Promise<Claim> {
-    return this.#claim(this.#slotFor(key, need, role, avoid), role)
+  async pick(key: StreamKey, need: Need, options: PickOptions): Promise<Claim> {
+    return this.#picker.pick(key, need, options)
   }
 
   async clearPick(key: StreamKey): Promise<boolean> {
-    const slot = this.#picks.kept(key)
-    const wasPinned = this.#picks.unpin(key)
-    this.#follows.clear(key)
-    this.#picks.drop(slot)
-    return slot !== undefined || wasPinned
+    return this.#picker.clear(key)
   }
 
   async pin(key: StreamKey, id: OriginId): Promise<boolean> {
-    const record = this.#origins.get(id)
-    if (record === undefined) return false
-    this.#pin(key, record)
-    return true
+    return this.#with(id, (record) => {
+      this.#picker.pin(key, record)
+      return true
+    })
   }
 
   async follow(key: StreamKey, id: OriginId, isLive: boolean): Promise<boolean> {
-    const record = this.#origins.get(id)
-    if (record === undefined || this.#origins.stateOf(record) === 'silent') return false
-    if (!isLive) {
-      const hadSaid = this.#follows.delete(key, record)
-      this.#settle(key)
-      return hadSaid
-    }
-    if (this.#picks.kept(key) === undefined) this.#picks.assertRoom()
-    this.#follows.add(key, record)
-    this.#settle(key)
-    return this.#picks.kept(key)?.record === record
+    return this.#with(id, (record) =>
+      isLive ? this.#picker.follow(key, record) : this.#picker.unfollow(key, record),
+    )
   }
 
   async streams(): Promise<readonly Stream[]> {
     this.#dropSilentPicks()
-    return this.#picks.streams()
+    return this.#picker.streams()
   }
 
   async addSession(session: RtcSession): Promise<void> {
@@ -238,204 +218,24 @@ export class MemoryBalancerStore implements BalancerStore {
     return {
       origins,
       draining,
-      streams: this.#picks.size,
-      pendingPicks: this.#picks.pendingSize,
-      pinned: this.#picks.pinnedSize,
-      followed: this.#follows.size,
+      ...this.#picker.stats,
       sessions: this.#sessions.size,
       hlsSessions: this.#hls.size,
-      picks: { ...this.#results },
     }
-  }
-
-  #slotFor(key: StreamKey, need: Need, role: Role, avoid: readonly OriginId[]): Slot {
-    const kept = this.#picks.kept(key)
-    const pending = this.#picks.pending(key)
-    const fits = (slot: Slot): boolean => this.#isHealthyFor(slot.record, need, avoid)
-    const pinned = this.#picks.pinned(key)
-    const isPinFit = pinned !== undefined && this.#isHealthyFor(pinned, need, avoid)
-    // Where it is live is where it can be played; a pin only says where it shall be published.
-    if (kept !== undefined && this.#isLive(kept, role, avoid) && !(isPinFit && role === 'publish'))
-      return this.#slotOfPublisher(kept, need, avoid)
-    if (isPinFit) {
-      const known = [kept, pending].find((slot) => slot?.record === pinned)
-      return this.#counted('pinned', known ?? this.#picks.propose(key, pinned))
-    }
-    // Nobody is at a drained origin's idle pick, so whoever comes next may as well go elsewhere.
-    if (kept !== undefined && fits(kept) && (kept.isInUse || !kept.record.draining))
-      return this.#counted('kept', kept)
-    if (pending !== undefined && fits(pending)) return this.#counted('joined', pending)
-
-    if (kept === undefined) this.#assertRoom()
-    const healthy = choose(this.#origins.healthy(need, avoid), this.#policy, this.#random)
-    if (healthy !== undefined) return this.#counted('chosen', this.#picks.propose(key, healthy))
-    if (kept !== undefined && fits(kept)) return this.#counted('kept', kept)
-    const last = this.#origins.lastResort(need, avoid)
-    if (last === undefined) throw this.#noOrigin(key, need, avoid)
-    const known = [kept, pending].find((slot) => slot?.record === last)
-    return this.#counted('last_resort', known ?? this.#picks.propose(key, last))
-  }
-
-  /**
-   * Whether the stream is here and nowhere else. What only its origin says holds for players that could reach it; a
-   * publisher may go elsewhere.
-   */
-  #isLive(slot: Slot, role: Role, avoid: readonly OriginId[]): boolean {
-    if (slot.publishers > 0) return true
-    return slot.isFollowed && role === 'play' && !avoid.includes(slot.record.id)
-  }
-
-  /** A stream with a live publisher is nowhere else, whatever is known of that origin. */
-  #slotOfPublisher(slot: Slot, need: Need, avoid: readonly OriginId[]): Slot {
-    if (avoid.includes(slot.record.id)) throw this.#noOrigin(slot.key, need, avoid)
-    if (offers(slot.record.announcement, need)) return this.#counted('kept', slot)
-    this.#results.protocol_not_offered++
-    throw balancerError('BALANCER_PROTOCOL_NOT_OFFERED', `${slot.key} is live where ${need} is not offered`, {
-      side: 'origin',
-      retryable: false,
-      status: 404,
-    })
-  }
-
-  #pin(key: StreamKey, record: OriginRecord): void {
-    const kept = this.#picks.kept(key)
-    if (kept === undefined) this.#picks.assertRoom()
-    this.#picks.pin(key, record)
-    if (kept === undefined || (kept.publishers === 0 && !kept.isFollowed)) this.#picks.place(key, record)
-  }
-
-  /** An origin is gone, or a later run of it has taken its place, and its pins. */
-  #forget(record: OriginRecord, successor: OriginRecord | undefined): void {
-    const pins = this.#picks.pinsAt(record)
-    for (const key of pins) this.#picks.unpin(key)
-    this.#takeBackFollows(record)
-    this.#picks.dropOrigin(record)
-    if (successor !== undefined) for (const key of pins) this.#pin(key, successor)
-  }
-
-  #takeBackFollows(record: OriginRecord): void {
-    for (const key of this.#follows.dropOrigin(record)) this.#settle(key)
-  }
-
-  /** What origins say of a key, or whether a publisher is live, has changed: moves the pick to where the stream is. */
-  #settle(key: StreamKey): void {
-    const kept = this.#picks.kept(key)
-    const said = this.#follows.newest(key)
-    const place = kept !== undefined && kept.publishers > 0 ? kept.record : said
-    if (place === undefined) {
-      if (kept !== undefined) this.#picks.setFollowed(kept, false)
-      return
-    }
-    const slot = this.#picks.place(key, place)
-    this.#picks.setFollowed(slot, this.#follows.has(key, place))
-    this.#players.tell(key, place)
   }
 
   #dropSilentPicks(): void {
-    for (const record of this.#origins.all()) this.#dropPicksIfSilent(record)
+    for (const record of this.#origins.all()) this.#picker.dropIfSilent(record)
   }
 
-  /** Where the TTL passed, only live publishers still count; a heartbeat that comes later does not bring the rest back. */
-  #dropPicksIfSilent(record: OriginRecord): void {
-    if (this.#origins.stateOf(record) !== 'silent') return
-    this.#takeBackFollows(record)
-    for (const slot of record.kept) if (slot.publishers === 0 && !slot.isPinned) this.#picks.drop(slot)
-  }
-
-  #isHealthyFor(record: OriginRecord, need: Need, avoid: readonly OriginId[]): boolean {
-    return (
-      this.#origins.stateOf(record) === 'healthy' &&
-      offers(record.announcement, need) &&
-      !avoid.includes(record.id)
-    )
-  }
-
-  #claim(slot: Slot, role: Role): Claim {
-    slot.claims++
-    let isOpen = true
-    const endOnce = (act: () => void): void => {
-      if (!isOpen) return
-      isOpen = false
-      this.#picks.endClaim(slot)
-      act()
-    }
-    return {
-      origin: this.#origins.view(slot.record),
-      keep: async (onMoved) => {
-        let hold: Hold = { end: () => {} }
-        endOnce(() => {
-          hold = this.#keep(slot, role, onMoved)
-        })
-        return hold
-      },
-      release: async () => endOnce(() => {}),
-      failed: async (how) => endOnce(() => this.#failed(slot, how)),
-    }
-  }
-
-  #failed(slot: Slot, how: 'unreachable' | 'silent' | undefined): void {
-    if (how === 'silent' && (slot.publishers > 0 || slot.isFollowed)) return
-    this.#origins.suspect(slot.record)
-    if (slot.publishers > 0) return
-    this.#follows.delete(slot.key, slot.record)
-    this.#picks.drop(slot)
-    this.#settle(slot.key)
-  }
-
-  #keep(chosen: Slot, role: Role, onMoved: (() => void) | undefined): Hold {
-    const { key, record } = chosen
-    let slot = chosen
-    // Removed while it answered: what runs there runs, but nothing new is led to it.
-    if (this.#origins.has(record)) {
-      this.#origins.prove(record)
-      slot = this.#picks.keep(chosen, role)
-    }
-    this.#picks.use(slot, role)
-    const forgetPlayer =
-      role === 'play' && onMoved !== undefined ? this.#players.add(key, record, onMoved) : undefined
-    this.#settle(key)
-    let isHeld = true
-    return {
-      end: () => {
-        if (!isHeld) return
-        isHeld = false
-        forgetPlayer?.()
-        this.#picks.endUse(slot, role)
-        if (slot.publishers === 0) this.#settle(key)
-      },
-    }
-  }
-
-  #assertRoom(): void {
-    try {
-      this.#picks.assertRoom()
-    } catch (error) {
-      this.#results.too_many_streams++
-      throw error
-    }
-  }
-
-  #counted(result: PickResult, slot: Slot): Slot {
-    this.#results[result]++
-    return slot
-  }
-
-  #noOrigin(key: StreamKey, need: Need, avoid: readonly OriginId[]): Error {
-    this.#results.no_origin++
-    const why = avoid.length > 0 ? `; ${avoid.length} tried` : ''
-    return balancerError('BALANCER_NO_ORIGIN', `no origin for ${need} of ${key}${why}`, {
-      side: 'origin',
-      retryable: true,
-      status: 503,
-    })
+  /** False when there is no such origin. */
+  #with(id: OriginId, act: (record: OriginRecord) => boolean): boolean {
+    const record = this.#origins.get(id)
+    return record !== undefined && act(record)
   }
 }
 
 function assertPositiveInteger(name: string, value: number): void {
   if (Number.isSafeInteger(value) && value > 0) return
   throw badOption(`${name} is ${value}, and must be a positive integer`)
-}
-
-function badOption(message: string): Error {
-  return balancerError('BALANCER_BAD_OPTION', message, { side: 'self', retryable: false })
 }

@@ -1,9 +1,9 @@
 import type { OriginAnnouncement, OriginId, Role } from './contract.ts'
-import type { Candidate } from './policy.ts'
+import type { PlacementCandidate } from './placement.ts'
 import type { StreamKey } from './stream-key.ts'
 
 /** One registered origin, and what hangs on it. */
-export class OriginRecord implements Candidate {
+export class OriginRecord implements PlacementCandidate {
   readonly id: OriginId
   announcement: OriginAnnouncement
   lastBeatMs = 0
@@ -19,14 +19,32 @@ export class OriginRecord implements Candidate {
   readonly kept: Set<Slot> = new Set()
   /** Choices of this origin that wait for its answer. */
   pending = 0
+  /** Streams it had when it was last heard of. */
+  streamsAtBeat = 0
 
   constructor(id: OriginId, announcement: OriginAnnouncement) {
     this.id = id
     this.announcement = announcement
   }
 
-  get load(): number {
+  get server(): string {
+    return this.announcement.server
+  }
+
+  get weight(): number {
+    return this.announcement.weight ?? 1
+  }
+
+  get load(): number | undefined {
+    return this.announcement.load
+  }
+
+  get streams(): number {
     return this.kept.size + this.pending
+  }
+
+  get newStreams(): number {
+    return Math.max(0, this.streams - this.streamsAtBeat)
   }
 
   get isInUse(): boolean {
@@ -44,8 +62,6 @@ export class Slot {
   players = 0
   /** Its origin says that the stream is published there. */
   isFollowed = false
-  /** An operator wants it here. */
-  isPinned = false
   keptSinceWallMs = 0
   idleSinceMs = 0
 

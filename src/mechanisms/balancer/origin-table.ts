@@ -1,9 +1,10 @@
 import type { Clock } from '../../foundation/clock.ts'
-import type { Need, Origin, OriginAnnouncement, OriginId, OriginState } from './contract.ts'
+import type { Need, Origin, OriginAnnouncement, OriginId, OriginState, Role } from './contract.ts'
 import { balancerError } from './errors.ts'
 import { originIdOf } from './origin-id.ts'
 import { OriginRecord } from './origin-record.ts'
-import { offers } from './origin-target.ts'
+import { canServe } from './origin-target.ts'
+import type { StreamKey } from './stream-key.ts'
 
 /** Bounds and times of the origin table, all set. */
 export interface OriginTableOptions {
@@ -46,6 +47,7 @@ export class OriginTable {
     }
     record.announcement = announcement
     record.failsChecks = false
+    record.streamsAtBeat = record.streams
     record.lastBeatMs = this.#clock.nowMs()
     record.lastBeatWallMs = this.#clock.wallMs()
     this.prove(record)
@@ -101,19 +103,11 @@ export class OriginTable {
     record.suspectUntilMs = 0
   }
 
-  /** Healthy origins that take new streams and offer what is needed. */
-  healthy(need: Need, avoid: readonly OriginId[]): readonly OriginRecord[] {
-    return this.#fit(need, avoid).filter((record) => this.stateOf(record) === 'healthy')
-  }
-
-  /**
-   * The one to try when none is healthy: newest heartbeat first. So suspects, which are still heard of, come before
-   * the silent.
-   */
-  lastResort(need: Need, avoid: readonly OriginId[]): OriginRecord | undefined {
-    return this.#fit(need, avoid).reduce<OriginRecord | undefined>(
-      (newest, record) => (newest === undefined || record.lastBeatMs > newest.lastBeatMs ? record : newest),
-      undefined,
+  /** Origins that take new streams and have what is needed for this one, whatever their state. */
+  fit(key: StreamKey, need: Need, role: Role, avoid: readonly OriginId[]): readonly OriginRecord[] {
+    return this.all().filter(
+      ({ id, draining, announcement }) =>
+        !draining && !avoid.includes(id) && canServe(announcement, need, key, role),
     )
   }
 
@@ -126,12 +120,6 @@ export class OriginTable {
       lastHeartbeatMs: record.lastBeatWallMs,
       streams: record.kept.size,
     }
-  }
-
-  #fit(need: Need, avoid: readonly OriginId[]): readonly OriginRecord[] {
-    return this.all().filter(
-      (record) => !record.draining && offers(record.announcement, need) && !avoid.includes(record.id),
-    )
   }
 
   /** A server that listens where an earlier run of it did has replaced that run. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../../foundation/clock.ts'
-import type { Role, Stream } from './contract.ts'
-import { balancerError } from './errors.ts'
+import type { Role } from './contract.ts'
+import { tooManyStreams } from './errors.ts'
 import { type OriginRecord, Slot } from './origin-record.ts'
 import type { StreamKey } from './stream-key.ts'
 
@@ -21,7 +21,6 @@ export class PickTable {
   readonly #idle = new Set<Slot>()
   /** Chosen, waiting for the origin; oldest first. */
   readonly #pending = new Map<StreamKey, Slot>()
-  readonly #pins = new Map<StreamKey, OriginRecord>()
   readonly #clock: Clock
   readonly #options: PickTableOptions
 
@@ -39,10 +38,6 @@ export class PickTable {
     return this.#pending.size
   }
 
-  get pinnedSize(): number {
-    return this.#pins.size
-  }
-
   kept(key: StreamKey): Slot | undefined {
     this.#expire()
     return this.#kept.get(key)
@@ -52,23 +47,15 @@ export class PickTable {
     return this.#pending.get(key)
   }
 
-  streams(): readonly Stream[] {
+  all(): Iterable<Slot> {
     this.#expire()
-    return [...this.#kept.values()].map((slot) => ({
-      key: slot.key,
-      originId: slot.record.id,
-      publishers: slot.publishers,
-      players: slot.players,
-      sinceMs: slot.keptSinceWallMs,
-      isPinned: this.#pins.has(slot.key),
-      isFollowed: slot.isFollowed,
-    }))
+    return this.#kept.values()
   }
 
   /** @throws BALANCER_TOO_MANY_STREAMS when one more key could not be kept */
   assertRoom(): void {
     if (this.#kept.size < this.#options.maxPicks || this.#idle.size > 0) return
-    throw tooManyStreams(`${this.#kept.size} streams are in use, which is the limit`)
+    throw tooManyStreams(`${this.#kept.size} streams are in use`)
   }
 
   /** A fresh choice for a key; it takes the place of an earlier one that waits. */
@@ -88,13 +75,14 @@ export class PickTable {
   }
 
   /**
-   * The origin accepted: keeps the slot, unless the key is kept where a publisher is live. The slot to count uses at comes
-   * back, which is the kept one when that is at the same origin. @throws BALANCER_TOO_MANY_STREAMS
+   * The origin accepted: keeps the slot, unless the key is kept where a publisher is live; `isWanted`, by an operator, a
+   * publisher moves it even then. The slot to count uses at comes back, which is the kept one when that is at the same
+   * origin. @throws BALANCER_TOO_MANY_STREAMS
    */
-  keep(slot: Slot, role: Role): Slot {
+  keep(slot: Slot, role: Role, isWanted: boolean): Slot {
     const current = this.#kept.get(slot.key)
     if (current?.record === slot.record) return current
-    if (current !== undefined && !this.#givesWay(current, slot, role)) return slot
+    if (current !== undefined && !givesWay(current, role, isWanted)) return slot
     this.#put(slot, current)
     return slot
   }
@@ -124,30 +112,6 @@ export class PickTable {
     this.#noteUse(slot)
   }
 
-  pinned(key: StreamKey): OriginRecord | undefined {
-    return this.#pins.get(key)
-  }
-
-  /** Pins that name an origin. */
-  pinsAt(record: OriginRecord): readonly StreamKey[] {
-    return [...this.#pins].filter(([, pinned]) => pinned === record).map(([key]) => key)
-  }
-
-  /** @throws BALANCER_TOO_MANY_STREAMS when there are as many pins as there may be picks */
-  pin(key: StreamKey, record: OriginRecord): void {
-    if (this.#pins.size >= this.#options.maxPicks && !this.#pins.has(key)) {
-      throw tooManyStreams(`${this.#pins.size} streams are pinned, which is the limit`)
-    }
-    this.#pins.set(key, record)
-    this.#notePin(key)
-  }
-
-  unpin(key: StreamKey): boolean {
-    const wasPinned = this.#pins.delete(key)
-    this.#notePin(key)
-    return wasPinned
-  }
-
   /** Forgets that a key is kept, or about to be kept, here. Those who use it go on. */
   drop(slot: Slot | undefined): void {
     if (slot === undefined) return
@@ -165,12 +129,6 @@ export class PickTable {
     for (const slot of this.#pending.values()) if (slot.record === record) this.#dropPending(slot)
   }
 
-  /** A publisher that is accepted moves all but another live one, which only gives way where an operator wants that. */
-  #givesWay(current: Slot, to: Slot, role: Role): boolean {
-    if (role === 'play') return current.publishers === 0 && !current.isFollowed
-    return current.publishers === 0 || this.#pins.get(to.key) === to.record
-  }
-
   #put(slot: Slot, current: Slot | undefined): void {
     if (current === undefined) {
       this.assertRoom()
@@ -179,22 +137,14 @@ export class PickTable {
     this.drop(current)
     this.#dropPending(slot)
     slot.keptSinceWallMs = this.#clock.wallMs()
-    slot.isPinned = this.#pins.get(slot.key) === slot.record
     this.#kept.set(slot.key, slot)
     slot.record.kept.add(slot)
-  }
-
-  #notePin(key: StreamKey): void {
-    const slot = this.#kept.get(key)
-    if (slot === undefined) return
-    slot.isPinned = this.#pins.get(key) === slot.record
-    this.#noteUse(slot)
   }
 
   /** Time runs against a kept slot from when nothing holds it. */
   #noteUse(slot: Slot): void {
     if (this.#kept.get(slot.key) !== slot) return
-    if (slot.isInUse || slot.isPinned) this.#idle.delete(slot)
+    if (slot.isInUse) this.#idle.delete(slot)
     else if (!this.#idle.has(slot)) {
       slot.idleSinceMs = this.#clock.nowMs()
       this.#idle.add(slot)
@@ -216,8 +166,10 @@ export class PickTable {
   }
 }
 
-function tooManyStreams(message: string): Error {
-  return balancerError('BALANCER_TOO_MANY_STREAMS', message, { side: 'self', retryable: true, status: 503 })
+/** Whether a slot is left for another one that was accepted elsewhere. */
+function givesWay(current: Slot, role: Role, isWanted: boolean): boolean {
+  if (role === 'play') return current.publishers === 0 && !current.isFollowed
+  return current.publishers === 0 || isWanted
 }
 
 function first<T>(items: Iterable<T>): T | undefined {

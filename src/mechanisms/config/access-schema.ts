@@ -29,7 +29,9 @@ const jwt = z
       .array(secret.min(32, { error: 'must have at least 32 characters: short ones are found by trying' }))
       .max(8)
       .default([])
-      .describe('Secrets of tokens signed with HMAC; all are taken, so that they can be changed one after the other.'),
+      .describe(
+        'Secrets of tokens signed with HMAC; all are taken, so that they can be changed one after the other.',
+      ),
     publicKeys: z
       .array(publicKey)
       .max(16)
@@ -38,7 +40,9 @@ const jwt = z
     jwksUrl: z
       .url({ protocol: /^https?$/ })
       .optional()
-      .describe('Where the public keys of an identity provider are (JWKS). Fetched when needed, and remembered.'),
+      .describe(
+        'Where the public keys of an identity provider are (JWKS). Fetched when needed, and remembered.',
+      ),
     jwksTimeoutSeconds: z
       .number()
       .positive()
@@ -50,13 +54,17 @@ const jwt = z
       .min(1)
       .max(86_400)
       .default(600)
-      .describe('Keys older than this are fetched again. While that fails the old ones are good for a day more.'),
+      .describe(
+        'Keys older than this are fetched again. While that fails the old ones are good for a day more.',
+      ),
     jwksCooldownSeconds: z
       .number()
       .min(1)
       .max(86_400)
       .default(30)
-      .describe('Tokens whose key is not among them make the keys be fetched again, no more often than this.'),
+      .describe(
+        'Tokens whose key is not among them make the keys be fetched again, no more often than this.',
+      ),
     algorithms: z
       .array(z.enum(ACCESS_ALGORITHMS))
       .min(1)
@@ -100,7 +108,9 @@ const jwt = z
         action: claim.default('action').describe('Claim with `publish`, `play` or `*`.'),
         permissions: claim
           .default('mediamtx_permissions')
-          .describe('Claim with a list of `{ action, path }`, as MediaMTX has it; stands for the other four.'),
+          .describe(
+            'Claim with a list of `{ action, path }`, as MediaMTX has it; stands for the other four.',
+          ),
       })
       .describe('Names of claims. Each is a text or a list of texts, in which `*` stands for anything.')
       .prefault({}),
@@ -170,7 +180,9 @@ const role = z
       .array(secret)
       .max(LIST_MAX)
       .default([])
-      .describe('Keys, each of which opens: in the query, as `Authorization: Bearer`, as `key` of an SRT stream id.'),
+      .describe(
+        'Keys, each of which opens: in the query, as `Authorization: Bearer`, as `key` of an SRT stream id.',
+      ),
     keyParameter: parameter.default('key').describe('Query parameter that holds the key.'),
     jwt: jwt.optional().describe('Tokens that open: JSON Web Tokens.'),
     wrongPerMinute: z
@@ -197,17 +209,20 @@ const role = z
 const hookUrls = (text: string) =>
   z
     .array(
-      z.url({ protocol: /^https?$/ }).check(({ value, issues }) => {
-        if (!URL.canParse(value)) return
-        const { username, password } = new URL(value)
-        if (username === '' && password === '') return
-        issues.push(custom([], undefined, 'must not hold a user or password'))
-      }),
+      z
+        .url({ protocol: /^https?$/ })
+        .check(({ value, issues }) => {
+          if (!URL.canParse(value)) return
+          const { username, password } = new URL(value)
+          if (username === '' && password === '') return
+          issues.push(custom([], undefined, 'must not hold a user or password'))
+        })
+        // Their queries hold passwords now and then.
+        .meta({ secret: true }),
     )
     .max(8)
     .default([])
-    // Their queries hold passwords now and then.
-    .meta({ secret: true, description: text })
+    .describe(text)
 
 const hooks = z
   .strictObject({
@@ -231,7 +246,9 @@ const hooks = z
   .prefault({})
 
 const rule = z.strictObject({
-  vhost: pattern('Vhosts that the rule is for. `__defaultVhost__` is the one of hosts that are not listed in `routing.vhosts`.'),
+  vhost: pattern(
+    'Vhosts that the rule is for. `__defaultVhost__` is the one of hosts that are not listed in `routing.vhosts`.',
+  ),
   app: pattern('Apps that it is for.'),
   stream: pattern('Streams that it is for.'),
   publish: role.describe('Who may publish.'),
@@ -239,9 +256,9 @@ const rule = z.strictObject({
   hooks: hooks.describe('HTTP callbacks in the format of SRS. See docs/access.md.'),
 })
 
-export const accessSchema: z.ZodType<AccessConfig> = z
-  .array(rule)
-  .max(LIST_MAX)
+const someRules: z.ZodType<AccessConfig> = z.array(rule).max(LIST_MAX)
+
+export const accessSchema: z.ZodDefault<z.ZodType<AccessConfig>> = someRules
   .default([])
   .describe(
     'Who may publish and play. The first rule whose vhost, app and stream match holds (`*` stands for anything); a stream that none matches is refused. No rules: everybody may.',

@@ -179,6 +179,35 @@ export function describeFlows(subject: Subject): void {
       expect(await ask([0, 0, 0, 0, 0xff, 0xfe, 0xfd, 0xfc])).toBe(four)
     })
 
+    it('lets the offset win that was there first where two matches hold', async () => {
+      const { engine } = fixture
+      const [edge, client, far] = [await fixture.open(), await fixture.peer(), await fixture.peer()]
+      const from = { endpoint: edge.id, remote: client }
+      const match = (offset: number, value: number): Flow['from'] => ({ ...from, match: { offset, value } })
+      const kinds = [1, 2].map((kind) => engine.addFlow({ kind: 'deliver', from: match(0, kind) }))
+      const to = { endpoint: edge.id, remote: far }
+      const socket = engine.addFlow({ kind: 'forward', from: match(4, 7), to })
+      engine.addFlow({ kind: 'forward', from: match(4, 8), to })
+      const send = (kind: number, socket: number): Promise<void> =>
+        client.send(Buffer.from([0, 0, 0, kind, 0, 0, 0, socket]), at(edge))
+      const forwarded = async (): Promise<number | undefined> => (await far.next()).bytes[7]
+      for (const [index, flow] of kinds.entries()) {
+        await send(index + 1, 7)
+        expect((await fixture.nextArrival()).flow).toBe(flow)
+      }
+      await send(3, 8)
+      expect(await forwarded()).toBe(8)
+      // As long as one is left with an offset, it keeps its place.
+      engine.removeFlow(kinds[0] as FlowId)
+      await send(1, 7)
+      expect(await forwarded()).toBe(7)
+      engine.addFlow({ kind: 'deliver', from: match(0, 4) })
+      engine.removeFlow(socket)
+      engine.addFlow({ kind: 'forward', from: match(4, 7), to })
+      await send(2, 7)
+      expect((await fixture.nextArrival()).flow).toBe(kinds[1])
+    })
+
     it('refuses a second flow for the same source', async () => {
       const { engine } = fixture
       const [edge, client] = [await fixture.open({ addresses: ['::1'] }), await fixture.peer('::1')]

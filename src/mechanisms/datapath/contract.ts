@@ -134,7 +134,10 @@ export interface Endpoint {
   readonly pair?: Endpoint
 }
 
-/** Which datagrams a flow takes. With several flows for a remote, one whose match holds wins. */
+/**
+ * Which datagrams a flow takes. With several flows for a remote, one whose match holds wins; where several hold, one with
+ * the offset that the remote had first, of those it has at present.
+ */
 export interface FlowSource {
   readonly endpoint: EndpointId
   readonly remote: Remote

@@ -60,12 +60,21 @@ describe('dialling an origin', () => {
     const trusting = originDial({ ca })
     using byName = await dialled(trusting({ scheme: 'https', host: 'localhost', port }))
     expect(byName instanceof TLSSocket && byName.authorized).toBe(true)
+    using named = await dialled({
+      host: '127.0.0.1',
+      port,
+      tls: { servername: '127.0.0.1', ca: certificate.cert },
+    })
+    expect(named instanceof TLSSocket && named.authorized).toBe(true)
     using byAddress = await dialled(trusting({ scheme: 'rtmps', host: '127.0.0.1', port }))
     expect(byAddress instanceof TLSSocket && byAddress.authorized).toBe(true)
-    await expect.poll(() => bench.accepted.map(({ info }) => [info.servername, info.alpn])).toEqual([
-      ['localhost', 'http/1.1'],
-      [undefined, undefined],
-    ])
+    await expect
+      .poll(() => bench.accepted.map(({ info }) => [info.servername, info.alpn]))
+      .toEqual([
+        ['localhost', 'http/1.1'],
+        [undefined, undefined],
+        [undefined, undefined],
+      ])
   })
 
   it.each([
@@ -79,8 +88,33 @@ describe('dialling an origin', () => {
     expect(error).toMatchObject({ code })
   })
 
+  it.each([undefined, header])('tells by an error that nobody listens', async (proxyHeader) => {
+    const bench = await ListenerBench.start({})
+    const { port } = bench
+    await bench[Symbol.asyncDispose]()
+    for (const scheme of ['rtmp', 'rtmps']) {
+      const options = originDial()({ scheme, host: '127.0.0.1', port })
+      const socket = dialTcp({ ...options, ...(proxyHeader && { proxyHeader }) })
+      const [error] = (await once(socket, 'error')) as [unknown]
+      expect(error).toMatchObject({ code: 'ECONNREFUSED' })
+    }
+  })
+
+  it('closes the connection beneath TLS when it is given up before it stands', async () => {
+    await using bench = await ListenerBench.start({ tls: { certificate } })
+    const options = originDial({ ca })({ scheme: 'rtmps', host: '127.0.0.1', port: bench.port })
+    for (const proxyHeader of [undefined, header]) {
+      const socket = dialTcp({ ...options, ...(proxyHeader && { proxyHeader }) })
+      socket.destroy()
+      await once(socket, 'close')
+    }
+    await expect.poll(() => bench.listener.connections).toBe(0)
+  })
+
   it('takes any certificate when told so', async () => {
-    await using bench = await ListenerBench.start({ tls: { certificate: await makeCertificate(['x.test'], []) } })
+    await using bench = await ListenerBench.start({
+      tls: { certificate: await makeCertificate(['x.test'], []) },
+    })
     const options = originDial({ insecure: true })({ scheme: 'https', host: 'localhost', port: bench.port })
     using socket = await dialled(options)
     expect(socket.destroyed).toBe(false)

@@ -1,11 +1,12 @@
-import { connect, type OnReadOpts, type Socket, type TcpNetConnectOpts } from 'node:net'
+import { connect, isIP, type OnReadOpts, type Socket, type TcpNetConnectOpts } from 'node:net'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 
 /** How a connection to an origin is opened. */
 export interface DialOptions extends TcpNetConnectOpts {
   /**
    * Speak TLS, with these options. Then `secureConnect` comes behind `connect`, and what is written before waits for it;
-   * a certificate that does not hold ends the connection by its `error`, with Node's code. Absent: plain.
+   * a certificate that does not hold ends the connection by its `error`, with Node's code. A `servername` that is an address
+   * is left out (RFC 6066 §3); the certificate is checked against `host` then. Absent: plain.
    */
   readonly tls?: Pick<
     ConnectionOptions,
@@ -22,16 +23,18 @@ export interface DialOptions extends TcpNetConnectOpts {
 export type Dial = (options: DialOptions) => Socket
 
 /** The dial of the machine. */
-export const dialTcp: Dial = ({ tls, proxyHeader, onread, ...options }) => {
-  if (tls === undefined) {
+export const dialTcp: Dial = ({ tls: wanted, proxyHeader, onread, ...options }) => {
+  if (wanted === undefined) {
     const socket = connect({ ...options, ...(onread !== undefined && { onread }) })
     if (proxyHeader !== undefined) socket.write(proxyHeader)
     return socket
   }
+  const { servername = '', ...rest } = wanted
+  const tls = isIP(servername) === 0 && servername !== '' ? wanted : rest
   const secure =
     proxyHeader === undefined
       ? connectTls({ ...options, ...tls })
-      : connectTls({ ...options, ...tls, socket: behindHeader(options, proxyHeader) })
+      : secureBehind(connectTls({ ...options, ...tls, socket: behindHeader(options, proxyHeader) }))
   if (onread !== undefined) readByCallback(secure, onread)
   return secure
 }
@@ -40,15 +43,22 @@ export const dialTcp: Dial = ({ tls, proxyHeader, onread, ...options }) => {
 function behindHeader(options: TcpNetConnectOpts, header: Uint8Array): Socket {
   const socket = connect(options)
   socket.write(header)
+  // Told of by the TLS socket above it.
+  socket.on('error', () => {})
   return socket
+}
+
+/** Node tells an error of the connection beneath twice, and the second time nobody may listen any more. */
+function secureBehind(socket: Socket): Socket {
+  return socket.on('error', () => {})
 }
 
 /**
  * Node's own `onread` of a TLS socket goes on after a pause with what it had decrypted, and would write over what the
  * callback still holds.
  */
-function readByCallback(socket: Socket, { callback }: OnReadOpts): void {
+function readByCallback(socket: Socket, onread: OnReadOpts): void {
   socket.on('data', (bytes: Buffer) => {
-    if (!callback(bytes.length, bytes)) socket.pause()
+    if (!onread.callback(bytes.length, bytes)) socket.pause()
   })
 }

@@ -62,8 +62,7 @@ export function readForwarded(header: string): readonly ForwardedHop[] {
 }
 
 /** A pair or nothing, and what ends it. Values are a token, or a text in quotes. */
-const PAIR =
-  /[ \t]*(?:([!#$%&'*+.^_`|~\w-]+)=(?:([!#$%&'*+.^_`|~\w-]+)|"((?:[^"\\]|\\.)*)")[ \t]*)?([;,]|$)/y
+const PAIR = /[ \t]*(?:([!#$%&'*+.^_`|~\w-]+)=(?:([!#$%&'*+.^_`|~\w-]+)|"((?:[^"\\]|\\.)*)")[ \t]*)?([;,]|$)/y
 
 function hopOf(pairs: ReadonlyMap<string, string>): ForwardedHop {
   const [proto, host] = [pairs.get('proto')?.toLowerCase(), pairs.get('host')]

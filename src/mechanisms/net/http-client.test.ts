@@ -51,6 +51,11 @@ describe('who the client is', () => {
     ['Forwarded without for', { forwarded: 'proto=https' }, '10.0.0.1'],
     ['Forwarded with empty elements', { forwarded: ',for=192.0.2.1, ,' }, '192.0.2.1'],
     ['quotes that swallow what proxies said', { forwarded: 'for="1.1.1.1, for=192.0.2.1' }, '10.0.0.1'],
+    [
+      'quotes that do not match behind others',
+      { forwarded: 'for=1.1.1.1, for="x, for=192.0.2.1' },
+      '10.0.0.1',
+    ],
     ['a parameter twice', { forwarded: 'for=1.1.1.1;for=192.0.2.1' }, '10.0.0.1'],
   ])('of a trusted proxy with %s', (_, headers, address) => {
     expect(said(headers)).toBe(address)
@@ -151,8 +156,24 @@ describe('what the origin is told', () => {
 })
 
 it('any headers give an address and headers that can be sent, and never throw', () => {
-  const part = fc.constantFrom('for=', 'proto=', 'host=', '"', ',', ';', '\\', '10.0.0.2', '[::1]', ':1', ' ', 'https')
-  const text = fc.oneof(fc.string(), fc.array(part).map((parts) => parts.join('')))
+  const part = fc.constantFrom(
+    'for=',
+    'proto=',
+    'host=',
+    '"',
+    ',',
+    ';',
+    '\\',
+    '10.0.0.2',
+    '[::1]',
+    ':1',
+    ' ',
+    'https',
+  )
+  const text = fc.oneof(
+    fc.string(),
+    fc.array(part).map((parts) => parts.join('')),
+  )
   const value = fc.option(text, { nil: undefined })
   fc.assert(
     fc.property(value, value, value, value, value, value, (chain, forwarded, real, proto, host, own) => {

@@ -30,19 +30,27 @@ export type HttpClientOf = (request: IncomingMessage) => HttpClient
  */
 export function httpClientOf(trusted: AddressRanges): HttpClientOf {
   // Most requests of a connection bring nothing that could change the answer: segments of HLS, above all.
-  const known = new WeakMap<Socket, { readonly host: string | undefined; readonly client: HttpClient }>()
-  return (request) => {
-    const { socket, headers } = request
-    const peer = plainAddress(socket.remoteAddress ?? '')
-    const isSecure = 'encrypted' in socket
-    const host = usableHost(headers.host)
-    if (trusted.has(peer) && says(headers)) return forwardedClient(headers, trusted, { peer, isSecure, host })
+  const known = new WeakMap<Socket, KnownClient>()
+  return ({ socket, headers }) => {
     const before = known.get(socket)
-    if (before !== undefined && before.host === host) return before.client
-    const client = clientOf({ address: peer, isSecure, host, proxies: [] })
-    known.set(socket, { host, client })
+    if (before !== undefined && before.host === headers.host && !(before.isTrusted && says(headers))) {
+      return before.client
+    }
+    const peer = plainAddress(socket.remoteAddress ?? '')
+    const isTrusted = trusted.has(peer)
+    const connection = { peer, isSecure: 'encrypted' in socket, host: usableHost(headers.host) }
+    if (isTrusted && says(headers)) return forwardedClient(headers, trusted, connection)
+    const client = clientOf({ ...connection, address: peer, proxies: [] })
+    known.set(socket, { host: headers.host, isTrusted, client })
     return client
   }
+}
+
+/** Who is at the other end of a connection, as long as it says no more than the same `Host`. */
+interface KnownClient {
+  readonly host: string | undefined
+  readonly isTrusted: boolean
+  readonly client: HttpClient
 }
 
 type Headers = IncomingMessage['headers']

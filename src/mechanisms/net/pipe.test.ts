@@ -337,6 +337,127 @@ describe('SocketPipe', () => {
     expect(await joined.pipe.done).toEqual({ reason: 'lingered' })
     expect(clock.pending).toBe(0)
   })
+
+  it('reads no faster than its throttle says, and loses nothing', async () => {
+    const clock = new ManualClock()
+    const charged: number[] = []
+    const fromFirst = (bytes: number): number => {
+      charged.push(bytes)
+      return 1000
+    }
+    await using joined = await join({ clock, idleTimeoutMs: 60_000, throttle: { fromFirst } })
+    const { left, right, pipe } = joined
+    const up = pieces(10, 10_000, 3)
+    const atRight = readToEnd(right)
+    void writeAll(left, up)
+    right.end('not held')
+    expect(String(await readToEnd(left))).toBe('not held')
+    let rounds = 0
+    for (; !right.readableEnded; rounds++) {
+      const before = charged.length
+      await expect.poll(() => charged.length > before || right.readableEnded || clock.pending > 1).toBe(true)
+      expect(charged.length).toBeLessThanOrEqual(rounds + 1)
+      clock.advance(1000)
+    }
+    expect(hash(await atRight)).toBe(hash(Buffer.concat(up)))
+    expect(charged.reduce((sum, bytes) => sum + bytes, 0)).toBe(pipe.bytesFromFirst)
+    await pipe.done
+    expect(clock.pending).toBe(0)
+  })
+})
+
+describe('a pipe whose second side is lost', () => {
+  it('goes on with another, and gives each direction to it', async () => {
+    await using other = await openConnection()
+    await using joined = await join({ onSecondGone: () => true })
+    const { left, right, pipe } = joined
+    const heard = { left: '', other: '' }
+    left.on('data', (bytes: Buffer) => (heard.left += bytes.toString()))
+    other.accepted.on('data', (bytes: Buffer) => (heard.other += bytes.toString()))
+    right.write('first ')
+    await expect.poll(() => heard.left).toBe('first ')
+    right.resetAndDestroy()
+    await expect.poll(() => pipe.isWaiting).toBe(true)
+    left.write('into nothing')
+    await expect.poll(() => pipe.bytesFromFirst).toBe(12)
+    pipe.resume(other.dialled, (toFirst, toSecond) => ({
+      fromFirst: (bytes) => toSecond(Buffer.from(`<${bytes.length}>`)),
+      fromSecond: toFirst,
+    }))
+    other.accepted.write('second')
+    left.write('abc')
+    await expect.poll(() => heard).toEqual({ left: 'first second', other: '<3>' })
+  })
+
+  it('carries everything over one change after another, with backpressure', async () => {
+    await using joined = await join({ onSecondGone: () => true })
+    const { left, right, pipe } = joined
+    const atLeft: Buffer[] = []
+    left.on('data', (bytes: Buffer) => atLeft.push(bytes))
+    const sent: Buffer[] = []
+    const send = async (socket: Socket, seed: number): Promise<void> => {
+      const bytes = pieces(100, 30_000, seed)
+      sent.push(...bytes)
+      await writeAll(socket, bytes)
+    }
+    await send(right, 1)
+    for (let round = 2; round < 14; round++) {
+      await expect.poll(() => pipe.isWaiting).toBe(true)
+      await using next = await openConnection()
+      pipe.resume(next.dialled, (toFirst, toSecond) => ({ fromFirst: toSecond, fromSecond: toFirst }))
+      await send(next.accepted, round)
+      await expect.poll(() => pipe.isWaiting).toBe(true)
+    }
+    const all = Buffer.concat(sent)
+    await expect.poll(() => pipe.bytesTakenByFirst).toBe(all.length)
+    await expect.poll(() => atLeft.reduce((sum, { length }) => sum + length, 0)).toBe(all.length)
+    expect(hash(Buffer.concat(atLeft))).toBe(hash(all))
+    expect(pipe.bytesFromSecond).toBe(all.length)
+  })
+
+  it.each(['ends', 'breaks'])('is over when the first side %s meanwhile', async (how) => {
+    const clock = new ManualClock()
+    await using joined = await join({ clock, onSecondGone: () => true })
+    const { left, right, pipe } = joined
+    right.end()
+    await expect.poll(() => pipe.isWaiting).toBe(true)
+    if (how === 'ends') left.end()
+    else left.resetAndDestroy()
+    expect((await pipe.done).reason).toBe(how === 'ends' ? 'ended' : 'first-broken')
+    expect(clock.pending).toBe(0)
+  })
+
+  it('does not count waiting as idle, and takes no other side after its end', async () => {
+    const clock = new ManualClock()
+    await using other = await openConnection()
+    await using joined = await join({ clock, idleTimeoutMs: 1000, onSecondGone: () => true })
+    const { pipe } = joined
+    pipe.dropSecond()
+    await expect.poll(() => pipe.isWaiting).toBe(true)
+    for (let step = 0; step < 20; step++) clock.advance(250)
+    expect(pipe.isWaiting).toBe(true)
+    pipe.destroy(new Error('enough'))
+    expect((await pipe.done).reason).toBe('destroyed')
+    pipe.resume(other.dialled, (toFirst, toSecond) => ({ fromFirst: toSecond, fromSecond: toFirst }))
+    expect(other.dialled.destroyed).toBe(true)
+  })
+
+  it('ends when the owner does not want another, and is not asked once the first side has ended', async () => {
+    let asked = 0
+    await using joined = await join({ onSecondGone: () => ++asked === 0 })
+    joined.right.resetAndDestroy()
+    expect((await joined.pipe.done).reason).toBe('second-broken')
+    expect(asked).toBeGreaterThan(0)
+    await using ended = await join({ onSecondGone: () => ++asked > 0 })
+    asked = 0
+    ended.right.resume()
+    ended.left.resume()
+    ended.left.end()
+    await once(ended.right, 'end')
+    ended.right.end()
+    expect((await ended.pipe.done).reason).toBe('ended')
+    expect(asked).toBe(0)
+  })
 })
 
 function hash(bytes: Uint8Array): string {

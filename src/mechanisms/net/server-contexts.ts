@@ -31,12 +31,13 @@ export class ServerContexts {
 
   #add(certificate: Certificate, options: SecureContextOptions): void {
     const context = createSecureContext(options)
-    for (const name of namesOf(certificate)) if (!this.#byName.has(name)) this.#byName.set(name, context)
+    for (const name of certificateNames(certificate))
+      if (!this.#byName.has(name)) this.#byName.set(name, context)
   }
 }
 
 /** The DNS names of a certificate in PEM, in lower case. */
-export function namesOf({ cert }: Pick<Certificate, 'cert'>): readonly string[] {
+export function certificateNames({ cert }: Pick<Certificate, 'cert'>): readonly string[] {
   const names = new X509Certificate(cert).subjectAltName ?? ''
   return [...names.matchAll(/(?:^|, )DNS:([^,"]+)/g)].map(([, name = '']) => name.toLowerCase())
 }

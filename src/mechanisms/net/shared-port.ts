@@ -20,6 +20,18 @@ export function sharedPortProtocol(firstByte: number | undefined, alpn?: string)
   return isLetter(firstByte) ? 'http' : 'other'
 }
 
+/**
+ * The same for a port that HTTP shares with RTMP, whose handshake begins with its version: 3, or 6 for RTMPE, which is
+ * not served.
+ */
+export function mediaPortProtocol(firstByte: number | undefined, alpn?: string): 'http' | 'rtmp' | 'other' {
+  if (alpn !== undefined && httpNames.has(alpn)) return 'http'
+  if (firstByte === RTMP_VERSION) return 'rtmp'
+  return firstByte !== undefined && isLetter(firstByte) ? 'http' : 'other'
+}
+
+const RTMP_VERSION = 3
+
 const turnNames: ReadonlySet<string> = new Set(turnAlpn)
 const httpNames: ReadonlySet<string> = new Set([...httpAlpn, 'http/1.0', 'h2'])
 

@@ -133,7 +133,8 @@ export class TcpListener implements Lifecycle {
   setCertificate(certificate: Certificate): void {
     const { tls } = this.#options
     if (tls === undefined) throw new TypeError('the listener does not speak TLS')
-    if ('certificates' in tls.certificate) throw new TypeError('the listener follows its source of certificates')
+    if ('certificates' in tls.certificate)
+      throw new TypeError('the listener follows its source of certificates')
     this.#tls?.setCertificate(certificate)
   }
 

@@ -4,7 +4,12 @@
  *
  * @module
  */
-export { type ManifestRewrite, type ManifestUri, type ManifestUriKind, rewriteManifest } from './rewrite-manifest.ts'
+export {
+  type ManifestRewrite,
+  type ManifestUri,
+  type ManifestUriKind,
+  rewriteManifest,
+} from './rewrite-manifest.ts'
 export type { PlaylistUriKind } from './playlist-uri-kind.ts'
 export {
   isPlaylist,

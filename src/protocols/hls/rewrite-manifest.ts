@@ -126,7 +126,8 @@ function* attributeUris(text: string, at: number, end: number, names: readonly s
     if (match === null || pattern.lastIndex > end) return
     const valueLength = (match[2] ?? match[3] ?? '').length
     const start = pattern.lastIndex - 1 - valueLength
-    if (names.includes(match[1] ?? '') && valueLength > 0) yield { start, end: start + valueLength, kind: 'segment' }
+    if (names.includes(match[1] ?? '') && valueLength > 0)
+      yield { start, end: start + valueLength, kind: 'segment' }
   }
 }
 

@@ -50,12 +50,17 @@ export function rewritePlaylist(
   for (let at = 0; at < text.length; ) {
     const lineFeed = text.indexOf('\n', at)
     const next = lineFeed === -1 ? text.length : lineFeed + 1
-    if (next - at > maxLineBytes) return { kind: 'too-large', reason: `a line of more than ${maxLineBytes} bytes` }
+    if (next - at > maxLineBytes)
+      return { kind: 'too-large', reason: `a line of more than ${maxLineBytes} bytes` }
     rewriter.line(at, next)
     at = next
   }
   const result = rewriter.finish()
-  return { kind: 'playlist', bytes: result === undefined ? bytes : Buffer.from(result, 'latin1'), isChanged: result !== undefined }
+  return {
+    kind: 'playlist',
+    bytes: result === undefined ? bytes : Buffer.from(result, 'latin1'),
+    isChanged: result !== undefined,
+  }
 }
 
 /** Goes over the lines of one playlist. */
@@ -94,28 +99,27 @@ class Rewriter {
   }
 
   #tag(at: number, next: number): void {
-    const colon = this.text.indexOf(':', at)
-    if (colon === -1 || colon >= next) return
-    const name = this.text.slice(at + 1, colon)
-    if (name === STREAM_INF) {
-      this.#isVariantNext = true
-      return
-    }
-    if (name === DEFINE) return this.#define(colon + 1, next)
+    // Cut out first, or a search for what is not in it would go on to the end of the playlist.
+    const line = this.text.slice(at, next)
+    const colon = line.indexOf(':')
+    const name = line.slice(1, Math.max(colon, 0))
+    if (name === STREAM_INF) this.#isVariantNext = true
+    const list = line.slice(colon + 1)
+    if (name === DEFINE) this.#define(list)
     const attribute = URI_ATTRIBUTES.get(name)
     if (attribute === undefined) return
-    for (const { name: key, start, end } of quotedAttributes(this.text, colon + 1, next)) {
-      if (attribute.names.includes(key) && end > start) this.#uri(start, end, attribute.kind)
+    const offset = at + colon + 1
+    for (const { name: key, start, end } of quotedAttributes(list)) {
+      if (attribute.names.includes(key) && end > start)
+        this.#uri(offset + start, offset + end, attribute.kind)
     }
   }
 
-  #define(at: number, next: number): void {
-    let name: string | undefined
-    let value: string | undefined
-    for (const attribute of quotedAttributes(this.text, at, next)) {
-      if (attribute.name === 'NAME') name = this.text.slice(attribute.start, attribute.end)
-      if (attribute.name === 'VALUE') value = this.text.slice(attribute.start, attribute.end)
-    }
+  #define(list: string): void {
+    const values = new Map<string, string>()
+    for (const { name, start, end } of quotedAttributes(list)) values.set(name, list.slice(start, end))
+    const name = values.get('NAME')
+    const value = values.get('VALUE')
     if (name !== undefined && value !== undefined) this.#variables.set(name, value)
   }
 

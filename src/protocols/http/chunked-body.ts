@@ -31,10 +31,16 @@ type State =
   | 'end-lf'
   | 'done'
 
+/** Where in an input the data of the body is now. */
+export interface ChunkedData {
+  readonly start: number
+  readonly end: number
+  readonly progress: ChunkedProgress
+}
+
 /**
- * Follows the chunked framing of a body (RFC 9112 §7.1) over inputs that are cut anywhere. `scan` only finds where
- * the body ends, so that the bytes can be passed on as they came; `decode` also takes the framing out. Bare line
- * feeds, sizes without digits and endless lines are refused.
+ * Takes the chunked framing out of a body (RFC 9112 §7.1), over inputs that are cut anywhere. Bare line feeds, sizes
+ * without digits and endless lines are refused.
  */
 export class ChunkedBody {
   #state: State = 'size'
@@ -44,44 +50,39 @@ export class ChunkedBody {
   #left = 0
   /** Bytes of the current size line or of the trailer section. */
   #lineBytes = 0
-  /** Data bytes that `decode` put at the front of its input. */
-  #decoded = 0
-
-  /** Reads over the framing without changing the input. */
-  scan(bytes: Uint8Array): ChunkedProgress {
-    return this.#read(bytes, false)
-  }
 
   /**
-   * Moves the data of the body to the front of `bytes`, over the framing, and gives the number of data bytes
-   * there beside the progress.
+   * Moves the data of the body together within `bytes`, over the framing, and says where it is. The first piece stays where it
+   * is, so that an input with one chunk, as live bodies come, is not moved at all.
    */
-  decode(bytes: Uint8Array): { readonly dataBytes: number; readonly progress: ChunkedProgress } {
-    this.#decoded = 0
-    const progress = this.#read(bytes, true)
-    return { dataBytes: this.#decoded, progress }
-  }
-
-  #read(bytes: Uint8Array, decodes: boolean): ChunkedProgress {
+  decode(bytes: Uint8Array): ChunkedData {
     let at = 0
+    let start = 0
+    let end = 0
+    let progress = MORE
     while (at < bytes.length) {
       if (this.#state === 'data') {
-        const end = Math.min(bytes.length, at + this.#left)
-        if (decodes) {
-          bytes.copyWithin(this.#decoded, at, end)
-          this.#decoded += end - at
-        }
-        this.#left -= end - at
-        at = end
+        const pieceEnd = Math.min(bytes.length, at + this.#left)
+        if (end === start) start = end = at
+        else bytes.copyWithin(end, at, pieceEnd)
+        end += pieceEnd - at
+        this.#left -= pieceEnd - at
+        at = pieceEnd
         if (this.#left === 0) this.#state = 'data-cr'
         continue
       }
       const fault = this.#framingByte(bytes[at] ?? 0)
-      if (fault !== undefined) return { kind: 'bad', reason: fault }
+      if (fault !== undefined) {
+        progress = { kind: 'bad', reason: fault }
+        break
+      }
       at++
-      if (this.#state === 'done') return { kind: 'end', consumed: at }
+      if (this.#state === 'done') {
+        progress = { kind: 'end', consumed: at }
+        break
+      }
     }
-    return MORE
+    return { start, end, progress }
   }
 
   /** Takes one byte that is not data; gives the reason when it cannot stand there. */

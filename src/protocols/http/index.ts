@@ -5,7 +5,7 @@
  *
  * @module
  */
-export { ChunkedBody, type ChunkedProgress } from './chunked-body.ts'
+export { ChunkedBody, type ChunkedData, type ChunkedProgress } from './chunked-body.ts'
 export { hopByHopHeaders } from './hop-by-hop.ts'
 export {
   type BodyFraming,

@@ -295,7 +295,8 @@ function writeEntries(writer: ByteWriter, entries: readonly Amf0Entry[]): void {
   writer.u16(0).u8(Marker.objectEnd)
 }
 
-function hasEntries(value: Amf0Value): value is Amf0Object | Amf0EcmaArray {
+/** Whether the value has named properties. */
+export function hasEntries(value: Amf0Value): value is Amf0Object | Amf0EcmaArray {
   return isKind(value) && (value.kind === 'object' || value.kind === 'ecma-array')
 }
 

@@ -1,12 +1,13 @@
 import {
   ChunkHeaderReader,
+  type ChunkLimits,
+  ChunkStream,
   MAX_CHUNK_HEADER_BYTES,
   needsExtended,
   writeContinuationHeader,
   writeDeltaHeader,
   writeFullHeader,
 } from './chunk-header.ts'
-import { type ChunkLimits, ChunkStream } from './chunk-header.ts'
 import type { ChunkReaderState } from './chunk-reader.ts'
 import { isCommand } from './command.ts'
 import { RtmpError, RtmpErrorCode } from './errors.ts'
@@ -150,10 +151,14 @@ export class ChunkRelay {
     return this.#windowBytes
   }
 
-  /** Announces the chunk size to the far side and forwards what the reader left over. Call it once, first. */
-  start(): void {
+  /**
+   * Announces the chunk size to the far side, and forwards `early`, messages that came before the reader stopped, and what
+   * the reader left over. Call it once, first.
+   */
+  start(early: readonly RtmpMessage[] = []): void {
     this.#guard(() => {
       this.#announceChunkSize(CONTROL_CHUNK_STREAM_ID)
+      for (const message of early) this.#sendEarly(message)
       this.#forward()
     })
   }
@@ -199,18 +204,6 @@ export class ChunkRelay {
     if (this.#open === undefined || this.#openFar.passage !== Passage.through) this.#sendPending()
   }
 
-  /** Forwards a message that the near side sent before the relay began to read, at a chunk boundary. */
-  forward(message: RtmpMessage): void {
-    const { chunkStreamId, payload } = message
-    const stream = new ChunkStream(chunkStreamId)
-    Object.assign(stream, { ...message, id: chunkStreamId, length: payload.length })
-    const far = this.#farOf(chunkStreamId)
-    far.startFormat = 0
-    this.#sendGathered(stream, far, payload)
-    far.isOpen = false
-    this.#messages++
-  }
-
   /** Ends the relay and gives where its near side's reader stands, for another relay to another far side. */
   detachNear(): ChunkReaderState {
     const stream = this.#open
@@ -229,15 +222,19 @@ export class ChunkRelay {
    * next for the rest of the message.
    */
   detachFar(): FarSide {
-    const [open, openFar] = [this.#open, this.#openFar]
-    if (open !== undefined && openFar.passage === Passage.through) this.#fill(open, this.#openRemaining)
+    const open = this.#open
+    if (open !== undefined && this.#openFar.passage === Passage.through) {
+      this.#sendZeros(this.#openRemaining)
+      open.remaining -= this.#openRemaining
+    }
+    this.#open = undefined
     let timestamp: number | undefined
     for (const [id, far] of this.#farStreams) {
       const stream = this.#headers.streams.get(id)
       if (far.isOpen && stream !== undefined) this.#fillMessage(stream, far)
       far.isOpen = false
       far.isInStep = false
-      if (far.isMedia && isAfter(far.timestamp, timestamp)) timestamp = far.timestamp
+      if (far.isMedia && far.isKnown && isAfter(far.timestamp, timestamp)) timestamp = far.timestamp
     }
     return { streams: this.#farStreams, chunkSize: this.#outgoingChunkSize, timestamp }
   }
@@ -250,11 +247,6 @@ export class ChunkRelay {
       this.#sendZeros(length)
       left -= length
     }
-  }
-
-  #fill(stream: ChunkStream, length: number): void {
-    this.#sendZeros(length)
-    stream.remaining -= length
   }
 
   #sendZeros(length: number): void {
@@ -326,7 +318,8 @@ export class ChunkRelay {
       this.#skip(headerBytes)
     } else {
       far.passage = Passage.through
-      const isSame = format === 0 ? this.#timeline === undefined : far.isInStep
+      const isExact = this.#timeline?.isExact(stream.timestamp) ?? true
+      const isSame = format === 0 ? this.#timeline === undefined : far.isInStep && isExact
       if (isSame && !this.#headers.lacksExtended) {
         if (format === 0) this.#translateStreamId(stream, far)
         far.timestamp = this.#timeline?.at(stream.timestamp) ?? stream.timestamp
@@ -414,7 +407,8 @@ export class ChunkRelay {
 
   #isStopped(stream: ChunkStream, far: FarStream, payload: Uint8Array): boolean {
     if (this.#inspect === undefined || far.passage !== Passage.gathered || !isCommand(stream)) return false
-    return !this.#inspect({ ...stream, chunkStreamId: stream.id, payload })
+    const { id, type, streamId, timestamp } = stream
+    return !this.#inspect({ chunkStreamId: id, type, streamId, timestamp, payload })
   }
 
   #control(stream: ChunkStream, payload: Uint8Array): void {
@@ -532,6 +526,21 @@ export class ChunkRelay {
     } while (from < payload.length)
   }
 
+  #sendEarly({ chunkStreamId, type, streamId, timestamp, payload }: RtmpMessage): void {
+    const stream = new ChunkStream(chunkStreamId)
+    stream.type = type
+    stream.length = payload.length
+    stream.streamId = streamId
+    stream.timestamp = timestamp
+    const far = this.#farOf(chunkStreamId)
+    far.startFormat = 0
+    this.#sendGathered(stream, far, payload)
+    far.isOpen = false
+    // What comes next on the chunk stream counts from what its reader has seen.
+    far.isInStep = false
+    this.#messages++
+  }
+
   #translateStreamId(stream: ChunkStream, far: FarStream): void {
     far.streamId = this.#streamIds.get(stream.streamId) ?? stream.streamId
     if (far.streamId === stream.streamId) return
@@ -549,7 +558,8 @@ export class ChunkRelay {
   }
 
   #flush(): void {
-    if (this.#run < this.#at) this.#sink(this.#bytes.subarray(this.#run, this.#at))
+    const isAll = this.#run === 0 && this.#at === this.#bytes.length
+    if (this.#run < this.#at) this.#sink(isAll ? this.#bytes : this.#bytes.subarray(this.#run, this.#at))
     this.#run = this.#at
   }
 

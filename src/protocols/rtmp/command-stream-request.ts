@@ -1,5 +1,5 @@
 import type { Side } from '../../foundation/errors.ts'
-import { amf0Object, amf0Text, encodeAmf0 } from './amf0.ts'
+import { amf0Object, amf0Text, encodeAmf0, hasEntries } from './amf0.ts'
 import type { Amf0Value } from './amf0.ts'
 import type { Command } from './command.ts'
 import { RtmpError, RtmpErrorCode } from './errors.ts'
@@ -64,6 +64,32 @@ export function readStreamRequest(
     streamId: context.streamId,
     bufferLengthMs: context.bufferLengthMs,
   }
+}
+
+/** Where a stream is found. */
+export type StreamPlace = Pick<StreamRequest, 'app' | 'tcUrl' | 'streamName'>
+
+/** The same request for a stream that is elsewhere; all else that the client said stays as it is. */
+export function requestElsewhere(request: StreamRequest, place: StreamPlace): StreamRequest {
+  const { connect, command } = request
+  const [object, ...furtherOfConnect] = connect.args
+  const [first, , ...further] = command.args
+  return {
+    ...request,
+    ...place,
+    connect: withArguments(connect, [objectAt(object, place), ...furtherOfConnect]),
+    command: withArguments(command, [first, place.streamName, ...further]),
+  }
+}
+
+function objectAt(object: Amf0Value, { app, tcUrl }: StreamPlace): Amf0Value {
+  const kept = hasEntries(object) ? object.entries : []
+  const entries = kept.filter(([name]) => name !== 'app' && name !== 'tcUrl')
+  return { kind: 'object', entries: [['app', app], ['tcUrl', tcUrl], ...entries] }
+}
+
+function withArguments(command: Command, args: readonly Amf0Value[]): Command {
+  return { ...command, args, argumentBytes: encodeAmf0(...args) }
 }
 
 /** What is needed to ask for a stream. */

@@ -46,6 +46,16 @@ export function decodeCommand(message: RtmpMessage, side: Side): Command {
   return { name, transactionId, args, argumentBytes }
 }
 
+/**
+ * The name of a command message; its arguments are not looked at.
+ * @throws RTMP_AMF0_MALFORMED, RTMP_COMMAND_INVALID
+ */
+export function commandName(message: RtmpMessage, side: Side): string {
+  const name = new Amf0Decoder(amf0Payload(message, side), { side }).next()
+  if (typeof name === 'string') return name
+  throw new RtmpError(RtmpErrorCode.commandInvalid, 'a command without a name', { side })
+}
+
 /** What makes a command message, with its arguments as values. */
 export interface CommandFields {
   readonly name: string

@@ -44,6 +44,15 @@ export class ClientHandshake {
   }
 }
 
+/** What speaks where RTMP should, by its first byte. */
+function guess(first: number): string {
+  if (first === 6 || first === 8) return '; encrypted RTMP (RTMPE) is not spoken here'
+  if (first === 0x16) return '; this is TLS, which has a port of its own'
+  return first >= 0x41 && first <= 0x5a
+    ? '; this looks like HTTP, and RTMP over HTTP (RTMPT) is not spoken here'
+    : ''
+}
+
 const version = 3
 const packetBytes = 1536
 
@@ -81,9 +90,13 @@ class Exchange {
   #checkVersion(): void {
     const first = this.#bytes[0]
     if (first === undefined || first === version) return
-    throw new RtmpError(RtmpErrorCode.handshake, `handshake version ${first}, must be ${version}`, {
-      side: this.#side,
-    })
+    throw new RtmpError(
+      RtmpErrorCode.handshake,
+      `handshake version ${first}, must be ${version}${guess(first)}`,
+      {
+        side: this.#side,
+      },
+    )
   }
 
   #take(length: number): Buffer | undefined {

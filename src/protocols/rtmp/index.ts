@@ -30,10 +30,19 @@ export {
 export { ANNOUNCED_CHUNK_SIZE, type DetachedLink, type DialogueLimits, WINDOW_BYTES } from './command-link.ts'
 export {
   createStreamRequest,
+  requestElsewhere,
+  type StreamPlace,
   type StreamRequest,
   type StreamRequestFields,
 } from './command-stream-request.ts'
-export { type Command, type CommandFields, commandMessage, decodeCommand, isCommand } from './command.ts'
+export {
+  type Command,
+  type CommandFields,
+  commandMessage,
+  commandName,
+  decodeCommand,
+  isCommand,
+} from './command.ts'
 export { RtmpError, RtmpErrorCode, type RtmpErrorOptions } from './errors.ts'
 export type { FarSide } from './far-side.ts'
 export { ClientHandshake, type HandshakeStep, type RandomBytes, ServerHandshake } from './handshake.ts'

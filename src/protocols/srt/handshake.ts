@@ -103,7 +103,10 @@ export function encodeHandshake(handshake: Handshake): Buffer {
     .u32(handshake.cookie)
     .bytes(handshake.peerIp)
   for (const { type, content } of handshake.extensions) {
-    writer.u16(type).u16(content.length / 4).bytes(content)
+    writer
+      .u16(type)
+      .u16(content.length / 4)
+      .bytes(content)
   }
   return writer.finish()
 }

@@ -28,7 +28,13 @@ export {
 export { peerIpBytes } from './peer-ip.ts'
 export { isRetryable, REJECTION_BASE, rejection, rejectReasonOf, RejectReason } from './rejection.ts'
 export { RelayedHandshake, type RelayedHandshakeStep } from './relayed-handshake.ts'
-export { originStreamId, parseStreamId, type StreamId, type StreamIdFault, writeStreamId } from './stream-id.ts'
+export {
+  originStreamId,
+  parseStreamId,
+  type StreamId,
+  type StreamIdFault,
+  writeStreamId,
+} from './stream-id.ts'
 export {
   MAX_STREAM_ID_BYTES,
   streamIdOf,

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util'
+
 /** What a stream id says. */
 export interface StreamId {
   /**
@@ -29,34 +31,55 @@ export function parseStreamId(text: string): StreamId | StreamIdFault {
   return path === '' ? 'no-resource' : { form: 'plain', path, query, others: [] }
 }
 
-/** The text of a stream id with all that it says, in the access control syntax; `role` where it names none. */
-export function writeStreamId(id: StreamId, role: 'publish' | 'play'): string {
+/**
+ * The text of a stream id with all that it says, in the access control syntax; `role` where it names none. Undefined when
+ * a part of it would be read as another there: a comma within, for example.
+ */
+export function writeStreamId(id: StreamId, role: 'publish' | 'play'): string | undefined {
   const { host, path, query, others } = id
+  const written = { ...id, form: 'keys', role: id.role ?? role } as const
   const pairs: (readonly [string, string])[] = [
     ...(host === undefined ? [] : [['h', host] as const]),
     ['r', query === '' ? path : `${path}?${query}`],
-    ['m', modeOf(id.role ?? role)],
+    ['m', modeOf(written.role)],
     ...others,
   ]
-  return KEYS_PREFIX + pairs.map(([key, value]) => `${key}=${value}`).join(',')
+  const text = KEYS_PREFIX + pairs.map(([key, value]) => `${key}=${value}`).join(',')
+  return isDeepStrictEqual(parseStreamId(text), written) ? text : undefined
+}
+
+/** For whom an origin is asked. */
+export interface OriginStreamIdOptions {
+  /** `app/stream`, which the origin's URL was filled in with. */
+  readonly stream: string
+  readonly role: 'publish' | 'play'
+  /** The client's, without `?`. */
+  readonly query: string
 }
 
 /**
  * The stream id by which an origin is asked, of the one that its URL names: with the role of this client, where the form
- * has one, and with the client's query, so that tokens arrive.
+ * has one, and with the client's query, so that tokens arrive. Undefined when the stream's name or the query would say
+ * more there than they do here.
  */
-export function originStreamId(named: string, role: 'publish' | 'play', query: string): string {
-  if (named.startsWith(KEYS_PREFIX)) {
+export function originStreamId(
+  named: string,
+  { stream, role, query }: OriginStreamIdOptions,
+): string | undefined {
+  if (named === '') return named
+  const isKeys = named.startsWith(KEYS_PREFIX)
+  const [, action, rest = ''] = /^(publish|read):(.*)$/s.exec(named) ?? []
+  if (!isKeys && action === undefined) return append(named, query, named.includes('?') ? '&' : '?')
+  if (/[,:;&=?]/.test(stream)) return undefined
+  if (isKeys) {
     const pairs = named.slice(KEYS_PREFIX.length).split(',')
     const asked = pairs.map((pair) => {
       if (pair.startsWith('m=')) return `m=${modeOf(role)}`
       return pair.startsWith('r=') ? append(pair, query, pair.includes('?') ? '&' : '?') : pair
     })
-    return KEYS_PREFIX + asked.join(',')
+    return /[,;]/.test(query) || isAmbiguous(asked.join(',')) ? undefined : KEYS_PREFIX + asked.join(',')
   }
-  const action = /^(publish|read):(.*)$/s.exec(named)
-  if (action === null) return append(named, query, named.includes('?') ? '&' : '?')
-  const [, , rest = ''] = action
+  if (query.includes(':')) return undefined
   // MediaMTX: action:path[:query] or action:path:user:password[:query].
   const hasQuery = rest.split(':').length % 2 === 0
   return `${role === 'publish' ? 'publish' : 'read'}:${append(rest, query, hasQuery ? '&' : ':')}`
@@ -112,9 +135,9 @@ function placeOf(host: string | undefined, resource: string | undefined): [strin
 function parseAction(text: string): StreamId | StreamIdFault {
   const [action, path = '', ...rest] = text.split(':')
   if (rest.length > 3) return 'bad-action'
-  if (path === '') return 'no-resource'
   const [user, password] = rest.length >= 2 ? rest : []
   const [plain, query] = splitQuery(path)
+  if (plain === '') return 'no-resource'
   const ownQuery = rest.length % 2 === 1 ? (rest.at(-1) ?? '') : ''
   return {
     form: 'action',

@@ -29,7 +29,11 @@ export class Bandwidth {
     const id = `${name} ${bytesPerSecond}/${burstBytes}`
     let entry = this.#entries.get(id)
     if (entry === undefined) {
-      entry = { budget: new ByteBudget(id, bytesPerSecond, burstBytes, this.#clock), users: 0, forget: undefined }
+      entry = {
+        budget: new ByteBudget(id, bytesPerSecond, burstBytes, this.#clock),
+        users: 0,
+        forget: undefined,
+      }
       this.#entries.set(id, entry)
     }
     entry.users++

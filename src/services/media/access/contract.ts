@@ -57,8 +57,10 @@ export interface Admission {
 /** Decides. */
 export interface Access {
   /**
-   * @throws ACCESS_ADDRESS_DENIED 403, ACCESS_CREDENTIALS_MISSING 401, ACCESS_CREDENTIALS_WRONG 403, ACCESS_HOOK_DENIED 403,
-   * ACCESS_HOOK_AWAY 503, ACCESS_TOO_MANY 429: SluiceErrors whose message a client may read
+   * @throws ACCESS_DENIED 403, ACCESS_ADDRESS_DENIED 403, ACCESS_CREDENTIALS_MISSING 401, ACCESS_CREDENTIALS_WRONG 403,
+   * ACCESS_EXPIRED 403, ACCESS_HOOK_DENIED 403, ACCESS_HOOK_AWAY 503, ACCESS_KEYS_AWAY 503, ACCESS_CLOSED 503,
+   * ACCESS_TOO_MANY 429: AccessErrors, whose message a client may read and whose `status` says how to answer. The reason of
+   * the request's signal when that was aborted: then there is nobody to answer
    */
   admit(request: AccessRequest): Promise<Admission>
 }

@@ -22,6 +22,8 @@ export type AccessErrorCode =
   | 'ACCESS_KEYS_AWAY'
   /** A limit of sessions, or of wrong credentials, is reached: the message says which. */
   | 'ACCESS_TOO_MANY'
+  /** The gateway is going down: ask another. */
+  | 'ACCESS_CLOSED'
   /** A rule cannot be used: the message names it. */
   | 'ACCESS_BAD_OPTION'
 
@@ -53,5 +55,6 @@ const kinds: Readonly<
   ACCESS_HOOK_AWAY: { status: 503, retryable: true },
   ACCESS_KEYS_AWAY: { status: 503, retryable: true },
   ACCESS_TOO_MANY: { status: 429, retryable: true },
+  ACCESS_CLOSED: { status: 503, retryable: true, side: 'self' },
   ACCESS_BAD_OPTION: { status: 500, retryable: false, side: 'self' },
 }

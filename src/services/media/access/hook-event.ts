@@ -30,7 +30,7 @@ export function hookBody(action: HookAction, request: AccessRequest, sender: Hoo
     param: paramOf(request),
     stream_url: `${vhost === DEFAULT_VHOST ? '' : vhost}/${app}/${stream}`,
     stream_id: streamIdOf(request.key, sender.serverId),
-    ...((action === 'on_play' || action === 'on_publish') && { pageUrl: request.pageUrl ?? '' }),
+    ...(action === 'on_play' && { pageUrl: request.pageUrl ?? '' }),
   })
 }
 

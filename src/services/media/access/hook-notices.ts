@@ -10,11 +10,12 @@ export interface HookNoticesOptions {
   readonly maxWaiting: number
   readonly clock: Clock
   readonly logger: Logger
-  /** Told of each notice that was dropped: too many wait, or the server was away for too long. */
-  readonly onDrop: () => void
+  /** Told how many notices were dropped: too many wait, or the server was away for too long. */
+  readonly onDrop: (count: number) => void
 }
 
 interface Notice {
+  readonly number: number
   readonly body: string
   readonly timeoutMs: number
   tries: number
@@ -24,6 +25,7 @@ interface Notice {
 const MAX_IN_FLIGHT = 4
 const MAX_TRIES = 6
 const RETRY_MS = 1000
+const LOG_INTERVAL_MS = 60_000
 
 /**
  * Tells a hook server what nobody waits for: that sessions are over. In the order in which they ended, as long as the
@@ -32,8 +34,11 @@ const RETRY_MS = 1000
 export class HookNotices {
   readonly #options: HookNoticesOptions
   readonly #waiting: Notice[] = []
+  #told = 0
   #inFlight = 0
   #failures = 0
+  #dropped = 0
+  #droppedLoggedMs = Number.NEGATIVE_INFINITY
   #timer: Timer | undefined
   #isClosed = false
   #onIdle: (() => void) | undefined
@@ -43,10 +48,10 @@ export class HookNotices {
   }
 
   tell(body: string, timeoutMs: number): void {
-    this.#waiting.push({ body, timeoutMs, tries: 0 })
+    this.#waiting.push({ number: this.#told++, body, timeoutMs, tries: 0 })
     if (this.#waiting.length > this.#options.maxWaiting) {
       this.#waiting.shift()
-      this.#options.onDrop()
+      this.#drop(1)
     }
     this.#send()
   }
@@ -65,9 +70,7 @@ export class HookNotices {
     }
     this.#isClosed = true
     this.#timer?.cancel()
-    const left = this.#waiting.splice(0).length
-    for (let i = 0; i < left; i++) this.#options.onDrop()
-    if (left > 0) this.#log('closed with hooks that were not told', { dropped: left })
+    this.#drop(this.#waiting.splice(0).length)
   }
 
   get #isIdle(): boolean {
@@ -98,24 +101,37 @@ export class HookNotices {
   }
 
   #failed(notice: Notice, { reason }: HookAnswer): void {
-    const { clock, onDrop, maxWaiting } = this.#options
+    const { clock, maxWaiting } = this.#options
     // One line for an outage.
     if (this.#failures === 0) this.#log('hooks cannot be told', { reason })
     notice.tries++
-    if (this.#isClosed || notice.tries >= MAX_TRIES || this.#waiting.length >= maxWaiting) onDrop()
-    else this.#waiting.unshift(notice)
-    if (this.#isClosed || this.#timer !== undefined) {
-      if (!this.#isClosed) return
-      this.#onIdle?.()
-      return
+    if (this.#isClosed || notice.tries >= MAX_TRIES || this.#waiting.length >= maxWaiting) this.#drop(1)
+    else this.#putBack(notice)
+    if (!this.#isClosed && this.#timer === undefined) {
+      const delayMs = RETRY_MS * 2 ** Math.min(4, this.#failures++)
+      this.#timer = clock.after(delayMs, () => {
+        this.#timer = undefined
+        this.#send()
+      })
     }
-    const delayMs = RETRY_MS * 2 ** Math.min(4, this.#failures++)
-    this.#timer = clock.after(delayMs, () => {
-      this.#timer = undefined
-      this.#send()
-    })
     // The end of a drain is not put off by a server that is away.
     this.#onIdle?.()
+  }
+
+  /** Where it was: before all that came later. */
+  #putBack(notice: Notice): void {
+    const at = this.#waiting.findIndex(({ number }) => number > notice.number)
+    this.#waiting.splice(at === -1 ? this.#waiting.length : at, 0, notice)
+  }
+
+  #drop(count: number): void {
+    const { clock, onDrop } = this.#options
+    if (count === 0) return
+    onDrop(count)
+    this.#dropped += count
+    if (clock.nowMs() - this.#droppedLoggedMs < LOG_INTERVAL_MS) return
+    this.#droppedLoggedMs = clock.nowMs()
+    this.#log('hooks are not told and dropped', { dropped: this.#dropped })
   }
 
   #log(message: string, fields: object): void {

@@ -38,6 +38,7 @@ export class HookServer {
   readonly #closing = new AbortController()
   readonly #waiting = new Set<() => void>()
   #inFlight = 0
+  #onIdle: (() => void) | undefined
 
   constructor(options: HookServerOptions) {
     this.#options = options
@@ -67,6 +68,14 @@ export class HookServer {
     } finally {
       timer.cancel()
     }
+  }
+
+  /** Resolves once nothing is asked any more; each question has its own time limit. */
+  idle(): Promise<void> {
+    if (this.#inFlight === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#onIdle = resolve
+    })
   }
 
   /** Ends what is being asked. May be called twice. */
@@ -102,8 +111,9 @@ export class HookServer {
   /** The turn goes to who waits longest. */
   #release(): void {
     const [next] = this.#waiting
-    if (next === undefined) this.#inFlight--
-    else {
+    if (next === undefined) {
+      if (--this.#inFlight === 0) this.#onIdle?.()
+    } else {
       this.#waiting.delete(next)
       next()
     }

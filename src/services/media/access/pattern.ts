@@ -19,7 +19,7 @@ export class Pattern {
   matches(text: string): boolean {
     const last = this.#last
     if (last === undefined) return text === this.#first
-    if (!text.startsWith(this.#first) || text.length < this.#first.length + last.length) return false
+    if (!text.startsWith(this.#first)) return false
     let at = this.#first.length
     // The earliest place of each leaves the most room to those behind it.
     for (const part of this.#middle) {

@@ -104,7 +104,8 @@ export class RemoteKeys {
       this.#nextMs = clock.nowMs() + Math.min(RETRY_MS, cooldownMs)
       onFetch('failed')
       // One line for an outage.
-      if (!this.#isFailing) logger.warn({ url, reason: errorMessage(error) }, 'keys of tokens cannot be fetched')
+      if (!this.#isFailing)
+        logger.warn({ url, reason: errorMessage(error) }, 'keys of tokens cannot be fetched')
       this.#isFailing = true
     }
   }

@@ -91,7 +91,11 @@ export class Tokens {
         throw new AccessError('ACCESS_EXPIRED', 'the token has expired', error)
       }
       if (error instanceof errors.JWTClaimValidationFailed) {
-        throw new AccessError('ACCESS_CREDENTIALS_WRONG', `"${error.claim}" of the token is not good here`, error)
+        throw new AccessError(
+          'ACCESS_CREDENTIALS_WRONG',
+          `"${error.claim}" of the token is not good here`,
+          error,
+        )
       }
       // Another signature, a key of another kind, or no JSON inside.
       return undefined

@@ -87,13 +87,15 @@ export class BodyJoin implements BodySink {
 
   /** Nobody goes on: the client's body ends where the last origin broke off. Only while the client is being kept. */
   giveUp(): void {
-    if (this.#state === 'waiting') this.#end(this.#endCode)
+    if (this.#state !== 'waiting') return
+    if (this.#endCode === undefined) this.#complete()
+    else this.#end(this.#endCode)
   }
 
   /** Leaves an origin that is still there, for another that has the stream now. False when nothing can go on from here. */
   leaveOrigin(): boolean {
     if (this.#state !== 'live' || this.#options.splice?.canResume !== true) return false
-    this.#wait(undefined)
+    this.#wait('HTTP_ORIGIN_BROKE')
     return true
   }
 
@@ -169,13 +171,14 @@ export class BodyJoin implements BodySink {
   }
 
   readonly #onWritten = (): void => {
+    // Told of an earlier write: what is being sent now is still in the buffer that the next read would go into.
+    if (this.#client.writableLength > 0) return
     if (this.#pause === undefined && this.#state === 'live') this.#exchange?.resume()
   }
 
   #onPauseOver(): void {
     this.#pause = undefined
-    // While the socket holds something, its callback goes on.
-    if (this.#client.writableLength === 0) this.#onWritten()
+    this.#onWritten()
   }
 
   /** A viewer that says it will send no more has left: players do not half-close. */
@@ -188,13 +191,11 @@ export class BodyJoin implements BodySink {
   }
 
   /** Narrows the span to what of the input is body. */
-  #takeFramingOut(
-    input: Uint8Array,
-    span: Span,
-  ): { readonly isLast: boolean; readonly isBroken: boolean } {
+  #takeFramingOut(input: Uint8Array, span: Span): { readonly isLast: boolean; readonly isBroken: boolean } {
     if (this.#chunked !== undefined) {
-      const { dataBytes, progress } = this.#chunked.decode(input)
-      span.end = span.start + dataBytes
+      const { start, end, progress } = this.#chunked.decode(input)
+      span.end = span.start + end
+      span.start += start
       if (progress.kind === 'more') return GOES_ON
       return progress.kind === 'end' ? IS_LAST : IS_BROKEN
     }
@@ -244,7 +245,11 @@ export class BodyJoin implements BodySink {
   /** The body has come to its end, as it should. */
   #complete(): void {
     const held = roomyCopy(this.#options.splice?.takeHeld() ?? NOTHING)
-    this.#write({ buffer: Buffer.from(held.buffer), start: held.byteOffset, end: held.byteOffset + held.length })
+    this.#write({
+      buffer: Buffer.from(held.buffer),
+      start: held.byteOffset,
+      end: held.byteOffset + held.length,
+    })
     if (this.#options.isChunked) this.#client.write(LAST_CHUNK)
     this.#end()
   }

@@ -44,6 +44,10 @@ export type HttpErrorCode =
   | 'HTTP_PRECONDITION_FAILED'
   /** An operator ended the session. */
   | 'HTTP_SESSION_KICKED'
+  /** One address has as many HLS viewers as it may: raise `maxViewersPerAddress`, or look at who it is. */
+  | 'HTTP_TOO_MANY_VIEWERS'
+  /** The origin answered with a status of 400 or more: its words are in the log at level debug. */
+  | 'HTTP_ORIGIN_REFUSED'
 
 /** An error of the media HTTP server. Its message may name inner addresses: it is for the log, never for a reply. */
 export function httpError(code: HttpErrorCode, message: string, options: SluiceErrorOptions): SluiceError {

@@ -143,7 +143,8 @@ export class FlvSplice implements LiveSplice {
 
   #time(buffer: Uint8Array, at: number, type: number, size: number): void {
     let ms = (u24(buffer, at + 4) + byte(buffer, at + 7) * 0x1000000) >>> 0
-    if (this.#hasSeam) {
+    // Metadata of the whole stream has the time 0 also in its midst: with another one ffmpeg takes it for a subtitle.
+    if (this.#hasSeam && !(type === SCRIPT && ms === 0)) {
       ms = this.#shifted(ms, isFrame(buffer, at, type, size))
       buffer[at + 4] = ms >>> 16
       buffer[at + 5] = ms >>> 8

@@ -5,19 +5,29 @@ import { errorCode, SluiceError } from '../../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
 import {
   ConnectionCap,
+  type ConnectionInfo,
   formatListenAddress,
   type ListenAddress,
-  listenTcp,
 } from '../../../mechanisms/net/index.ts'
-import { type Counter, Gauge, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
+import type { Counter, Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
 import type { HttpErrorCode } from './errors.ts'
 import { errorBody, type HttpHandler, replyError, replyJson } from './handler.ts'
-import { errorsCounter } from './metrics.ts'
+import { EdgeListeners, type SecureHttpOptions } from './http-edge-listeners.ts'
+import { errorsCounter, registerEdgeMetrics } from './metrics.ts'
 import { parseRequestTarget } from './request-target.ts'
 
 export interface HttpEdgeOptions {
-  /** Where to listen; a host that is absent means every address. */
+  /** Where to listen for plain HTTP; a host that is absent means every address. */
   readonly listen: readonly ListenAddress[]
+  /** Where to listen for HTTPS. @defaultValue nowhere */
+  readonly secure?: SecureHttpOptions
+  /** Balancers (addresses and CIDR ranges) that begin each connection with a PROXY protocol header. @defaultValue [] */
+  readonly proxyProtocolFrom?: readonly string[]
+  /**
+   * Takes connections that speak RTMP, plain or TLS; all addresses are shared with it then. A connection on which nothing
+   * comes for `headTimeoutMs` is closed. @defaultValue none: every connection is HTTP
+   */
+  readonly onRtmp?: (socket: Socket, info: ConnectionInfo) => void
   /** Asked in this order; the first that matches answers. */
   readonly handlers: readonly HttpHandler[]
   /** Shown at `/api/v1/versions`: `major.minor.revision`. */
@@ -25,7 +35,7 @@ export interface HttpEdgeOptions {
   readonly logger: Logger
   readonly registry: Registry
   readonly clock?: Clock
-  /** Most connections; further ones are closed at once. @defaultValue 20000 */
+  /** Most connections, those within a TLS handshake too; further ones are closed at once. @defaultValue 20000 */
   readonly maxConnections?: number
   /** The same for one client address. @defaultValue 2000 */
   readonly maxConnectionsPerAddress?: number
@@ -78,34 +88,47 @@ export class HttpEdge implements Lifecycle {
   readonly #errors: Counter<'code'>
   readonly #connections = new Map<Socket, Connection>()
   readonly #cap: ConnectionCap
-  #servers: Server[] = []
-  /** Serves what was accepted elsewhere; it does not listen. */
-  #adopter: Server | undefined
+  readonly #listeners: EdgeListeners
+  /** It does not listen itself; undefined while nothing is served. */
+  #server: Server | undefined
   #isDraining = false
   #onEmpty: (() => void) | undefined
 
+  /** @throws NET_BAD_RANGE, NET_BAD_CERTIFICATE */
   constructor(options: HttpEdgeOptions) {
     this.#options = { ...DEFAULTS, ...options }
     this.#cap = new ConnectionCap(this.#options)
     this.#clock = options.clock ?? systemClock
     this.#log = options.logger.child({ component: 'http' })
     this.#errors = errorsCounter(options.registry)
-    const connections = this.#connections
-    options.registry.registerMetric(
-      new Gauge({
-        name: 'sluice_http_connections',
-        help: 'Open connections of clients.',
-        registers: [],
-        collect() {
-          this.set(connections.size)
-        },
-      }),
-    )
+    const { listen, secure, proxyProtocolFrom, onRtmp, headTimeoutMs } = this.#options
+    this.#listeners = new EdgeListeners({
+      listen,
+      cap: this.#cap,
+      clock: this.#clock,
+      firstByteTimeoutMs: headTimeoutMs,
+      ...(secure !== undefined && { secure }),
+      ...(proxyProtocolFrom !== undefined && { proxyProtocolFrom }),
+      ...(onRtmp !== undefined && { onRtmp }),
+      onHttp: (socket) => this.#serve(socket),
+      onRefused: () => this.#count('HTTP_TOO_MANY_CONNECTIONS'),
+      // Accepting can fail later, for instance when descriptors run out; the server goes on.
+      onAcceptError: (error) => this.#count(errorCode(error)),
+    })
+    registerEdgeMetrics(options.registry, {
+      connections: () => this.connectionCount,
+      unfinished: () => this.#listeners.counts,
+    })
   }
 
-  /** Where it listens, in the order of the options; empty before `start` and after `close`. */
+  /** Where it listens without TLS, in the order of the options; empty before `start` and after `close`. */
   get addresses(): readonly AddressInfo[] {
-    return this.#servers.map((server) => server.address()).filter((address) => isAddressInfo(address))
+    return this.#listeners.addresses
+  }
+
+  /** The same with TLS. */
+  get secureAddresses(): readonly AddressInfo[] {
+    return this.#listeners.secureAddresses
   }
 
   /** Open connections of clients. */
@@ -113,23 +136,21 @@ export class HttpEdge implements Lifecycle {
     return this.#connections.size
   }
 
-  /** @throws NET_PORT_TAKEN and what else `listenTcp` throws */
+  /** @throws NET_PORT_TAKEN and what else `TcpListener` throws */
   async start(options: StartOptions = {}): Promise<void> {
-    if (this.#adopter !== undefined) return
+    if (this.#server !== undefined) return
     this.#isDraining = false
     try {
-      this.#adopter = this.#createServer()
+      this.#server = this.#createServer()
       // What sets going the look for late requests, which node:http does when it begins to listen.
-      this.#adopter.emit('listening')
-      for (const address of this.#options.listen) {
-        options.signal?.throwIfAborted()
-        this.#servers.push(await this.#listen(address))
-      }
+      this.#server.emit('listening')
+      await this.#listeners.start(options)
     } catch (error) {
       await this.close()
       throw error
     }
-    this.#log.info({ listen: this.addresses.map(formatBound) }, 'HTTP listening')
+    const [listen, secure] = [this.addresses.map(formatBound), this.secureAddresses.map(formatBound)]
+    this.#log.info({ listen, secure }, 'HTTP listening')
   }
 
   /**
@@ -137,26 +158,23 @@ export class HttpEdge implements Lifecycle {
    * else may read it; what was put back into it is read first. Unless started, it is closed at once.
    */
   adopt(socket: Socket): void {
-    if (this.#adopter === undefined) {
+    if (this.#server !== undefined && !this.#cap.admit(socket)) {
+      this.#count('HTTP_TOO_MANY_CONNECTIONS')
       socket.destroy()
-      return
-    }
-    this.#adopter.emit('connection', socket)
+    } else this.#serve(socket)
   }
 
   async close(options: CloseOptions = {}): Promise<void> {
-    const servers = this.#servers
-    this.#servers = []
-    this.#adopter?.close()
-    this.#adopter = undefined
+    this.#server?.close()
+    this.#server = undefined
     this.#isDraining = true
-    const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
+    const closed = this.#listeners.close(options)
     for (const [socket, connection] of this.#connections) {
       if (connection.waiting === 0) socket.destroy()
     }
     await this.#untilEmpty(options.graceMs ?? 0)
     for (const socket of this.#connections.keys()) socket.destroy()
-    await Promise.all(closed)
+    await closed
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -174,19 +192,12 @@ export class HttpEdge implements Lifecycle {
     })
   }
 
-  async #listen(address: ListenAddress): Promise<Server> {
-    const server = this.#createServer()
-    await listenTcp(server, address)
-    // Accepting can fail later, for instance when descriptors run out; the server goes on.
-    server.on('error', (error) => this.#count(errorCode(error)))
-    return server
-  }
-
   #createServer(): Server {
+    const { headTimeoutMs, requestTimeoutMs } = this.#options
     const server = createServer({
       maxHeaderSize: this.#options.maxHeadBytes,
-      headersTimeout: this.#options.headTimeoutMs,
-      requestTimeout: this.#options.requestTimeoutMs,
+      headersTimeout: Math.min(headTimeoutMs, requestTimeoutMs),
+      requestTimeout: requestTimeoutMs,
       keepAliveTimeout: this.#options.keepAliveMs,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
       noDelay: true,
@@ -200,12 +211,13 @@ export class HttpEdge implements Lifecycle {
     return server
   }
 
+  /** A connection that is counted already. */
+  #serve(socket: Socket): void {
+    if (this.#server === undefined || socket.destroyed) socket.destroy()
+    else this.#server.emit('connection', socket)
+  }
+
   #onConnection(socket: Socket): void {
-    if (this.#isDraining || !this.#cap.admit(socket)) {
-      this.#count('HTTP_TOO_MANY_CONNECTIONS')
-      socket.destroy()
-      return
-    }
     // Each request that waits may listen for the end of the connection.
     socket.setMaxListeners(2 * this.#options.maxPipelined)
     this.#connections.set(socket, { waiting: 0 })
@@ -320,8 +332,4 @@ function refusalOf(code: string): { readonly status: number; readonly code: Http
 
 function formatBound(address: AddressInfo): string {
   return formatListenAddress({ host: address.address, port: address.port })
-}
-
-function isAddressInfo(address: AddressInfo | string | null): address is AddressInfo {
-  return typeof address === 'object' && address !== null
 }

@@ -6,12 +6,14 @@ import type {
   Claim,
   Origin,
   OriginId,
+  OriginRegistry,
   PickOptions,
   StreamKey,
 } from '../../../mechanisms/balancer/index.ts'
 import { createRegistry, type Registry, silentLogger } from '../../../mechanisms/telemetry/index.ts'
-import { FlvProxy, type FlvProxyOptions } from './flv-proxy.ts'
 import { HttpEdge, type HttpEdgeOptions } from './http-edge.ts'
+import type { LiveProxyOptions } from './live-options.ts'
+import { LiveProxy } from './live-proxy.ts'
 
 /** Waits for a condition, at most five seconds unless told otherwise. */
 export async function until(condition: () => boolean, timeout = 5000): Promise<void> {
@@ -36,9 +38,9 @@ export class FakeOrigin {
   }
 
   /** `answer` is called with each complete request head. */
-  static async start(answer: (socket: Socket, head: string) => void): Promise<FakeOrigin> {
+  static async start(answer: (socket: Socket, head: string) => void, port = 0): Promise<FakeOrigin> {
     const origin = new FakeOrigin(answer)
-    origin.#server.listen(0, '127.0.0.1')
+    origin.#server.listen(port, '127.0.0.1')
     await once(origin.#server, 'listening')
     return origin
   }
@@ -73,28 +75,41 @@ export class FakeOrigin {
 }
 
 /** A balancer over fixed origins that takes the first one not avoided, and notes what became of its claims. */
-export class FakeBalancer implements Pick<Balancer, 'pick'> {
+export class FakeBalancer implements Pick<Balancer, 'pick'>, Pick<OriginRegistry, 'list'> {
   readonly keys: StreamKey[] = []
   readonly kept: string[] = []
   readonly released: string[] = []
   readonly failed: string[] = []
+  readonly needs: string[] = []
+  /** What `keep` was given, for a stream that moves. */
+  readonly onMoved: (() => void)[] = []
   holds = 0
-  readonly #origins: readonly Origin[]
+  origins: readonly Origin[]
 
-  constructor(ports: readonly number[], ip = '127.0.0.1') {
-    this.#origins = ports.map((port, index) => fakeOrigin(`o${index}` as OriginId, ip, port))
+  constructor(origins: readonly (number | Partial<Origin>)[], ip = '127.0.0.1') {
+    this.origins = origins.map((origin, index) =>
+      typeof origin === 'number'
+        ? fakeOrigin(`o${index}` as OriginId, ip, origin)
+        : { ...fakeOrigin(`o${index}` as OriginId, ip, 1), ...origin },
+    )
+  }
+
+  list(): Promise<readonly Origin[]> {
+    return Promise.resolve(this.origins)
   }
 
   async pick(key: StreamKey, need: string, { role, avoid = [] }: PickOptions): Promise<Claim> {
     this.keys.push(key)
-    const origin = this.#origins.find(({ id }) => !avoid.includes(id))
-    if (origin === undefined || need !== 'flv' || role !== 'play') {
+    this.needs.push(need)
+    const origin = this.origins.find(({ id }) => !avoid.includes(id))
+    if (origin === undefined || role !== 'play') {
       throw Object.assign(new Error('no origin'), { code: 'BALANCER_NO_ORIGIN', status: 503 })
     }
     return {
       origin,
-      keep: async () => {
+      keep: async (onMoved) => {
         this.kept.push(origin.id)
+        if (onMoved !== undefined) this.onMoved.push(onMoved)
         this.holds++
         let isOver = false
         return {
@@ -110,7 +125,7 @@ export class FakeBalancer implements Pick<Balancer, 'pick'> {
   }
 }
 
-function fakeOrigin(id: OriginId, ip: string, port: number): Origin {
+export function fakeOrigin(id: OriginId, ip: string, port: number): Origin {
   return {
     id,
     ip,
@@ -132,21 +147,21 @@ function fakeOrigin(id: OriginId, ip: string, port: number): Origin {
 /** An edge with HTTP-FLV before the given origins, on a free port. */
 export class Gateway {
   readonly registry: Registry = createRegistry('0.0.0')
-  readonly flv: FlvProxy
+  readonly live: LiveProxy
   readonly edge: HttpEdge
 
   private constructor(
     balancer: Pick<Balancer, 'pick'>,
-    flv: Partial<FlvProxyOptions>,
+    live: Partial<LiveProxyOptions>,
     edge: Partial<HttpEdgeOptions>,
   ) {
     const common = { logger: silentLogger(), registry: this.registry }
     const keyRules = { keys: 'normal', vhosts: [] } as const
-    this.flv = new FlvProxy({ ...common, balancer, keyRules, ...flv })
+    this.live = new LiveProxy({ ...common, balancer, keyRules, ...live })
     this.edge = new HttpEdge({
       ...common,
       listen: [{ host: '127.0.0.1', port: 0 }],
-      handlers: [this.flv],
+      handlers: [this.live],
       version: '1.2.3',
       ...edge,
     })
@@ -154,10 +169,10 @@ export class Gateway {
 
   static async start(
     balancer: Pick<Balancer, 'pick'>,
-    flv: Partial<FlvProxyOptions> = {},
+    live: Partial<LiveProxyOptions> = {},
     edge: Partial<HttpEdgeOptions> = {},
   ): Promise<Gateway> {
-    const gateway = new Gateway(balancer, flv, edge)
+    const gateway = new Gateway(balancer, live, edge)
     await gateway.edge.start()
     return gateway
   }

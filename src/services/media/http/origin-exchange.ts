@@ -8,10 +8,8 @@ import { httpError } from './errors.ts'
 import { ReadBuffer, roomyCopy } from './read-buffer.ts'
 
 export interface OriginExchangeOptions {
-  readonly host: string
-  readonly port: number
-  /** Speak TLS, with these options. Absent: plain. */
-  readonly tls?: DialOptions['tls']
+  /** How the origin is dialled, plain or by TLS. */
+  readonly where: DialOptions
   readonly dial: Dial
   readonly method: string
   /** The request as it goes out, sent as soon as the connection stands. */
@@ -61,7 +59,7 @@ export class OriginExchange {
   static async open(
     options: OriginExchangeOptions,
   ): Promise<{ exchange: OriginExchange; head: ResponseHead; framing: BodyFraming }> {
-    const { clock, signal, host, port } = options
+    const { clock, signal, where } = options
     if (signal.aborted) throw clientGone()
     return new Promise((resolve, reject) => {
       let timer: Timer
@@ -78,8 +76,8 @@ export class OriginExchange {
         clock.after(ms, () => settle(originError(code, `no ${what} within ${ms} ms`, options)))
       signal.addEventListener('abort', abort)
       timer = late('HTTP_ORIGIN_UNREACHABLE', 'connection', options.connectTimeoutMs)
-      const exchange = new OriginExchange(host, port, options, settle)
-      exchange.#socket.once(options.tls === undefined ? 'connect' : 'secureConnect', () => {
+      const exchange = new OriginExchange(options, settle)
+      exchange.#socket.once(where.tls === undefined ? 'connect' : 'secureConnect', () => {
         exchange.#isConnected = true
         timer.cancel()
         timer = late('HTTP_ORIGIN_SILENT', 'response head', options.headTimeoutMs)
@@ -88,16 +86,27 @@ export class OriginExchange {
   }
 
   private constructor(
-    host: string,
-    port: number,
     options: OriginExchangeOptions,
     onHead: (result: { head: ResponseHead; framing: BodyFraming } | SluiceError) => void,
   ) {
     this.#parser = new ResponseHeadParser(options.method)
     this.#onHead = onHead
-    const where = { host, port, noDelay: true }
-    if (options.tls === undefined) this.#socket = this.#dialPlain(where, options)
-    else this.#socket = this.#dialSecure({ ...where, tls: options.tls }, options)
+    const buffer = new ReadBuffer()
+    this.#socket = options.dial({
+      ...options.where,
+      noDelay: true,
+      onread: {
+        // Asked for after each read, for the next one.
+        buffer: () => buffer.current,
+        callback: (length, bytes) => {
+          const read = length === bytes.length ? bytes : bytes.subarray(0, length)
+          // What TLS has decrypted comes in a buffer of its own, without room.
+          if (options.where.tls !== undefined) return this.#onRead(roomyCopy(read), options)
+          buffer.wasRead(length)
+          return this.#onRead(read, options)
+        },
+      },
+    })
     this.#socket.on('error', (error) => {
       this.#error = error
     })
@@ -129,30 +138,6 @@ export class OriginExchange {
     this.#state = 'over'
     this.#sink = undefined
     this.#socket.destroy()
-  }
-
-  #dialPlain(where: DialOptions, options: OriginExchangeOptions): Socket {
-    const buffer = new ReadBuffer()
-    return options.dial({
-      ...where,
-      onread: {
-        // Asked for after each read, for the next one.
-        buffer: () => buffer.current,
-        callback: (length, bytes) => {
-          buffer.wasRead(length)
-          return this.#onRead(length === bytes.length ? bytes : bytes.subarray(0, length), options)
-        },
-      },
-    })
-  }
-
-  /** An ordinary stream: TLS goes on giving what it has decrypted after a pause, over what is still being sent. */
-  #dialSecure(where: DialOptions, options: OriginExchangeOptions): Socket {
-    const socket = options.dial(where)
-    socket.on('data', (bytes: Buffer) => {
-      if (!this.#onRead(roomyCopy(bytes), options)) socket.pause()
-    })
-    return socket
   }
 
   /** False pauses the socket. */
@@ -203,7 +188,7 @@ type OriginErrorCode = 'HTTP_ORIGIN_UNREACHABLE' | 'HTTP_ORIGIN_SILENT' | 'HTTP_
 function originError(
   code: OriginErrorCode,
   what: string,
-  { host, port }: OriginExchangeOptions,
+  { where: { host, port } }: OriginExchangeOptions,
   cause?: unknown,
 ): SluiceError {
   return httpError(code, `origin ${host} port ${port}: ${what}`, {

@@ -1,6 +1,4 @@
-import { isIP } from 'node:net'
 import type { OriginTarget } from '../../../mechanisms/balancer/index.ts'
-import type { DialOptions } from '../../../mechanisms/net/index.ts'
 import type { RequestTarget } from './request-target.ts'
 
 /** Where an origin is asked over HTTP, and what for. */
@@ -18,18 +16,14 @@ export interface OriginUrl {
 }
 
 /** What a client asked for, at an origin. Undefined when the origin is not asked over HTTP. */
-export function originUrl(place: OriginTarget, { pathAndQuery, query }: RequestTarget): OriginUrl | undefined {
+export function originUrl(
+  place: OriginTarget,
+  { pathAndQuery, query }: RequestTarget,
+): OriginUrl | undefined {
   const { scheme, host, port, name } = place
   if (scheme !== 'http' && scheme !== 'https') return undefined
   if (name === undefined) return { scheme, host, port, pathAndQuery, isAsAsked: true }
   return { scheme, host, port, pathAndQuery: withQuery(name, query), isAsAsked: false }
-}
-
-/** How it is dialled. */
-export function dialOf({ scheme, host, port }: OriginUrl): Pick<DialOptions, 'host' | 'port' | 'tls'> {
-  if (scheme === 'http') return { host, port }
-  // RFC 6066 §3: an address is no server name.
-  return { host, port, tls: isIP(host) === 0 ? { servername: host } : {} }
 }
 
 /** Host and, where it is not that of the scheme, port. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ReadBuffer } from './read-buffer.ts'
+import { ReadBuffer, ROOM_BEFORE, ROOM_BEHIND, roomyCopy } from './read-buffer.ts'
 
 describe('ReadBuffer', () => {
   it('stays one small buffer for reads that fit', () => {
@@ -21,5 +21,12 @@ describe('ReadBuffer', () => {
     expect(buffer.current).toBe(large)
     buffer.wasRead(100)
     expect(buffer.current.length).toBe(16_384)
+  })
+
+  it('has room around what is read, and so has a copy', () => {
+    for (const { buffer, byteOffset, length } of [new ReadBuffer().current, roomyCopy(Buffer.from('abc'))]) {
+      expect(byteOffset).toBe(ROOM_BEFORE)
+      expect(buffer.byteLength - byteOffset - length).toBe(ROOM_BEHIND)
+    }
   })
 })

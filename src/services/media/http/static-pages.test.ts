@@ -1,12 +1,16 @@
+import { readdirSync, readlinkSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { FakeBalancer, Gateway, RawClient } from './http.testkit.ts'
+import { createLogger, silentLogger } from '../../../mechanisms/telemetry/index.ts'
+import { FakeBalancer, FakeOrigin, Gateway, get, RawClient, until } from './http.testkit.ts'
+import { mediaTypeOf } from './media-types.ts'
 import { StaticPages } from './static-pages.ts'
 
 let base: string
 let gateway: Gateway
+let pages: StaticPages
 
 beforeAll(async () => {
   base = await mkdtemp(join(tmpdir(), 'sluice-pages-'))
@@ -19,11 +23,16 @@ beforeAll(async () => {
   await writeFile(join(root, 'notes-20261121.html'), 'notes')
   await writeFile(join(root, 'empty.json'), '')
   await writeFile(join(root, '.env'), 'secret')
+  await mkdir(join(root, 'player'))
+  await writeFile(join(root, 'player', 'index.html'), '<p>Player')
+  await writeFile(join(root, 'assets', 'jingle.mp3'), 'ID3 jingle')
+  await writeFile(join(root, 'top.mp3'), 'ID3 top')
+  await writeFile(join(root, 'large.bin'), Buffer.alloc(30_000_000, 'x'))
   await writeFile(join(root, 'a b.png'), 'png')
   await writeFile(join(root, 'assets', 'index-B3xQ9_aZ.js'), '0123456789')
   await symlink(join(base, 'secret.txt'), join(root, 'link.txt'))
   await symlink(join(root, 'index.html'), join(root, 'inside.html'))
-  const pages = new StaticPages({ directory: root })
+  pages = new StaticPages({ directory: root, logger: silentLogger() })
   gateway = await Gateway.start(new FakeBalancer([]), {}, { handlers: [pages] })
 })
 
@@ -145,4 +154,142 @@ describe('StaticPages', () => {
     expect((await ask(path, `Range: bytes=0-1\r\nIf-Range: ${etag}\r\n`)).body).toBe('01')
     expect((await ask(path, 'Range: bytes=0-1\r\nIf-Range: "other"\r\n')).body).toBe('0123456789')
   })
+
+  it('gives a HEAD with a range the headers of the whole file', async () => {
+    const page = await ask('/assets/index-B3xQ9_aZ.js', 'Range: bytes=2-4\r\n', 'HEAD')
+    expect(page.head).toContain('200 OK')
+    expect(headerOf(page, 'Content-Length')).toBe('10')
+  })
+
+  it('answers only to those who want this version', async () => {
+    const page = await ask('/')
+    const etag = headerOf(page, 'ETag')
+    const modified = headerOf(page, 'Last-Modified')
+    for (const matching of [`If-Match: "a", ${etag}`, 'If-Match: *', `If-Unmodified-Since: ${modified}`]) {
+      expect((await ask('/', `${matching}\r\n`)).head).toContain('200 OK')
+    }
+    for (const other of [
+      'If-Match: "a"',
+      `If-Match: W/${etag}`,
+      'If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT',
+    ]) {
+      expect((await ask('/', `${other}\r\n`)).head).toContain('412 Precondition Failed')
+    }
+  })
+
+  it('serves the index.html of a directory, and leads there', async () => {
+    expect((await ask('/player/')).body).toBe('<p>Player')
+    const page = await ask('/player?x=y')
+    expect(page.head).toContain('301 Moved Permanently')
+    expect(headerOf(page, 'Location')).toBe('./player/?x=y')
+    // A path that begins with two slashes would name a host.
+    expect(headerOf(await ask('//player'), 'Location')).toBe('./player/')
+  })
+
+  it.each([
+    ['m3u8', 'application/vnd.apple.mpegurl'],
+    ['mpd', 'application/dash+xml'],
+    ['ts', 'video/mp2t'],
+    ['m4s', 'video/iso.segment'],
+    ['mp4', 'video/mp4'],
+    ['FLV', 'video/x-flv'],
+    ['mp3', 'audio/mpeg'],
+    ['aac', 'audio/aac'],
+    ['vtt', 'text/vtt; charset=utf-8'],
+    ['unknown', 'application/octet-stream'],
+  ])('says what a .%s is', (extension, type) => {
+    expect(mediaTypeOf(`/some.dir/file.${extension}`)).toBe(type)
+  })
+
+  it('lets a reader go who takes nothing, and closes the file', async () => {
+    const stalled = await Gateway.start(new FakeBalancer([]), {}, { handlers: [pages], socketIdleMs: 200 })
+    await using _ = stalled
+    const reader = await RawClient.send(stalled.port, get('/large.bin'))
+    await until(() => reader.text.length > 0)
+    reader.socket.pause()
+    await until(() => openFiles().includes('large.bin'))
+    await until(() => stalled.edge.connectionCount === 0)
+    await until(() => !openFiles().includes('large.bin'))
+    reader.socket.destroy()
+  })
 })
+
+describe('StaticPages without its directory (reference 9.6 no. 46)', () => {
+  it('warns and serves nothing, until the directory is there', async () => {
+    const directory = join(base, 'later')
+    const lines: string[] = []
+    const logger = createLogger({ stream: { write: (line) => void lines.push(line) } })
+    const late = new StaticPages({ directory, logger })
+    await late.start()
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { msg: 'no such directory of pages', directory },
+    ])
+    await using other = await Gateway.start(new FakeBalancer([]), {}, { handlers: [late] })
+    const before = await (await RawClient.send(other.port, get('/', 'Connection: close\r\n'))).closed()
+    expect(before.head).toContain('404 Not Found')
+
+    await mkdir(directory)
+    await writeFile(join(directory, 'index.html'), 'late')
+    const after = await (await RawClient.send(other.port, get('/', 'Connection: close\r\n'))).closed()
+    expect(after.body).toBe('late')
+    await late.start()
+    expect(lines).toHaveLength(1)
+  })
+})
+
+describe('Files where streams could be', () => {
+  const LIVE = 'HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 4\r\n\r\nlive'
+  const GONE = 'HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone'
+
+  async function played(path: string, balancer: FakeBalancer, options = {}): Promise<RawClient> {
+    await using both = await Gateway.start(balancer, { pages, ...options })
+    const client = await RawClient.send(both.port, get(path, 'Connection: close\r\n'))
+    return await client.closed()
+  }
+
+  it('come after a stream of the name', async () => {
+    await using origin = await FakeOrigin.start((socket) => void socket.end(LIVE))
+    expect((await played('/assets/jingle.mp3', new FakeBalancer([origin.port]))).body).toBe('live')
+  })
+
+  it('are sent when the origin has no such stream', async () => {
+    await using origin = await FakeOrigin.start((socket) => void socket.end(GONE))
+    const balancer = new FakeBalancer([origin.port])
+    const client = await played('/assets/jingle.mp3', balancer)
+    expect(client.body).toBe('ID3 jingle')
+    expect(headerOf(client, 'Content-Type')).toBe('audio/mpeg')
+    expect(balancer).toMatchObject({ released: ['o0'], kept: [] })
+    expect((await played('/assets/other.mp3', balancer)).body).toBe('gone')
+  })
+
+  it('are sent when no origin answers, in time or at all', async () => {
+    expect((await played('/assets/jingle.mp3', new FakeBalancer([]))).body).toBe('ID3 jingle')
+    await using silent = await FakeOrigin.start(() => {})
+    const client = await played('/assets/jingle.mp3', new FakeBalancer([silent.port]), { headTimeoutMs: 50 })
+    expect(client.body).toBe('ID3 jingle')
+  })
+
+  it('are sent when the path cannot be a stream', async () => {
+    expect((await played('/top.mp3', new FakeBalancer([]))).body).toBe('ID3 top')
+    expect((await played('/none.mp3', new FakeBalancer([]))).head).toContain('400 Bad Request')
+  })
+
+  it('are not sent to who may not play', async () => {
+    const access = {
+      admit: () => Promise.reject(Object.assign(new Error('no'), { code: 'ACCESS_DENIED' })),
+    }
+    const client = await played('/assets/jingle.mp3', new FakeBalancer([]), { access })
+    expect(client.text).not.toContain('jingle')
+  })
+})
+
+/** Names of the files that this process has open. */
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [basename(readlinkSync(`/proc/self/fd/${fd}`))]
+    } catch {
+      return []
+    }
+  })
+}

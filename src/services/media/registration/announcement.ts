@@ -2,10 +2,13 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import type { OriginAnnouncement } from '../../../mechanisms/balancer/index.ts'
 import { registrationError } from './errors.ts'
+import { parseJsonObject } from './json-object.ts'
 import { parseOriginEndpoint } from './origin-endpoint.ts'
+import { loadOfSummaries } from './srs-summaries.ts'
 
 const MAX_TEXT_LENGTH = 255
 const MAX_ENDPOINTS = 64
+const MAX_WEIGHT = 1000
 
 /** Shown in logs and paths: no control characters. */
 const label = z
@@ -19,11 +22,15 @@ const endpoints = z
   .nullish()
   .transform((texts) => texts ?? [])
 
-/** The body that an origin posts; fields that are not named here are ignored. Reference: registration request. */
+/**
+ * The body that an origin posts; fields that are not named here are ignored. Reference: registration request. `weight`,
+ * `zone` and `backup` are ours, for origins that are not SRS, or that something announces on their behalf.
+ */
 const bodySchema = z.object({
   ip: z
     .string()
-    .max(253)
+    .max(255)
+    .transform((text) => text.replace(/^\[(.*)\]$/, '$1'))
     .refine(isDialable, { error: 'must be an address or a host name that can be dialled' }),
   server: needed,
   service: needed,
@@ -34,6 +41,10 @@ const bodySchema = z.object({
   api: endpoints,
   srt: endpoints,
   rtc: endpoints,
+  weight: z.number().min(0).max(MAX_WEIGHT).nullish(),
+  zone: label.nullish(),
+  backup: z.boolean().nullish(),
+  summaries: z.unknown().optional(),
 })
 
 /**
@@ -41,7 +52,7 @@ const bodySchema = z.object({
  * @throws REGISTRATION_BAD_BODY, REGISTRATION_BAD_FIELD, REGISTRATION_BAD_ENDPOINT, REGISTRATION_NO_ENDPOINT
  */
 export function parseAnnouncement(body: Uint8Array): OriginAnnouncement {
-  const { success, data, error } = bodySchema.safeParse(parseObject(body))
+  const { success, data, error } = bodySchema.safeParse(parseJsonObject(body))
   if (!success) {
     const [issue] = error.issues
     throw registrationError('REGISTRATION_BAD_FIELD', `${issue?.path.join('.')}: ${issue?.message}`)
@@ -64,19 +75,15 @@ export function parseAnnouncement(body: Uint8Array): OriginAnnouncement {
       'empty rtmp, http, api, srt and rtc: an SRS needs "ports on" in its heartbeat section',
     )
   }
-  return data.device_id ? { ...announcement, deviceId: data.device_id } : announcement
-}
-
-function parseObject(body: Uint8Array): object {
-  const text = Buffer.from(body.buffer, body.byteOffset, body.length).toString()
-  if (text.trim() === '') return {}
-  try {
-    const parsed: unknown = JSON.parse(text)
-    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return parsed
-  } catch {
-    // Told below, without the parser's words, which may repeat the body.
+  const load = loadOfSummaries(data.summaries)
+  return {
+    ...announcement,
+    ...(data.device_id && { deviceId: data.device_id }),
+    ...(typeof data.weight === 'number' && { weight: data.weight }),
+    ...(data.zone && { zone: data.zone }),
+    ...(data.backup === true && { isBackup: true }),
+    ...(load !== undefined && { load }),
   }
-  throw registrationError('REGISTRATION_BAD_BODY', 'the body is no JSON object')
 }
 
 function ports(

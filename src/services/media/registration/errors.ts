@@ -10,8 +10,10 @@ export type RegistrationErrorCode =
   | 'REGISTRATION_BAD_ENDPOINT'
   /** The origin names no endpoint: for SRS, set `ports on` in its heartbeat section. */
   | 'REGISTRATION_NO_ENDPOINT'
+  /** The token in the path is wrong: see `registration.token` of the gateway. */
+  | 'REGISTRATION_UNAUTHORIZED'
 
 /** An error of registration; the message is shown to the origin. */
-export function registrationError(code: RegistrationErrorCode, message: string): SluiceError {
-  return new SluiceError(code, message, { side: 'origin', retryable: false, status: 400 })
+export function registrationError(code: RegistrationErrorCode, message: string, status = 400): SluiceError {
+  return new SluiceError(code, message, { side: 'origin', retryable: false, status })
 }

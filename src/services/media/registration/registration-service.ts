@@ -1,23 +1,41 @@
 import type { AddressInfo } from 'node:net'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
+import { constantTimeEqual } from '../../../foundation/constant-time.ts'
+import { errorCode } from '../../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
-import { originIdOf, type OriginRegistry, originView } from '../../../mechanisms/balancer/index.ts'
-import { type ApiReply, type ApiRequest, HttpApi } from '../../../mechanisms/http-api/index.ts'
+import {
+  type Balancer,
+  type OriginAnnouncement,
+  type OriginId,
+  originIdOf,
+  type OriginRegistry,
+  originView,
+  type StreamKey,
+} from '../../../mechanisms/balancer/index.ts'
+import { type ApiReply, type ApiRequest, type ApiRoute, HttpApi } from '../../../mechanisms/http-api/index.ts'
 import type { ListenAddress } from '../../../mechanisms/net/index.ts'
 import { Counter, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
 import { parseAnnouncement } from './announcement.ts'
+import { EarlyHooks } from './early-hooks.ts'
+import { registrationError } from './errors.ts'
 import { RefusalLog } from './refusal-log.ts'
+import { parseSrsHook, type SrsHook } from './srs-hook.ts'
 
 /** Options of the registration API. */
 export interface RegistrationServiceOptions {
-  readonly origins: Pick<OriginRegistry, 'announce' | 'findOrigin' | 'list'>
+  readonly origins: Pick<OriginRegistry, 'announce' | 'findOrigin' | 'list'> & Pick<Balancer, 'follow'>
   readonly logger: Logger
   readonly registry: Registry
   /** Version of this program, shown at `/api/v1/versions`. */
   readonly version: string
   /** @defaultValue 127.0.0.1:12025 */
   readonly listen?: ListenAddress
-  /** Bearer token that origins must send. @defaultValue none is asked for */
+  /** The key of a stream that an origin names in a callback. @throws BALANCER_BAD_STREAM_KEY */
+  readonly streamKeyOf: (place: Pick<SrsHook, 'vhost' | 'app' | 'stream'>) => StreamKey
+  /**
+   * Bearer token that origins must send. SRS sends no header, and takes it as the last part of the URL's path.
+   * @defaultValue none is asked for
+   */
   readonly token?: string
   /** Addresses and CIDR ranges that may register. Empty: every address. @defaultValue [] */
   readonly allow?: readonly string[]
@@ -38,6 +56,9 @@ export class RegistrationService implements Lifecycle {
   readonly #clock: Clock
   readonly #refusals: RefusalLog
   readonly #results: Counter<'result'>
+  readonly #hooks: Counter<'result'>
+  readonly #early = new EarlyHooks()
+  readonly #streamKeyOf: RegistrationServiceOptions['streamKeyOf']
   readonly #api: HttpApi
   readonly #pid = String(process.pid)
 
@@ -45,12 +66,19 @@ export class RegistrationService implements Lifecycle {
   constructor(options: RegistrationServiceOptions) {
     const { origins, logger, registry, version, listen = DEFAULT_LISTEN, clock = systemClock } = options
     this.#origins = origins
+    this.#streamKeyOf = options.streamKeyOf
     this.#log = logger.child({ component: 'registration' })
     this.#clock = clock
     this.#refusals = new RefusalLog(clock)
     this.#results = new Counter({
       name: 'sluice_registrations_total',
       help: 'Requests to the registration API, by whether they were accepted.',
+      labelNames: ['result'],
+      registers: [registry],
+    })
+    this.#hooks = new Counter({
+      name: 'sluice_origin_hooks_total',
+      help: 'Callbacks of origins about their streams, by what came of them.',
       labelNames: ['result'],
       registers: [registry],
     })
@@ -62,11 +90,8 @@ export class RegistrationService implements Lifecycle {
       ...(options.token !== undefined && { token: options.token }),
       ...(options.allow !== undefined && { allow: options.allow }),
       routes: [
-        {
-          method: ['POST', 'PUT'],
-          path: '/api/v1/srs/register',
-          handle: (request) => this.#register(request),
-        },
+        ...routesWithToken('/api/v1/srs/register', options.token, (request) => this.#register(request)),
+        ...routesWithToken('/api/v1/srs/hooks', options.token, (request) => this.#hook(request)),
         { method: 'GET', path: '/api/v1/origins', handle: () => this.#list() },
         {
           method: 'GET',
@@ -114,12 +139,53 @@ export class RegistrationService implements Lifecycle {
     const id = await this.#origins.announce(announcement)
     this.#results.inc({ result: 'accepted' })
     if (before === undefined) {
-      const { ip, deviceId, rtmp, http, api, srt, rtc } = announcement
-      this.#log.info({ origin: id, ip, deviceId, rtmp, http, api, srt, rtc }, 'origin registered')
+      this.#logRegistered(id, announcement)
+      for (const key of this.#early.take(announcement)) await this.#follow(key, id, true)
     } else if (before.state !== 'healthy') {
       this.#log.info({ origin: id, was: before.state }, 'origin is healthy again')
     }
     return { json: { code: 0, pid: this.#pid } }
+  }
+
+  #logRegistered(
+    id: OriginId,
+    { ip, deviceId, rtmp, http, api, srt, rtc, zone, weight }: OriginAnnouncement,
+  ): void {
+    this.#log.info({ origin: id, ip, deviceId, rtmp, http, api, srt, rtc, zone, weight }, 'origin registered')
+  }
+
+  /** SRS ends a publisher when a callback is answered with anything but 200 and 0, so what is of no use gets that too. */
+  async #hook(request: ApiRequest): Promise<ApiReply> {
+    const hook = parseSrsHook(await request.readBody())
+    const result = hook === undefined ? 'ignored' : await this.#heed(hook)
+    this.#hooks.inc({ result })
+    return { json: { code: 0 } }
+  }
+
+  async #heed(hook: SrsHook): Promise<'ignored' | 'early' | 'followed' | 'elsewhere'> {
+    let key: StreamKey
+    try {
+      key = this.#streamKeyOf(hook)
+    } catch (error) {
+      this.#log.debug({ server: hook.server, code: errorCode(error) }, 'stream of a callback has no key')
+      return 'ignored'
+    }
+    const origin = (await this.#origins.list()).find(
+      ({ server, service }) => server === hook.server && service === hook.service,
+    )
+    if (origin !== undefined)
+      return (await this.#follow(key, origin.id, hook.isLive)) ? 'followed' : 'elsewhere'
+    this.#early.note(hook, key, hook.isLive)
+    return 'early'
+  }
+
+  async #follow(key: StreamKey, origin: OriginId, isLive: boolean): Promise<boolean> {
+    try {
+      return await this.#origins.follow(key, origin, isLive)
+    } catch (error) {
+      this.#log.debug({ origin, code: errorCode(error) }, 'stream of a callback not followed')
+      return false
+    }
   }
 
   async #list(): Promise<ApiReply> {
@@ -127,4 +193,25 @@ export class RegistrationService implements Lifecycle {
     const origins = (await this.#origins.list()).map((origin) => originView(origin, now))
     return { json: { code: 0, pid: this.#pid, origins } }
   }
+}
+
+/** A path, and the same with the token as its last part, for who can send no header. */
+function routesWithToken(
+  path: string,
+  token: string | undefined,
+  handle: (request: ApiRequest) => Promise<ApiReply>,
+): readonly ApiRoute[] {
+  const method = ['POST', 'PUT'] as const
+  const plain = { method, path, handle }
+  if (token === undefined) return [plain]
+  const withToken = {
+    method,
+    path: `${path}/:token`,
+    isOpen: true,
+    handle: (request: ApiRequest): Promise<ApiReply> => {
+      if (constantTimeEqual(request.params['token'] ?? '', token)) return handle(request)
+      throw registrationError('REGISTRATION_UNAUTHORIZED', 'the token in the path is wrong', 401)
+    },
+  }
+  return [plain, withToken]
 }

@@ -4,7 +4,7 @@ import { Registry } from 'prom-client'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { SluiceError } from '../../../foundation/errors.ts'
-import { MemoryBalancerStore } from '../../../mechanisms/balancer/index.ts'
+import { MemoryBalancerStore, streamKeyOf } from '../../../mechanisms/balancer/index.ts'
 import { ask, sendRaw } from '../../../mechanisms/http-api/raw-http.testkit.ts'
 import { parseAnnouncement } from './announcement.ts'
 import { parseOriginEndpoint } from './origin-endpoint.ts'
@@ -15,6 +15,21 @@ const PATH = '/api/v1/srs/register'
 const SRS_BODY =
   '{"device_id":"origin1","ip":"127.0.0.1","server":"vid-13772xk","service":"3114493m","pid":"28955","rtmp":["19351"],"http":["8081"],"api":["19851"],"srt":["udp://0.0.0.0:10081"],"rtc":["udp://0.0.0.0:8001"]}'
 const LEAST = { ip: '127.0.0.1', server: 's', service: 'v', pid: '1', rtmp: ['1935'] }
+
+/** As an SRS posts it when a publisher comes or goes. */
+const HOOK = {
+  server_id: 's',
+  service_id: 'v',
+  client_id: '9o7g1330',
+  ip: '127.0.0.1',
+  vhost: '__defaultVhost__',
+  app: 'live',
+  tcUrl: 'rtmp://127.0.0.1/live',
+  stream: 'cam',
+  param: '?token=x',
+  stream_url: '/live/cam',
+  stream_id: 'vid-124q9y3',
+}
 
 const opened: RegistrationService[] = []
 afterEach(async () => {
@@ -30,6 +45,7 @@ async function open(options: Partial<RegistrationServiceOptions> = {}) {
     logger: pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line)) }),
     registry: new Registry(),
     version: '1.2.3',
+    streamKeyOf: ({ vhost, app, stream }) => streamKeyOf(vhost, app, stream),
     listen: { host: '127.0.0.1', port: 0 },
     clock,
     ...options,
@@ -37,12 +53,15 @@ async function open(options: Partial<RegistrationServiceOptions> = {}) {
   opened.push(service)
   await service.start()
   lines.length = 0
-  const post = (body: unknown, headers: Record<string, string> = {}) =>
-    ask(service.address, 'POST', PATH, {
+  const postTo = (path: string, body: unknown, headers: Record<string, string> = {}) =>
+    ask(service.address, 'POST', path, {
       headers,
       body: typeof body === 'string' ? body : JSON.stringify(body),
     })
-  return { service, store, clock, lines, post }
+  const post = (body: unknown, headers?: Record<string, string>) => postTo(PATH, body, headers)
+  const hook = (action: string, given: object = {}) =>
+    postTo('/api/v1/srs/hooks', { ...HOOK, action, ...given })
+  return { service, store, clock, lines, post, postTo, hook }
 }
 
 describe('registration', () => {
@@ -102,6 +121,14 @@ describe('registration', () => {
     ])
   })
 
+  it('an IPv6 address is taken with and without brackets', async () => {
+    const { post, store } = await open()
+    for (const ip of ['2001:db8::5', '[2001:db8::5]']) {
+      expect((await post({ ...LEAST, ip })).status).toBe(200)
+      expect(await store.list()).toMatchObject([{ ip: '2001:db8::5' }])
+    }
+  })
+
   it('method and content type do not matter, PUT is as good', async () => {
     const { service, post, store } = await open()
     await post(LEAST, { 'Content-Type': 'text/plain' })
@@ -123,6 +150,8 @@ describe('registration', () => {
     ['the unspecified ip', { ...LEAST, ip: '0.0.0.0' }, 'REGISTRATION_BAD_FIELD', 'ip'],
     ['the unspecified IPv6', { ...LEAST, ip: '::' }, 'REGISTRATION_BAD_FIELD', 'ip'],
     ['a multicast ip', { ...LEAST, ip: '224.0.0.1' }, 'REGISTRATION_BAD_FIELD', 'ip'],
+    ['an unspecified IPv6 in brackets', { ...LEAST, ip: '[::]' }, 'REGISTRATION_BAD_FIELD', 'ip'],
+    ['a link-local IPv6', { ...LEAST, ip: 'fe80::1%eth0' }, 'REGISTRATION_BAD_FIELD', 'ip'],
     ['half an ip', { ...LEAST, ip: '127.1' }, 'REGISTRATION_BAD_FIELD', 'ip'],
     ['an empty server', { ...LEAST, server: '' }, 'REGISTRATION_BAD_FIELD', 'server'],
     ['a number for pid', { ...LEAST, pid: 5 }, 'REGISTRATION_BAD_FIELD', 'pid'],
@@ -133,6 +162,9 @@ describe('registration', () => {
     ['many endpoints', { ...LEAST, http: Array(65).fill('80') }, 'REGISTRATION_BAD_FIELD', 'http'],
     ['no endpoint text', { ...LEAST, api: ['x'] }, 'REGISTRATION_BAD_ENDPOINT', 'api'],
     ['port 0', { ...LEAST, rtmp: ['0'] }, 'REGISTRATION_BAD_ENDPOINT', 'rtmp'],
+    ['a negative weight', { ...LEAST, weight: -1 }, 'REGISTRATION_BAD_FIELD', 'weight'],
+    ['a weight that is text', { ...LEAST, weight: '2' }, 'REGISTRATION_BAD_FIELD', 'weight'],
+    ['a zone with a line end', { ...LEAST, zone: 'a\nb' }, 'REGISTRATION_BAD_FIELD', 'zone'],
     ['no endpoints', { ...LEAST, rtmp: [] }, 'REGISTRATION_NO_ENDPOINT', 'empty rtmp'],
   ])('refuses %s with one JSON body', async (_what, body, code, message) => {
     const { post, store } = await open()
@@ -161,6 +193,55 @@ describe('registration', () => {
     expect((await post(LEAST, { Authorization: 'Bearer correct' })).status).toBe(200)
     const versions = await ask(service.address, 'GET', '/api/v1/versions')
     expect(versions.body).toBe('{"signature":"Sluice","version":"1.2.3"}')
+  })
+
+  // Reference 9, number 38: SRS can send no header.
+  it('takes the token as the last part of the path, for heartbeats and callbacks', async () => {
+    const { store, postTo } = await open({ token: 'correct' })
+    expect((await postTo(`${PATH}/wrong`, LEAST)).json).toMatchObject({
+      code: 401,
+      error: { code: 'REGISTRATION_UNAUTHORIZED' },
+    })
+    expect(await store.list()).toEqual([])
+    expect((await postTo(`${PATH}/correct`, LEAST)).status).toBe(200)
+    const hook = { ...HOOK, action: 'on_publish' }
+    expect((await postTo('/api/v1/srs/hooks', hook)).status).toBe(401)
+    expect((await postTo('/api/v1/srs/hooks/wrong', hook)).status).toBe(401)
+    expect(await store.streams()).toEqual([])
+    expect((await postTo('/api/v1/srs/hooks/correct', hook)).status).toBe(200)
+    expect(await store.streams()).toHaveLength(1)
+  })
+
+  it('without a token none is taken in the path', async () => {
+    const { postTo } = await open()
+    expect((await postTo(`${PATH}/x`, LEAST)).status).toBe(404)
+  })
+
+  it('weight, zone, backup and the load of an SRS are listed', async () => {
+    const { service, post } = await open()
+    const summaries = {
+      code: 0,
+      data: { ok: true, self: { cpu_percent: 0.1234 }, system: { cpu_percent: 0.05, cpus: 4, load_1m: 0.5 } },
+    }
+    await post({ ...LEAST, ip: '2001:db8::5', weight: 2.5, zone: 'east', backup: true, summaries })
+    const { json } = await ask(service.address, 'GET', '/api/v1/origins')
+    expect(json).toMatchObject({
+      origins: [{ ip: '2001:db8::5', weight: 2.5, zone: 'east', isBackup: true, load: 0.123 }],
+    })
+  })
+
+  it.each([
+    [{ data: { self: { cpu_percent: 1.8 }, system: { cpu_percent: 0.2 } } }, 1],
+    [{ data: { self: {}, system: { cpu_percent: 0.2 } } }, 0.2],
+    [{ data: { self: { cpu_percent: '9' }, system: { cpu_percent: -1 } } }, undefined],
+    [{ data: {} }, undefined],
+    [{ data: { self: 5 } }, undefined],
+    ['text', undefined],
+    [null, undefined],
+  ])('summaries %j say a load of %s, and refuse nothing', async (summaries, load) => {
+    const { store, post } = await open()
+    expect((await post({ ...LEAST, summaries })).status).toBe(200)
+    expect((await store.list())[0]?.load).toBe(load)
   })
 
   it('turns addresses away that are not allowed', async () => {
@@ -235,6 +316,81 @@ describe('registration', () => {
       code: 503,
       error: { code: 'BALANCER_TOO_MANY_ORIGINS' },
     })
+  })
+})
+
+describe('callbacks of SRS', () => {
+  const key = streamKeyOf('', 'live', 'cam')
+
+  it('a stream that is published to an origin directly is followed there until it ends', async () => {
+    const { store, post, hook } = await open()
+    await post({ ...LEAST, server: 'other', rtmp: ['1936'] })
+    await post(LEAST)
+    const reply = await hook('on_publish')
+    expect([reply.status, reply.body]).toEqual([200, '{"code":0}'])
+    expect(await store.streams()).toMatchObject([{ key, originId: 's-v-1', isFollowed: true }])
+    expect((await store.pick(key, 'rtmp', { role: 'play' })).origin.server).toBe('s')
+    await hook('on_unpublish')
+    expect(await store.streams()).toMatchObject([{ key, isFollowed: false }])
+  })
+
+  it('what an origin says ahead of its first heartbeat counts from then on', async () => {
+    const { store, post, hook } = await open()
+    await hook('on_publish', { stream: 'gone' })
+    await hook('on_publish')
+    await hook('on_unpublish', { stream: 'gone' })
+    expect(await store.streams()).toEqual([])
+    await post(LEAST)
+    expect(await store.streams()).toMatchObject([{ key, originId: 's-v-1', isFollowed: true }])
+  })
+
+  it('of an earlier run nothing is followed', async () => {
+    const { store, post, hook } = await open()
+    await post(LEAST)
+    await hook('on_publish', { service_id: 'earlier' })
+    await post(LEAST)
+    expect(await store.streams()).toEqual([])
+  })
+
+  it('is answered with success, or SRS would end its publisher: other actions, bad names, live elsewhere', async () => {
+    const { store, post, hook } = await open()
+    await post(LEAST)
+    await post({ ...LEAST, server: 'other', rtmp: ['1936'] })
+    const claim = await store.pick(key, 'rtmp', { role: 'publish' })
+    await claim.keep()
+    const elsewhere = claim.origin.server === 's' ? 'other' : 's'
+    for (const reply of [
+      await hook('on_play'),
+      await hook('on_connect', { stream: undefined }),
+      await hook('on_publish', { stream: '..' }),
+      await hook('on_publish', { app: '' }),
+      await hook('on_publish', { server_id: elsewhere }),
+      await hook('on_unpublish', { stream: 'never' }),
+    ]) {
+      expect([reply.status, reply.body]).toEqual([200, '{"code":0}'])
+    }
+    expect(await store.streams()).toMatchObject([{ key, originId: claim.origin.id, publishers: 1 }])
+  })
+
+  it.each([
+    ['no JSON', '{', 'REGISTRATION_BAD_BODY'],
+    ['no action', {}, 'REGISTRATION_BAD_FIELD'],
+    ['no server', { ...HOOK, action: 'on_publish', server_id: undefined }, 'REGISTRATION_BAD_FIELD'],
+    ['a long stream', { ...HOOK, action: 'on_publish', stream: 'x'.repeat(2000) }, 'REGISTRATION_BAD_FIELD'],
+  ])('%s is refused', async (_what, body, code) => {
+    const { store, postTo } = await open()
+    const reply = await postTo('/api/v1/srs/hooks', body)
+    expect(reply.json).toMatchObject({ code: 400, error: { code } })
+    expect(await store.streams()).toEqual([])
+  })
+
+  it('more streams than fit are not followed, and are no error of the origin', async () => {
+    const store = new MemoryBalancerStore({ maxPicks: 1 })
+    const { post, hook } = await open({ origins: store })
+    await post(LEAST)
+    await hook('on_publish', { stream: '1' })
+    expect((await hook('on_publish', { stream: '2' })).status).toBe(200)
+    expect(store.stats().followed).toBe(1)
   })
 })
 

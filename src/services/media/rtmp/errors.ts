@@ -8,9 +8,9 @@ export type RtmpServiceErrorCode =
   | 'RTMP_CLIENT_TIMEOUT'
   /** No connection to the origin: see whether it runs and its address is right. */
   | 'RTMP_ORIGIN_UNREACHABLE'
-  /** No connection to the origin, or no answer from it, in time: see what keeps it. */
+  /** There is a connection, but no answer of the origin in time: see what keeps it. */
   | 'RTMP_ORIGIN_TIMEOUT'
-  /** The origin closed the connection before the handshake was over: see what listens at its address. */
+  /** The origin closed the connection within the handshake, or died within the dialogue: see what listens at its address. */
   | 'RTMP_ORIGIN_CLOSED'
   /** No byte came from either side for `idleMs`: the publisher is gone, or there never was one. */
   | 'RTMP_IDLE'
@@ -18,6 +18,12 @@ export type RtmpServiceErrorCode =
   | 'RTMP_STALLED'
   /** The connection to the origin broke while the stream ran. */
   | 'RTMP_BROKEN'
+  /** The origin of a player was lost, and no other gave the stream within `resumeMs`. */
+  | 'RTMP_NOT_RESUMED'
+  /** The stream of a player is published at another origin now: it is cut so that it comes back. */
+  | 'RTMP_STREAM_MOVED'
+  /** The client asked again and again for a second stream on its connection, which carries one: its fault. */
+  | 'RTMP_SECOND_STREAM'
   /** An operator ended the session. */
   | 'RTMP_SESSION_KICKED'
   /** The service closed. */

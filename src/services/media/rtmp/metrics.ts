@@ -5,6 +5,8 @@ export interface RtmpCounts {
   readonly connections: number
   /** Connections closed at once because of a bound. */
   readonly refused: number
+  /** Connections that were lost before their PROXY protocol header or TLS handshake was there, by reason. */
+  readonly unfinished: Readonly<Record<'proxy_header' | 'handshake' | 'overdue' | 'displaced', number>>
   readonly publishers: number
   readonly players: number
   /** Bytes received from clients and sent to clients, those of ended sessions included. */
@@ -29,6 +31,16 @@ export function registerRtmpMetrics(registry: Registry, counts: () => RtmpCounts
     collect() {
       this.reset()
       this.inc(counts().refused)
+    },
+  })
+  void new Counter({
+    name: 'sluice_rtmp_connections_unfinished_total',
+    help: 'Connections that ended before their PROXY protocol header or TLS handshake was over, by reason.',
+    labelNames: ['reason'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const [reason, count] of Object.entries(counts().unfinished)) this.inc({ reason }, count)
     },
   })
   void new Gauge({

@@ -1,24 +1,44 @@
 import { randomBytes } from 'node:crypto'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type { Balancer, OriginRegistry, StreamKey } from '../../../mechanisms/balancer/index.ts'
-import { type Dial, dialTcp, type ListenAddress } from '../../../mechanisms/net/index.ts'
+import {
+  type Dial,
+  type DialOptionsOf,
+  dialOptionsOf,
+  dialTcp,
+  type ListenAddress,
+  type TlsOptions,
+} from '../../../mechanisms/net/index.ts'
 import type { Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
 import type { RandomBytes, StreamRequest } from '../../../protocols/rtmp/index.ts'
+import { type Access, openAccess } from '../access/index.ts'
 
 /** What the RTMP service is given; the composition root builds it. */
 export interface RtmpServiceOptions {
   /** Where to listen; a host that is absent means every address. */
   readonly listen: readonly ListenAddress[]
+  /** Where to listen for RTMPS. @defaultValue [] */
+  readonly secureListen?: readonly ListenAddress[]
+  /** How RTMPS is spoken; must be there when `secureListen` is not empty. @defaultValue none */
+  readonly tls?: TlsOptions | undefined
+  /** Addresses and CIDR ranges of balancers, whose connections begin with a PROXY protocol header. @defaultValue [] */
+  readonly proxyProtocolFrom?: readonly string[]
   readonly balancer: Pick<Balancer, 'pick'>
   /** A redirect is followed when it leads to one of these. */
   readonly origins: Pick<OriginRegistry, 'list'>
   /** The routing key of a request; its `tcUrl` is empty where the client gave none. */
   readonly streamKeyOf: (request: Pick<StreamRequest, 'tcUrl' | 'app' | 'streamName'>) => StreamKey
+  /** Who may publish and play. @defaultValue everybody */
+  readonly access?: Access
   readonly logger: Logger
   readonly registry: Registry
   readonly clock?: Clock
   /** Opens a connection to an origin. @defaultValue `dialTcp` */
   readonly dial?: Dial
+  /** How an origin is dialled: by TLS where it speaks rtmps. @defaultValue `dialOptionsOf` */
+  readonly dialOptionsOf?: DialOptionsOf
+  /** Tells origins of the client by a PROXY protocol header of this version, ahead of everything. @defaultValue none */
+  readonly proxyProtocolToOrigins?: 'v1' | 'v2' | undefined
   /** Unguessable bytes for handshakes and session ids. @defaultValue node:crypto's */
   readonly random?: RandomBytes
   /** Most connections of clients; further ones are closed at once. @defaultValue 20000 */
@@ -51,6 +71,11 @@ export interface RtmpServiceOptions {
    * to read why it was refused, in milliseconds. @defaultValue 5000
    */
   readonly lingerMs?: number
+  /**
+   * How long a player whose origin is lost, or whose stream has moved, is kept while another origin is looked for, in
+   * milliseconds; then it is cut. 0: it is cut at once, and comes back by itself or not. @defaultValue 0
+   */
+  readonly resumeMs?: number
   /** Largest message in bytes; a peer that sends a larger one is cut. @defaultValue 8388608 */
   readonly maxMessageBytes?: number
   /** Most bytes that a peer may send within a dialogue, and that are kept of a client until its origin is there. @defaultValue 65536 */
@@ -65,6 +90,13 @@ export const rtmpDefaults: Omit<
   CompleteRtmpOptions,
   'listen' | 'balancer' | 'origins' | 'streamKeyOf' | 'logger' | 'registry'
 > = {
+  secureListen: [],
+  tls: undefined,
+  proxyProtocolFrom: [],
+  access: openAccess,
+  dialOptionsOf,
+  proxyProtocolToOrigins: undefined,
+  resumeMs: 0,
   clock: systemClock,
   dial: dialTcp,
   random: (size) => randomBytes(size),

@@ -8,9 +8,13 @@ import {
   type RtmpMessage,
   type StreamRequest,
 } from '../../../protocols/rtmp/index.ts'
+import type { OriginTarget } from '../../../mechanisms/balancer/index.ts'
+import type { ConnectionInfo } from '../../../mechanisms/net/index.ts'
 import { DialogueSocket } from './dialogue-socket.ts'
 import { rtmpServiceError } from './errors.ts'
 import type { CompleteRtmpOptions } from './options.ts'
+import { dialOrigin, isReachable } from './origin-connection.ts'
+import { requestAt } from './origin-request.ts'
 
 /** What an origin made of a request. */
 export type OriginAnswer =
@@ -25,10 +29,12 @@ export type OriginAnswer =
   /** It said no; without a refusal it did so by silence, or by closing the connection, as SRS does when a hook denies. */
   | { readonly kind: 'refused'; readonly refusal: Refusal | undefined }
 
-/** Where an origin listens. */
-export interface OriginEndpoint {
-  readonly host: string
-  readonly port: number
+/** What is asked of an origin, and for whom. */
+export interface OriginQuestion {
+  readonly request: StreamRequest
+  readonly client: ConnectionInfo
+  /** Aborted when the client is gone. */
+  readonly signal: AbortSignal
 }
 
 /**
@@ -37,18 +43,20 @@ export interface OriginEndpoint {
  * is aborted. The socket is destroyed then.
  */
 export function askOrigin(
-  endpoint: OriginEndpoint,
-  request: StreamRequest,
+  target: OriginTarget,
+  { request, client, signal }: OriginQuestion,
   options: CompleteRtmpOptions,
-  signal: AbortSignal,
 ): Promise<OriginAnswer> {
   return new Promise((resolve, reject) => {
     const { clock } = options
-    const where = `${endpoint.host}:${endpoint.port}`
-    const socket = options.dial({ ...endpoint, noDelay: true, allowHalfOpen: true })
-    const dialogue = new ClientDialogue(request, options)
+    const where = `${target.host}:${target.port}`
+    const { socket, readyEvent } = dialOrigin(target, client, options)
+    const dialogue = new ClientDialogue(requestAt(target, request), options)
+    let isConnected = false
     let dialFailure: unknown
-    let timer = clock.after(options.dialTimeoutMs, () => timedOut('connection', options.dialTimeoutMs))
+    let timer = clock.after(options.dialTimeoutMs, () =>
+      fail(unreachable(where, `nothing within ${options.dialTimeoutMs} ms`)),
+    )
 
     const link = new DialogueSocket<Exclude<ClientDialogueOutput, { kind: 'send' }>>(socket, dialogue, {
       onOutput(output) {
@@ -62,8 +70,8 @@ export function askOrigin(
       },
       onEnd(error) {
         if (error !== undefined) fail(error)
-        else if (dialogue.isOpen) refused(undefined)
-        else if (socket.connecting || dialFailure !== undefined) fail(unreachable(where, dialFailure))
+        else if (dialogue.isOpen) void closed()
+        else if (!isConnected) fail(unreachable(where, dialFailure ?? 'it was closed'))
         else fail(failure('RTMP_ORIGIN_CLOSED', `${where} closed the connection within the handshake`))
       },
     })
@@ -80,13 +88,14 @@ export function askOrigin(
     const onAbort = (): void => fail(gone())
     socket.prependListener('error', onError)
     socket.on('data', onData)
-    socket.once('connect', onConnect)
+    socket.once(readyEvent, onConnect)
     signal.addEventListener('abort', onAbort)
     if (signal.aborted) onAbort()
 
     function onConnect(): void {
+      isConnected = true
       timer.cancel()
-      timer = clock.after(options.originTimeoutMs, () => timedOut('stream', options.originTimeoutMs))
+      timer = clock.after(options.originTimeoutMs, () => timedOut(options.originTimeoutMs))
       link.flush()
     }
 
@@ -95,7 +104,7 @@ export function askOrigin(
       timer.cancel()
       socket.off('error', onError)
       socket.off('data', onData)
-      socket.off('connect', onConnect)
+      socket.off(readyEvent, onConnect)
       signal.removeEventListener('abort', onAbort)
     }
 
@@ -111,8 +120,16 @@ export function askOrigin(
       reject(error instanceof SluiceError ? error : unreachable(where, error))
     }
 
-    function timedOut(what: string, afterMs: number): void {
-      fail(failure('RTMP_ORIGIN_TIMEOUT', `no ${what} from ${where} within ${afterMs} ms`))
+    /** An origin that says no without a word still listens; one that died does not. */
+    async function closed(): Promise<void> {
+      settle()
+      socket.destroy()
+      if (await isReachable(target, options)) refused(undefined)
+      else reject(failure('RTMP_ORIGIN_CLOSED', `${where} broke off within the dialogue, and is gone`))
+    }
+
+    function timedOut(afterMs: number): void {
+      fail(failure('RTMP_ORIGIN_TIMEOUT', `no stream from ${where} within ${afterMs} ms`))
     }
   })
 }
@@ -126,7 +143,11 @@ export function gone(): SluiceError {
 }
 
 function unreachable(where: string, cause: unknown): SluiceError {
-  return failure('RTMP_ORIGIN_UNREACHABLE', `no connection to ${where}: ${errorMessage(cause)}`, cause)
+  return failure(
+    'RTMP_ORIGIN_UNREACHABLE',
+    `no connection to ${where}: ${typeof cause === 'string' ? cause : errorMessage(cause)}`,
+    cause,
+  )
 }
 
 function failure(

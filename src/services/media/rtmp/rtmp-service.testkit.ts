@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import {
   type Amf0Value,
   amf0Text,
@@ -62,6 +63,8 @@ export interface FakeOriginOptions {
   readonly answer?: (visit: OriginVisit) => void
   /** Takes over each raw connection instead of speaking RTMP. */
   readonly raw?: (socket: Socket) => void
+  /** Speaks RTMPS. */
+  readonly tls?: TlsOptions
 }
 
 /** An origin made of our own server dialogue, on a real socket. */
@@ -73,7 +76,14 @@ export class FakeOrigin {
 
   constructor(options: FakeOriginOptions = {}) {
     this.#options = options
-    this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#onConnection(socket))
+    const { tls } = options
+    const onConnection = (socket: Socket): void => this.#onConnection(socket)
+    this.#server =
+      tls === undefined
+        ? createServer({ allowHalfOpen: true }, onConnection)
+        : createTlsServer({ allowHalfOpen: true, ...tls }, onConnection)
+    // Of TLS those too whose handshake fails.
+    this.#server.on('connection', (socket: Socket) => this.sockets.add(socket))
   }
 
   get port(): number {
@@ -143,7 +153,12 @@ export class TestClient {
   refusal: Refusal | undefined
   isClosed = false
 
-  constructor(port: number, fields: Partial<StreamRequestFields> = {}) {
+  /** @param open @defaultValue a plain connection */
+  constructor(
+    port: number,
+    fields: Partial<StreamRequestFields> = {},
+    open: () => Socket = () => connect({ port, host: '127.0.0.1' }),
+  ) {
     const request = createStreamRequest({
       action: 'publish',
       app: 'live',
@@ -152,8 +167,8 @@ export class TestClient {
       ...fields,
     })
     this.dialogue = new ClientDialogue(request, { random: randomBytes })
-    this.socket = connect({ port, host: '127.0.0.1' })
-    this.socket.on('connect', () => this.flush())
+    this.socket = open()
+    this.socket.once('encrypted' in this.socket ? 'secureConnect' : 'connect', () => this.flush())
     this.socket.on('data', (bytes: Buffer) => {
       this.dialogue.receive(bytes)
       this.flush()
@@ -180,6 +195,11 @@ export class TestClient {
     return this.flush()
   }
 
+  /** Audio, video and aggregates that came. */
+  get media(): readonly RtmpMessage[] {
+    return this.messages.filter(({ type }) => mediaTypes.has(type))
+  }
+
   async untilReady(): Promise<this> {
     await until(() => this.ready !== undefined)
     return this
@@ -199,6 +219,8 @@ export class TestClient {
     await until(() => this.isClosed)
   }
 }
+
+const mediaTypes: ReadonlySet<number> = new Set([MessageType.audio, MessageType.video, MessageType.aggregate])
 
 /** Chunks of a message, for bytes that are written by hand. */
 export function chunksOf(message: RtmpMessage, chunkSize: number): Buffer {

@@ -2,8 +2,17 @@ import type { Socket } from 'node:net'
 import { errorCode } from '../../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
 import type { SessionDirectory, SessionInfo } from '../../../foundation/session-info.ts'
-import { ConnectionCap, TcpListener } from '../../../mechanisms/net/index.ts'
+import {
+  type Certificate,
+  ConnectionCap,
+  type ConnectionInfo,
+  type ListenAddress,
+  type ListenerCounts,
+  TcpListener,
+  type TcpListenerOptions,
+} from '../../../mechanisms/net/index.ts'
 import type { Counter, Logger } from '../../../mechanisms/telemetry/index.ts'
+import { LogPace } from './log-pace.ts'
 import { registerRtmpMetrics, type RtmpCounts } from './metrics.ts'
 import { type CompleteRtmpOptions, rtmpDefaults, type RtmpServiceOptions } from './options.ts'
 import { RtmpSession } from './rtmp-session.ts'
@@ -22,26 +31,25 @@ export class RtmpService implements Lifecycle, SessionDirectory {
   /** Resolves as its session is over. */
   readonly #running = new Set<Promise<void>>()
   readonly #listeners: readonly TcpListener[]
+  readonly #secureListeners: readonly TcpListener[]
+  readonly #pace: LogPace
   readonly #cap: ConnectionCap
   /** Bytes of sessions that are over. */
   #endedBytesIn = 0
   #endedBytesOut = 0
+  #isOpen = false
 
+  /** @throws NetError: `NET_BAD_RANGE`, `NET_BAD_CERTIFICATE` */
   constructor(options: RtmpServiceOptions) {
     this.#options = { ...rtmpDefaults, ...options }
     this.#log = options.logger.child({ component: 'rtmp' })
     this.#errors = registerRtmpMetrics(options.registry, () => this.#counts())
-    const { clock, maxConnections, maxConnectionsPerAddress } = this.#options
+    const { clock, maxConnections, maxConnectionsPerAddress, listen, secureListen } = this.#options
+    this.#pace = new LogPace(clock)
     this.#cap = new ConnectionCap({ maxConnections, maxConnectionsPerAddress })
-    this.#listeners = options.listen.map(
-      (listen) =>
-        new TcpListener({
-          listen,
-          clock,
-          cap: this.#cap,
-          onConnection: (socket) => this.#serve(socket),
-          onAcceptError: (error) => this.#count(errorCode(error)),
-        }),
+    this.#listeners = listen.map((address) => this.#listener(address, {}))
+    this.#secureListeners = secureListen.map((address) =>
+      this.#listener(address, secureOptions(this.#options)),
     )
   }
 
@@ -50,20 +58,45 @@ export class RtmpService implements Lifecycle, SessionDirectory {
     return this.#listeners.flatMap((listener) => listener.port ?? [])
   }
 
+  /** Those of `secureListen`. */
+  get securePorts(): readonly number[] {
+    return this.#secureListeners.flatMap((listener) => listener.port ?? [])
+  }
+
+  /**
+   * Shows another certificate on RTMPS connections that come from now on; the others go on.
+   * @throws NetError `NET_BAD_CERTIFICATE`; then the one before stays
+   */
+  setCertificate(certificate: Certificate): void {
+    for (const listener of this.#secureListeners) listener.setCertificate(certificate)
+  }
+
+  /**
+   * Takes a connection that was accepted elsewhere, as on a port that several protocols share: plain or TLS whose handshake
+   * is over, without listeners for its data. It counts like any other, and belongs to the service.
+   */
+  adopt(socket: Socket, from: ConnectionInfo): void {
+    socket.on('error', ignore)
+    if (this.#isOpen && this.#cap.admit(socket, from.remoteAddress)) this.#serve(socket, from)
+    else socket.destroy()
+  }
+
   /** @throws NetError when a port cannot be bound; those that were are closed again */
   async start(options: StartOptions = {}): Promise<void> {
     try {
-      for (const listener of this.#listeners) await listener.start(options)
+      for (const listener of this.#allListeners) await listener.start(options)
+      this.#isOpen = true
     } catch (error) {
       await this.close()
       throw error
     }
-    this.#log.info({ ports: this.ports }, 'RTMP listening')
+    this.#log.info({ ports: this.ports, securePorts: this.securePorts }, 'RTMP listening')
   }
 
   /** Clients whose stream has not begun are cut at once; the others may go on for `graceMs`. */
   async close({ graceMs = 0 }: CloseOptions = {}): Promise<void> {
-    const closed = this.#listeners.map((listener) => listener.close({ graceMs: graceMs + CUT_MS }))
+    this.#isOpen = false
+    const closed = this.#allListeners.map((listener) => listener.close({ graceMs: graceMs + CUT_MS }))
     for (const session of this.#sessions.values()) {
       if (session.info === undefined || graceMs <= 0) session.cut('RTMP_CLOSED')
     }
@@ -90,9 +123,27 @@ export class RtmpService implements Lifecycle, SessionDirectory {
     return true
   }
 
-  #serve(socket: Socket): void {
+  get #allListeners(): readonly TcpListener[] {
+    return [...this.#listeners, ...this.#secureListeners]
+  }
+
+  #listener(listen: ListenAddress, secure: Pick<TcpListenerOptions, 'tls'>): TcpListener {
+    return new TcpListener({
+      listen,
+      ...secure,
+      clock: this.#options.clock,
+      cap: this.#cap,
+      proxyProtocolFrom: this.#options.proxyProtocolFrom,
+      onConnection: (socket, from) => this.#serve(socket, from),
+      onAcceptError: (error) => this.#count(errorCode(error)),
+    })
+  }
+
+  #serve(socket: Socket, from: ConnectionInfo): void {
     const id = Buffer.from(this.#options.random(8)).toString('hex')
-    const session = new RtmpSession(id, socket, this.#options, this.#log, {
+    const session = new RtmpSession(id, socket, from, this.#options, {
+      log: this.#log,
+      pace: this.#pace,
       onError: (code) => this.#count(code),
       isPublished: (key) =>
         this.listSessions().some(({ role, streamKey }) => role === 'publish' && streamKey === key),
@@ -108,6 +159,18 @@ export class RtmpService implements Lifecycle, SessionDirectory {
     this.#running.add(over)
   }
 
+  #unfinishedCounts(): RtmpCounts['unfinished'] {
+    const counts = this.#allListeners.map((listener) => listener.counts)
+    const sum = (name: keyof ListenerCounts): number =>
+      counts.reduce((total, { [name]: count }) => total + count, 0)
+    return {
+      proxy_header: sum('badProxyHeaders'),
+      handshake: sum('failedHandshakes'),
+      overdue: sum('overdue'),
+      displaced: sum('displaced'),
+    }
+  }
+
   #count(code: string): void {
     this.#errors.inc({ code })
   }
@@ -118,6 +181,7 @@ export class RtmpService implements Lifecycle, SessionDirectory {
     return {
       connections: this.#sessions.size,
       refused: this.#cap.refused,
+      unfinished: this.#unfinishedCounts(),
       publishers,
       players: sessions.length - publishers,
       bytesIn: sessions.reduce((sum, session) => sum + session.bytesIn, this.#endedBytesIn),
@@ -125,3 +189,11 @@ export class RtmpService implements Lifecycle, SessionDirectory {
     }
   }
 }
+
+function secureOptions({ tls }: CompleteRtmpOptions): Pick<TcpListenerOptions, 'tls'> {
+  if (tls === undefined) throw new TypeError('secureListen without tls')
+  return { tls }
+}
+
+/** Errors of a connection show as its `close`. */
+function ignore(): void {}

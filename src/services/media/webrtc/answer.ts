@@ -1,37 +1,60 @@
+import { isIP } from 'node:net'
 import {
   type IceCredentials,
-  iceCredentials,
-  SessionDescription,
+  type PublicAddress,
+  type SessionDescription,
+  udpCandidates,
   withPublicCandidates,
 } from '../../../protocols/sdp/index.ts'
+import type { IceTcp } from './ice-tcp.ts'
 import type { MediaPlane } from './media-plane.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
-import { publicAddressesFor } from './public-addresses.ts'
-import type { IceIdentity } from './session.ts'
+import {
+  type ConfiguredAddress,
+  maxAddresses,
+  publicAddressesFor,
+  publicTcpAddressesFor,
+} from './public-addresses.ts'
+import type { IceIdentity, Session } from './session.ts'
 
-/** An origin's SDP, read: what identifies the session, and the text itself. */
-export interface ReadAnswer {
-  readonly description: SessionDescription
-  readonly credentials: IceCredentials | undefined
-}
-
-/** `undefined` for what is no SDP. */
-export function readAnswer(body: Uint8Array, fragment: boolean, maxBytes: number): ReadAnswer | undefined {
-  const description = SessionDescription.parse(body, { maxBytes, fragment })
-  return typeof description === 'string'
-    ? undefined
-    : { description, credentials: iceCredentials(description) }
-}
-
-/** The bytes for the client: with the gateway's candidates in place of the origin's. */
+/** An origin's SDP for the client: with the gateway's candidates in place of the origin's. */
 export function publicAnswer(
   description: SessionDescription,
-  requestAddress: string | undefined,
-  media: MediaPlane,
-  { publicAddresses }: CompleteWebRtcOptions,
+  { requestAddress, hasTcp }: Pick<Session, 'requestAddress' | 'hasTcp'>,
+  { media, tcp }: { readonly media: MediaPlane; readonly tcp: IceTcp },
+  options: CompleteWebRtcOptions,
 ): Buffer {
-  const addresses = publicAddressesFor(publicAddresses, requestAddress, media.locals)
-  return withPublicCandidates(description, addresses).toBytes()
+  const { publicAddresses, tcpPublicAddresses, keepOriginAddresses } = options
+  const { locals } = media
+  const tcpLocals = hasTcp ? tcp.locals : []
+  const announced = keepOriginAddresses ? announcedBy(description) : []
+  const udp = (configured: readonly ConfiguredAddress[]): readonly PublicAddress[] =>
+    publicAddressesFor(configured, requestAddress, locals)
+  const overTcp = (
+    configured: readonly ConfiguredAddress[],
+    udpConfigured: readonly ConfiguredAddress[],
+  ): readonly PublicAddress[] =>
+    publicTcpAddressesFor(configured, udpConfigured, requestAddress, locals, tcpLocals)
+  return withPublicCandidates(description, [
+    ...distinct([...(announced.length > 0 ? udp(announced) : []), ...udp(publicAddresses)]),
+    ...distinct([
+      ...(announced.length > 0 ? overTcp(announced, []) : []),
+      ...overTcp(tcpPublicAddresses, publicAddresses),
+    ]),
+  ]).toBytes()
+}
+
+/** The addresses that an origin was told to announce as its own. */
+function announcedBy(description: SessionDescription): readonly ConfiguredAddress[] {
+  const hosts = udpCandidates(description).filter(
+    ({ type, address }) => type === 'host' && isIP(address) !== 0,
+  )
+  return [...new Set(hosts.map(({ address }) => address))].map((address) => ({ address }))
+}
+
+function distinct(addresses: readonly PublicAddress[]): readonly PublicAddress[] {
+  const byText = new Map(addresses.map((one) => [`${one.address} ${one.port}`, one]))
+  return [...byText.values()].slice(0, maxAddresses)
 }
 
 /** The USERNAME of the client's STUN requests (RFC 8445 §7.2.2), and what signs them. */

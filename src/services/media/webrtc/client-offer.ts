@@ -96,18 +96,19 @@ function offerOf(
     tcUrl: `webrtc://${(named?.host || host) ?? ''}/${app}`,
     wantsTcp: queries.some((one) => queryParameter(one, 'transport') === 'tcp'),
     message: (need, { name }) => {
-      const own = foreignQuery(queries, allowIceQuery)
       if (need === 'json' && json !== undefined) {
         const clean = { ...streamUrl, query: originQuery(streamUrl.query, undefined, allowIceQuery) }
         return {
-          target: withQuery(name ?? route.originPath, own),
+          target: withQuery(name ?? route.originPath, foreignQuery([query], allowIceQuery)),
           contentType: 'application/json',
           body: jsonOfferBytes(json, description, clean, client.address),
         }
       }
       const body = description.toBytes()
       const contentType = 'application/sdp'
-      if (name !== undefined) return { target: withQuery(name, own), contentType, body }
+      if (name !== undefined) {
+        return { target: withQuery(name, foreignQuery(queries, allowIceQuery)), contentType, body }
+      }
       const parameters = originQuery(query, route.streamPath, allowIceQuery)
       return { target: withQuery(route.originPath, parameters), contentType, body }
     },

@@ -1,9 +1,16 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { SluiceError, type SluiceErrorOptions } from '../../../foundation/errors.ts'
 
 /** Codes of the WebRTC service, as its error bodies and metrics carry them, and what to do about each. */
 export type WebRtcErrorCode =
   /** The body is no SDP with `v=0`: send the offer as it is, as `application/sdp`. */
   | 'WEBRTC_BAD_SDP'
+  /** The body is not the JSON of SRS's older API: an object with `sdp`, and with `streamurl` unless the query names the stream. */
+  | 'WEBRTC_BAD_JSON'
+  /** A PATCH carries something else than `application/trickle-ice-sdpfrag`. */
+  | 'WEBRTC_MEDIA_TYPE'
+  /** `If-Match` is not the session's present ETag: the fragment belongs to an earlier ICE session. */
+  | 'WEBRTC_STALE_ETAG'
   /** The offer lacks `a=ice-ufrag` or `a=ice-pwd`, or they are malformed: send a WebRTC offer. */
   | 'WEBRTC_NO_ICE_CREDENTIALS'
   /** The body is larger than `maxOfferBytes`. */
@@ -22,6 +29,8 @@ export type WebRtcErrorCode =
   | 'WEBRTC_TOO_MANY_SESSIONS'
   /** The gateway is shutting down: try again, at another one. */
   | 'WEBRTC_DRAINING'
+  /** The origin refused, with the status of the response: what it said is in the log, at level debug. */
+  | 'WEBRTC_ORIGIN_REFUSED'
   /** No origin that was tried could be reached: see the log for which and why. */
   | 'WEBRTC_ORIGIN_UNREACHABLE'
   /** The origin did not answer in time. */
@@ -37,13 +46,57 @@ export type WebRtcErrorCode =
 
 /** What ends a WHIP or WHEP request. The message reaches the client, so it names no origin. */
 export class WebRtcError extends SluiceError {
-  override readonly name = 'WebRtcError'
+  override readonly name: string = 'WebRtcError'
   override readonly status: number
 
   constructor(code: WebRtcErrorCode, message: string, status: number, options: SluiceErrorOptions) {
     super(code, message, { ...options, status })
     this.status = status
   }
+}
+
+/** An origin's refusal: its status, and those of its headers that a client may read. */
+export class OriginRefusal extends WebRtcError {
+  readonly headers: IncomingHttpHeaders
+  /** What it said in JSON, which SRS's older API answers with status 200. */
+  readonly jsonCode: number | undefined
+
+  constructor(status: number, headers: IncomingHttpHeaders, jsonCode?: number) {
+    // What it has against the client or the stream, another origin has too.
+    const isBusy = status >= 500 || status === 429
+    super('WEBRTC_ORIGIN_REFUSED', 'the origin refused', status, {
+      side: isBusy ? 'origin' : 'client',
+      retryable: isBusy,
+    })
+    this.headers = headers
+    this.jsonCode = jsonCode
+  }
+}
+
+/**
+ * Why there is no response: no connection; one, on which no response began in time; one that was closed, brought
+ * nonsense, stood still or brought more than is read; or nobody waits any more.
+ */
+export type OriginFailure = 'unreachable' | 'silent' | 'broken' | 'aborted'
+
+/** What a client is told of an origin that gave no response. */
+export function failureError(failure: Exclude<OriginFailure, 'aborted'>, cause?: unknown): WebRtcError {
+  const options = { side: 'origin', retryable: true, cause } as const
+  switch (failure) {
+    case 'unreachable':
+      return new WebRtcError('WEBRTC_ORIGIN_UNREACHABLE', 'no origin could be reached', 502, options)
+    case 'silent':
+      return new WebRtcError('WEBRTC_ORIGIN_TIMEOUT', 'the origin did not answer in time', 504, options)
+    case 'broken':
+      return badAnswer('the origin gave no whole answer', cause)
+    default:
+      return failure satisfies never
+  }
+}
+
+export function badAnswer(why: string, cause?: unknown): WebRtcError {
+  const options = { side: 'origin', retryable: true, cause } as const
+  return new WebRtcError('WEBRTC_ORIGIN_BAD_ANSWER', why, 502, options)
 }
 
 /** An error that the client caused. */

@@ -1,25 +1,25 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import { plainAddress } from './public-addresses.ts'
+import type { HttpClient } from '../../../mechanisms/net/index.ts'
 
 /** Headers of a client's request that the origin gets as they are. */
-const passedOn = ['accept', 'authorization', 'content-type', 'if-match', 'user-agent'] as const
+const passedOn = ['accept', 'authorization', 'if-match', 'user-agent'] as const
 
-/** The headers of a request towards the origin: what matters of the client's, and who the client is. */
-export function requestHeaders(request: IncomingMessage): Record<string, string> {
+/** The headers of a request towards the origin, but for Host: what matters of the client's, and who the client is. */
+export function requestHeaders(
+  request: IncomingMessage,
+  client: HttpClient,
+  contentType?: string,
+): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const name of passedOn) {
     const value = request.headers[name]
     if (value !== undefined) headers[name] = value
   }
-  // Origins find their virtual host in it.
-  if (request.headers.host !== undefined) headers['host'] = request.headers.host
-  const { remoteAddress } = request.socket
-  if (remoteAddress !== undefined) {
-    // Replaced, not appended to: what a client says of itself proves nothing.
-    headers['x-forwarded-for'] = plainAddress(remoteAddress)
-    headers['x-real-ip'] = plainAddress(remoteAddress)
+  for (const { name, value } of client.headers) {
+    const before = headers[name.toLowerCase()]
+    headers[name.toLowerCase()] = before === undefined ? value : `${before}, ${value}`
   }
-  headers['x-forwarded-proto'] = 'encrypted' in request.socket ? 'https' : 'http'
+  if (contentType !== undefined) headers['content-type'] = contentType
   return headers
 }
 
@@ -37,6 +37,17 @@ const notPassedBack: ReadonlySet<string> = new Set([
   'date',
   'location',
 ])
+
+/** Headers of a refusal that a client can act on. */
+const ofRefusal = ['allow', 'etag', 'retry-after', 'www-authenticate'] as const
+
+/** Gives the client what it needs to know of a refusal; the rest may tell of the origin's inside. */
+export function passRefusalBack(headers: IncomingHttpHeaders, response: ServerResponse): void {
+  for (const name of ofRefusal) {
+    const value = headers[name]
+    if (value !== undefined && !response.hasHeader(name) && isSendable(value)) response.setHeader(name, value)
+  }
+}
 
 /**
  * Gives the client the origin's end-to-end headers, without those that would name the origin, and those that the

@@ -36,7 +36,10 @@ export class LimitMeters {
   }
 
   #open({ bytesPerSecond, burstBytes }: BandwidthLimit): MeterId {
-    return this.#datapath.openMeter({ bytesPerSecond, burstSeconds: burstBytes / Math.max(1, bytesPerSecond) })
+    return this.#datapath.openMeter({
+      bytesPerSecond,
+      burstSeconds: burstBytes / Math.max(1, bytesPerSecond),
+    })
   }
 }
 

@@ -8,33 +8,27 @@ import {
   type EndpointId,
   type FlowId,
   type LocalAddress,
+  type MeterId,
   type Remote,
 } from '../../../mechanisms/datapath/index.ts'
-import {
-  packetKind,
-  StunAttribute,
-  StunClass,
-  StunMessage,
-  StunMethod,
-  stunUsername,
-  verifyFingerprint,
-  verifyMessageIntegrity,
-} from '../../../protocols/stun/index.ts'
+import { StunAttribute, type StunMessage, stunUsername } from '../../../protocols/stun/index.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
-import type { ClientRemote, CountedFlow, Session, Traffic } from './session.ts'
+import type { CountedFlow, Session, TcpPath, Traffic, UdpPath } from './session.ts'
 import type { SessionTable } from './session-table.ts'
 import { STRANGER_REASONS, type StrangerReason } from './stranger-reason.ts'
+import { proofOf } from './stun-proof.ts'
 
 /** Below this, some hundred large datagrams that come at once do not fit. */
 const wantedReceiveBufferBytes = 1024 * 1024
-/** A nominated address that is silent for so long loses to another one that is not nominated. */
+/** A nominated path that is silent for so long loses to another one that is not nominated. */
 const silentAfterMs = 3000
 
 /**
- * The media of all sessions: one public endpoint, and one connected endpoint per session towards its origin. A
+ * The media of all sessions: the public UDP ports, and one connected endpoint per session towards its origin. A
  * client becomes known by a STUN request whose USERNAME names a session and whose MESSAGE-INTEGRITY was made with
  * that session's password; from then on the datapath moves its datagrams. The datapath copies the STUN requests of
- * known clients here, which is how an address that changes hands, or a client that moves, is followed.
+ * known clients here, which is how an address that changes hands, or a client that moves, is followed. Clients that
+ * come over TCP are led to the same place by `IceTcp`, and what the origin sends them is handed over here.
  */
 export class MediaPlane {
   readonly fromClients: Traffic = { packets: 0, bytes: 0 }
@@ -43,10 +37,10 @@ export class MediaPlane {
   readonly #options: CompleteWebRtcOptions
   readonly #sessions: SessionTable
   readonly #onOriginGone: (session: Session) => void
-  readonly #remotes = new Map<FlowId, ClientRemote>()
+  readonly #remotes = new Map<FlowId, UdpPath>()
   /** The same, by address: a stranger's second datagram may be on its way here while its flow is added. */
-  readonly #remoteOf = new Map<string, ClientRemote>()
-  #endpoint: Endpoint | undefined
+  readonly #remoteOf = new Map<string, UdpPath>()
+  #endpoints: readonly Endpoint[] = []
   #counters = new Float64Array(64 * COUNTER_STRIDE)
 
   constructor(
@@ -63,30 +57,38 @@ export class MediaPlane {
     >
   }
 
-  /** Binds the public endpoint. @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE */
+  /** Binds the public ports. @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE */
   async start(): Promise<void> {
-    if (this.#endpoint !== undefined) return
-    const { datapath, logger, mediaAddresses, mediaPort } = this.#options
-    const options = { addresses: mediaAddresses, port: mediaPort, threads: ALL_THREADS }
-    this.#endpoint = await datapath.openEndpoint(options, this.#receive)
-    const { port, receiveBufferBytes } = this.#endpoint
-    logger.info({ port, receiveBufferBytes }, 'media port bound')
-    if (receiveBufferBytes < wantedReceiveBufferBytes) {
-      logger.warn(
-        { port, receiveBufferBytes, wantedReceiveBufferBytes },
-        'small receive buffer, bursts may be lost; raise net.core.rmem_max',
-      )
+    if (this.#endpoints.length > 0) return
+    const { datapath, logger, mediaListen } = this.#options
+    try {
+      for (const { addresses, port } of mediaListen) {
+        const options = { addresses, port, threads: ALL_THREADS }
+        this.#endpoints = [...this.#endpoints, await datapath.openEndpoint(options, this.#receive)]
+      }
+    } catch (error) {
+      this.close()
+      throw error
+    }
+    for (const { port, receiveBufferBytes } of this.#endpoints) {
+      logger.info({ port, receiveBufferBytes }, 'media port bound')
+      if (receiveBufferBytes < wantedReceiveBufferBytes) {
+        logger.warn(
+          { port, receiveBufferBytes, wantedReceiveBufferBytes },
+          'small receive buffer, bursts may be lost; raise net.core.rmem_max',
+        )
+      }
     }
   }
 
   close(): void {
-    if (this.#endpoint !== undefined) this.#options.datapath.closeEndpoint(this.#endpoint.id)
-    this.#endpoint = undefined
+    for (const { id } of this.#endpoints) this.#options.datapath.closeEndpoint(id)
+    this.#endpoints = []
   }
 
-  /** Where clients' media is heard at present. */
+  /** Where clients' media is heard over UDP at present. */
   get locals(): readonly LocalAddress[] {
-    return this.#endpoint?.locals ?? []
+    return this.#endpoints.flatMap(({ locals }) => locals)
   }
 
   /** Opens a socket on which only `origin` is heard. */
@@ -100,9 +102,10 @@ export class MediaPlane {
     this.#options.datapath.closeEndpoint(endpoint)
   }
 
-  /** Forgets a session's addresses and closes its socket; what it moved is counted first. */
+  /** Forgets a session's paths and closes its socket; what it moved is counted first. */
   dismiss(session: Session): void {
     for (const remote of session.remotes.values()) this.#forget(remote)
+    for (const path of session.connections) this.forgetTcp(path)
     this.#unaim(session)
     this.closeOrigin(session.originEndpoint)
   }
@@ -134,10 +137,49 @@ export class MediaPlane {
     }
   }
 
-  /** The datapath forwards what the origin sends; only that nobody is there arrives here. */
-  readonly #receiveFromOrigin = ({ kind, endpoint }: Arrival): void => {
-    const session = kind === 'icmp' ? this.#sessions.byOriginEndpoint(endpoint) : undefined
-    if (session !== undefined) this.#onOriginGone(session)
+  /** A connection has proved to be of its session by this request, which is passed on as well. */
+  admitTcp(path: TcpPath, bytes: Uint8Array, request: StunMessage): void {
+    const { connections, aim } = path.session
+    if (connections.size >= this.#options.maxRemotesPerSession) {
+      // Sets keep the order of insertion.
+      const oldest = [...connections].find((other) => other !== aim?.path)
+      if (oldest !== undefined) this.forgetTcp(oldest)
+    }
+    connections.add(path)
+    this.#follow(path, 0, request)
+    this.#forward(path.session, bytes)
+  }
+
+  /** A datagram of a connection that has proved itself. */
+  receiveTcp(path: TcpPath, bytes: Uint8Array): void {
+    const { session } = path
+    const nowMs = this.#options.clock.nowMs()
+    path.seenAtMs = nowMs
+    session.clientSeenAtMs = nowMs
+    if (bytes[0] === 0 && bytes[1] === 1 && !isSettled(session, path, 0)) {
+      const proof = proofOf(bytes, this.#sessions)
+      if (typeof proof !== 'string' && proof.session === session) this.#follow(path, 0, proof.message)
+    }
+    const { datapath } = this.#options
+    if (metersOf(session, 'publish').every((meter) => datapath.charge(meter, bytes.length))) {
+      this.#forward(session, bytes)
+    }
+  }
+
+  /** Closes a connection, if it is not closed yet, and sends nothing more there. */
+  forgetTcp(path: TcpPath): void {
+    const { session } = path
+    if (!session.connections.delete(path)) return
+    if (session.aim?.path === path) this.#unaim(session)
+    path.close()
+  }
+
+  /** The datapath forwards what the origin sends, but for clients over TCP; that nobody is there arrives here too. */
+  readonly #receiveFromOrigin = ({ kind, endpoint, bytes }: Arrival): void => {
+    const session = this.#sessions.byOriginEndpoint(endpoint)
+    if (session === undefined) return
+    if (kind === 'icmp') this.#onOriginGone(session)
+    else if (session.aim?.path.kind === 'tcp') session.aim.path.send(bytes)
   }
 
   readonly #receive = (arrival: Arrival): void => {
@@ -153,78 +195,55 @@ export class MediaPlane {
   }
 
   #onStranger(arrival: Arrival): void {
-    const found = this.#identify(arrival)
-    if (typeof found === 'string') {
-      this.strangersDropped[found]++
+    const proof = proofOf(arrival.bytes, this.#sessions)
+    if (typeof proof === 'string') {
+      this.strangersDropped[proof]++
       return
     }
-    const { session, message } = found
+    const { session, message } = proof
     const known = this.#remoteOf.get(addressKey(arrival))
     if (known !== undefined && known.session !== session) this.#forget(known)
     const remote = known?.session === session ? known : this.#admit(session, arrival)
     this.#follow(remote, arrival.local, message)
-    this.#forward(session, arrival)
+    this.#forward(session, arrival.bytes)
   }
 
   /** A STUN request that the datapath has forwarded already, to the session that the address belongs to so far. */
-  #onKnown(remote: ClientRemote, arrival: Arrival): void {
+  #onKnown(remote: UdpPath, arrival: Arrival): void {
     const { session } = remote
     const nowMs = this.#options.clock.nowMs()
     remote.seenAtMs = nowMs
     session.clientSeenAtMs = nowMs
-    const { aim } = session
-    const isSettled = aim?.remote === remote && aim.local === arrival.local && aim.isNominated
     // Nearly every request is this one: consent on the path in use.
-    if (isSettled && hasUsername(session, stunUsername(arrival.bytes))) return
-    const found = this.#identify(arrival)
-    if (typeof found === 'string') return
-    if (found.session === session) {
-      this.#follow(remote, arrival.local, found.message)
+    if (isSettled(session, remote, arrival.local) && hasUsername(session, stunUsername(arrival.bytes))) return
+    const proof = proofOf(arrival.bytes, this.#sessions)
+    if (typeof proof === 'string') return
+    if (proof.session === session) {
+      this.#follow(remote, arrival.local, proof.message)
       return
     }
     // The address is another session's now: behind a NAT, or after a reconnect from the same port.
     this.#forget(remote)
-    this.#follow(this.#admit(found.session, arrival), arrival.local, found.message)
-    this.#forward(found.session, arrival)
+    this.#follow(this.#admit(proof.session, arrival), arrival.local, proof.message)
+    this.#forward(proof.session, arrival.bytes)
   }
 
-  /** The session that a datagram proves to belong to, or why it proves nothing. */
-  #identify({ bytes }: Arrival): { session: Session; message: StunMessage } | StrangerReason {
-    if (packetKind(bytes[0]) !== 'stun') return 'not-stun'
-    const message = StunMessage.decode(bytes)
-    if (typeof message === 'string') return 'malformed'
-    if (message.method !== StunMethod.binding || message.class !== StunClass.request) return 'not-request'
-    if (message.fingerprintOffset !== undefined && !verifyFingerprint(message)) return 'malformed'
-    const username = stunUsername(bytes)
-    if (username === undefined) return 'no-username'
-    const session = this.#sessions.byUsername(username)
-    const identity = session?.identities.find((one) => one.username === username)
-    if (session === undefined || identity === undefined) return 'unknown-session'
-    return verifyMessageIntegrity(message, identity.password) ? { session, message } : 'integrity'
-  }
-
-  #admit(session: Session, { address, port }: Remote): ClientRemote {
+  #admit(session: Session, { endpoint, address, port }: Arrival): UdpPath {
     const { datapath, clock, maxRemotesPerSession } = this.#options
     if (session.remotes.size >= maxRemotesPerSession) {
       // Maps keep the order of insertion: the first is the one longest known.
-      const oldest = [...session.remotes.values()].find((remote) => remote !== session.aim?.remote)
+      const oldest = [...session.remotes.values()].find((remote) => remote !== session.aim?.path)
       if (oldest !== undefined) this.#forget(oldest)
     }
     const flow = datapath.addFlow({
       kind: 'forward',
-      from: { endpoint: this.#publicEndpoint(), remote: { address, port } },
+      from: { endpoint, remote: { address, port } },
       to: { endpoint: session.originEndpoint, remote: session.originMedia },
       copyStunRequests: true,
+      meters: metersOf(session, 'publish'),
     })
-    const remote: ClientRemote = {
-      session,
-      address,
-      port,
-      flow,
-      packets: 0,
-      bytes: 0,
-      seenAtMs: clock.nowMs(),
-    }
+    const counted = { flow, packets: 0, bytes: 0, seenAtMs: clock.nowMs() }
+    const remote: UdpPath = { kind: 'udp', session, endpoint, address, port, ...counted }
     session.remotes.set(flow, remote)
     this.#remotes.set(flow, remote)
     this.#remoteOf.set(addressKey(remote), remote)
@@ -232,39 +251,49 @@ export class MediaPlane {
   }
 
   /**
-   * Turns the origin's datagrams towards the address that an authentic request came from. Before the client has
+   * Turns the origin's datagrams towards the path that an authentic request came by. Before the client has
    * nominated one, that is the latest, so that each check gets its answer; afterwards a check of another pair must
-   * not take the media along, unless the nominated address has gone silent.
+   * not take the media along, unless the nominated path has gone silent.
    */
-  #follow(remote: ClientRemote, local: number, request: StunMessage): void {
-    const { session } = remote
-    const { datapath, clock } = this.#options
-    const { aim, reverse } = session
+  #follow(path: UdpPath | TcpPath, local: number, request: StunMessage): void {
+    const { session } = path
+    const { aim } = session
     const isNominated = request.attribute(StunAttribute.useCandidate) !== undefined
-    if (aim?.remote === remote && aim.local === local) {
+    if (aim?.path === path && aim.local === local) {
       aim.isNominated ||= isNominated
       return
     }
     if (aim?.isNominated === true && !isNominated) {
-      const isSilent = aim.remote !== remote && clock.nowMs() - aim.remote.seenAtMs >= silentAfterMs
+      const isSilent = aim.path !== path && this.#options.clock.nowMs() - aim.path.seenAtMs >= silentAfterMs
       if (!isSilent) return
     }
-    session.aim = { remote, local, isNominated }
-    if (reverse !== undefined) {
-      datapath.aim(reverse.flow, remote, local)
-      return
-    }
-    const flow = datapath.addFlow({
-      kind: 'forward',
-      from: { endpoint: session.originEndpoint, remote: session.originMedia },
-      to: { endpoint: this.#publicEndpoint(), remote, local },
-    })
-    session.reverse = { flow, packets: 0, bytes: 0 }
-    session.originSeenAtMs = clock.nowMs()
+    this.#turn(session, path, local)
+    session.aim = { path, local, isNominated }
   }
 
-  /** Sends on what came before its flow was there. */
-  #forward(session: Session, { bytes }: Arrival): void {
+  /** Makes the flow from the origin end at this path. */
+  #turn(session: Session, path: UdpPath | TcpPath, local: number): void {
+    const { datapath, clock } = this.#options
+    const { reverse } = session
+    const endpoint = path.kind === 'udp' ? path.endpoint : undefined
+    if (reverse !== undefined && reverse.endpoint === endpoint) {
+      if (path.kind === 'udp') datapath.aim(reverse.flow, path, local)
+      return
+    }
+    if (reverse === undefined) session.originSeenAtMs = clock.nowMs()
+    this.#unaim(session)
+    const from = { endpoint: session.originEndpoint, remote: session.originMedia }
+    const meters = metersOf(session, 'play')
+    const flow = datapath.addFlow(
+      path.kind === 'udp'
+        ? { kind: 'forward', from, to: { endpoint: path.endpoint, remote: path, local }, meters }
+        : { kind: 'deliver', from, meters },
+    )
+    session.reverse = { flow, packets: 0, bytes: 0, endpoint }
+  }
+
+  /** Sends on what no flow took. */
+  #forward(session: Session, bytes: Uint8Array): void {
     this.#options.datapath.send(session.originEndpoint, session.originMedia, bytes)
     session.clientSeenAtMs = this.#options.clock.nowMs()
     for (const traffic of [session.fromClient, this.fromClients]) {
@@ -273,13 +302,13 @@ export class MediaPlane {
     }
   }
 
-  #forget(remote: ClientRemote): void {
+  #forget(remote: UdpPath): void {
     const { session } = remote
     this.#remove(remote, session.fromClient, this.fromClients)
     session.remotes.delete(remote.flow)
     this.#remotes.delete(remote.flow)
     this.#remoteOf.delete(addressKey(remote))
-    if (session.aim?.remote === remote) this.#unaim(session)
+    if (session.aim?.path === remote) this.#unaim(session)
   }
 
   #unaim(session: Session): void {
@@ -308,17 +337,21 @@ export class MediaPlane {
     }
     return true
   }
+}
 
-  #publicEndpoint(): EndpointId {
-    if (this.#endpoint === undefined) throw new Error('the media endpoint is closed')
-    return this.#endpoint.id
-  }
+/** The budgets of one direction: a stream flows from those who publish, and to those who play. */
+function metersOf(session: Session, role: Session['role']): readonly MeterId[] {
+  return session.role === role ? session.meters : []
+}
+
+function isSettled({ aim }: Session, path: UdpPath | TcpPath, local: number): boolean {
+  return aim?.path === path && aim.local === local && aim.isNominated
 }
 
 function hasUsername(session: Session, username: string | undefined): boolean {
   return session.identities.some((identity) => identity.username === username)
 }
 
-function addressKey({ address, port }: Remote): string {
-  return `${address} ${port}`
+function addressKey({ endpoint, address, port }: Remote & { readonly endpoint: EndpointId }): string {
+  return `${endpoint} ${address} ${port}`
 }

@@ -2,6 +2,8 @@ import { readdirSync } from 'node:fs'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
+import { MemoryBalancerStore } from '../../../mechanisms/balancer/index.ts'
+import type { Remote } from '../../../mechanisms/datapath/index.ts'
 import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
 import { answerSdp, check, FakeOrigin, openClient, TestGateway } from './webrtc.testkit.ts'
 
@@ -139,6 +141,64 @@ describe('media', () => {
   })
 })
 
+describe('several ports', () => {
+  const mediaListen = [
+    { addresses: ['127.0.0.1'], port: 0 },
+    { addresses: ['127.0.0.1', '::1'], port: 0 },
+  ]
+
+  test('are all offered, and a client may use any, change, and be answered from it', async () => {
+    const { origin, gateway } = await stage({ mediaListen })
+    const { answer, username } = await gateway.open('clnt')
+    const [one, two, three] = gateway.service.mediaAddresses
+    if (one === undefined || two === undefined || three === undefined) throw new Error('not bound')
+    expect(one.port).not.toBe(two.port)
+    for (const { address, port } of [one, two]) expect(answer).toContain(` ${address} ${port} typ host`)
+    const client = await openClient()
+    let socket: Remote | undefined
+    for (const [i, local] of [one, two, one].entries()) {
+      await client.send(check(username, { nominate: true }), local)
+      const { from } = await origin.udp.next()
+      socket ??= from
+      expect(from).toEqual(socket)
+      await origin.udp.send(`from ${i}`, from)
+      const { text, from: port } = await client.next()
+      expect([text, port.port]).toEqual([`from ${i}`, local.port])
+    }
+    const six = await openClient('::1')
+    await six.send(check(username, { nominate: true }), three)
+    await origin.udp.next()
+    await origin.udp.send('from v6', socket ?? one)
+    expect((await six.next()).from).toEqual({ address: '::1', port: three.port })
+    expect(origin.udp.received).toEqual([])
+  })
+
+  test('one address may be of two sessions, one at each port', async () => {
+    const { origin, gateway } = await stage({ mediaListen })
+    const sessions = [await gateway.open('aaaa'), await gateway.open('bbbb', '/live/t/whip')]
+    const client = await openClient()
+    const sockets = []
+    for (const [i, { username }] of sessions.entries()) {
+      const local = gateway.service.mediaAddresses[i]
+      if (local === undefined) throw new Error('not bound')
+      await client.send(check(username), local)
+      sockets.push((await origin.udp.next()).from)
+      await client.send('media', local)
+      expect((await origin.udp.next()).from).toEqual(sockets[i])
+    }
+    expect(sockets[0]).not.toEqual(sockets[1])
+  })
+
+  test('are none when one of them is taken', async () => {
+    const { gateway } = await stage()
+    const taken = [...mediaListen, { addresses: ['127.0.0.1'], port: gateway.media.port }]
+    await expect(TestGateway.start({ mediaListen: taken })).rejects.toMatchObject({
+      code: 'DATAPATH_PORT_TAKEN',
+    })
+    await expect(TestGateway.start({ mediaListen: [] })).rejects.toMatchObject({ code: 'WEBRTC_BAD_OPTION' })
+  })
+})
+
 describe('strangers', () => {
   test.each([
     ['not-stun', Buffer.from('80e0000100000000', 'hex')],
@@ -246,6 +306,26 @@ describe('the end of a session', () => {
     await origin.udp.next()
     clock.advance(12_000)
     expect(gateway.service.listSessions()).toHaveLength(0)
+  })
+
+  test('does not come by the store, which hears of it as long as it lives', async () => {
+    const clock = new ManualClock()
+    const store = new MemoryBalancerStore({ clock })
+    const { origin, gateway } = await stage({ clock, sessionStore: store })
+    const { username } = await gateway.open('clnt')
+    const client = await openClient()
+    await client.send(check(username), gateway.media)
+    const { from } = await origin.udp.next()
+    // The SRS proxy's entry ends after 120 s, whatever flows.
+    for (let seconds = 0; seconds < 300; seconds += 20) {
+      clock.advance(20_000)
+      await client.send('up', gateway.media)
+      await origin.udp.next()
+      await origin.udp.send('down', from)
+      await client.next()
+      gateway.service.listSessions()
+    }
+    expect(await store.findSession(username)).toMatchObject({ username })
   })
 
   test("comes when the origin's socket is gone", async () => {

@@ -20,6 +20,14 @@ export function declareMetrics(
       for (const [role, live] of Object.entries(count)) gauge.set({ role }, live)
     },
   })
+  const unproven: Gauge = new Gauge({
+    name: 'sluice_webrtc_tcp_unproven',
+    help: 'ICE-TCP connections that have not proved a session yet.',
+    registers,
+    collect: () => {
+      unproven.set(sessions.tcp.unproven)
+    },
+  })
   counter(registry, 'sluice_webrtc_packets_total', 'WebRTC datagrams passed on.', 'direction', () => {
     media.count()
     return { from_client: media.fromClients.packets, from_origin: media.fromOrigins.packets }
@@ -34,6 +42,22 @@ export function declareMetrics(
     'Datagrams of unknown senders that proved no session.',
     'reason',
     () => media.strangersDropped,
+  )
+  counter(
+    registry,
+    'sluice_webrtc_tcp_cut_total',
+    'ICE-TCP connections that were cut because they proved no session.',
+    'reason',
+    () => sessions.tcp.unprovenCut,
+  )
+  counter(
+    registry,
+    'sluice_webrtc_tcp_dropped_total',
+    'Datagrams for ICE-TCP clients that did not fit.',
+    'reason',
+    () => ({
+      queue: sessions.tcp.dropped,
+    }),
   )
   counter(
     registry,

@@ -1,189 +1,273 @@
-import type { IncomingMessage } from 'node:http'
-import { isIP } from 'node:net'
 import { errorCode } from '../../../foundation/errors.ts'
-import type { Claim, OriginId, Role, StreamKey } from '../../../mechanisms/balancer/index.ts'
 import {
-  iceCredentials,
-  type IceCredentials,
-  SessionDescription,
-  withoutCandidates,
-} from '../../../protocols/sdp/index.ts'
-import { identityOf, readAnswer, type ReadAnswer } from './answer.ts'
-import { clientError, WebRtcError } from './errors.ts'
+  type Claim,
+  type OriginId,
+  originTarget,
+  type PickOptions,
+  type StreamKey,
+} from '../../../mechanisms/balancer/index.ts'
+import { iceCredentials, SessionDescription } from '../../../protocols/sdp/index.ts'
+import type { Admission } from '../access/index.ts'
+import { identityOf } from './answer.ts'
+import { type ClientOffer, type OfferNeed, type OfferRequest, readOffer } from './client-offer.ts'
+import { badAnswer, clientError, failureError, OriginRefusal, WebRtcError } from './errors.ts'
 import { requestHeaders } from './forwarded-headers.ts'
+import { readJsonAnswer } from './json-envelope.ts'
+import { LogInterval } from './log-interval.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
-import type { OriginApi, OriginClient, OriginFailure, OriginResponse } from './origin-client.ts'
-import { originMediaPort } from './origin-media-port.ts'
-import { originQuery } from './origin-query.ts'
-import type { EndpointRoute } from './route.ts'
+import { hostHeaderOf, type OriginResponse } from './origin-client.ts'
+import type { OriginDialogue } from './origin-dialogue.ts'
+import type { OriginLinks, OriginResource } from './origin-links.ts'
+import { originMedia } from './origin-media.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 
-/** What came of an offer: a session with the origin's answer, or the origin's refusal. */
-export interface OfferOutcome {
+/** A session, and what the origin answered to its offer. */
+export interface AcceptedOffer {
+  readonly session: Session
   readonly response: OriginResponse
-  readonly accepted: { readonly session: Session; readonly answer: SessionDescription } | undefined
+  readonly answer: SessionDescription
+  /** What a client of the older API is told beside the SDP. */
+  readonly members: Readonly<Record<string, string>>
 }
 
-/** A POST, taken apart. */
-export interface Offer {
-  readonly request: IncomingMessage
-  readonly route: EndpointRoute
-  /** The path as it came. */
-  readonly path: string
-  /** Without its `?`. */
-  readonly query: string
-  readonly body: Buffer
-  /** Aborted when the client goes away or the gateway closes. */
-  readonly signal: AbortSignal
-}
-
-/** What an origin's answer needs to become a session. */
+/** An offer that was let in, and the origin that was picked for it. */
 interface Attempt {
-  readonly offer: Offer
-  readonly key: StreamKey
-  readonly role: Role
-  readonly credentials: IceCredentials
+  readonly request: OfferRequest
+  readonly offer: ClientOffer
+  readonly admission: Admission
+  readonly sessionId: string
   readonly claim: Claim
-  readonly api: OriginApi
+  readonly need: OfferNeed
 }
 
-/** Takes offers to origins: picks, asks, tries the next one, and makes sessions of the answers. */
+/** Takes offers to origins: asks whether they may, picks, asks, tries the next one, and makes sessions of the answers. */
 export class Offers {
   readonly #options: CompleteWebRtcOptions
-  readonly #origins: OriginClient
+  readonly #dialogue: OriginDialogue
+  readonly #links: OriginLinks
   readonly #sessions: Sessions
+  readonly #logged: LogInterval
   #lastId = 0
 
-  constructor(options: CompleteWebRtcOptions, origins: OriginClient, sessions: Sessions) {
+  constructor(
+    options: CompleteWebRtcOptions,
+    dialogue: OriginDialogue,
+    links: OriginLinks,
+    sessions: Sessions,
+  ) {
     this.#options = options
-    this.#origins = origins
+    this.#dialogue = dialogue
+    this.#links = links
     this.#sessions = sessions
+    this.#logged = new LogInterval(options.clock)
   }
 
-  /** @throws WebRtcError, and errors of the balancer, each with the status that fits */
-  async post(offer: Offer): Promise<OfferOutcome> {
-    const { streamKeyOf, maxOfferBytes, allowIceQuery, maxAttempts, balancer, resolveHost, logger } =
-      this.#options
-    const { request, route, query } = offer
-    const description = SessionDescription.parse(offer.body, { maxBytes: maxOfferBytes })
-    if (typeof description === 'string') throw clientError('WEBRTC_BAD_SDP', 400, 'the body is no SDP offer')
-    const credentials = iceCredentials(description)
-    if (credentials === undefined) {
-      throw clientError('WEBRTC_NO_ICE_CREDENTIALS', 400, 'the offer has no valid ICE credentials')
+  /** @throws WebRtcError, and errors of access and the balancer, each with the status that fits */
+  async post(request: OfferRequest): Promise<AcceptedOffer> {
+    const offer = readOffer(request, this.#options)
+    const sessionId = `webrtc-${++this.#lastId}`
+    const admission = await this.#admit(request, offer, sessionId)
+    let accepted: AcceptedOffer | undefined
+    try {
+      const signal = AbortSignal.any([request.signal, admission.signal])
+      accepted = await this.#offer({ request: { ...request, signal }, offer, admission, sessionId })
+      return accepted
+    } finally {
+      // A session ends it itself.
+      if (accepted === undefined) admission.end()
     }
-    const role = route.role === 'publish' && isPlayAction(query) ? 'play' : route.role
-    const key = streamKeyOf({
-      host: request.headers.host,
-      path: route.streamPath ?? offer.path,
-      query,
-      names: route.streamPath === undefined ? 'query' : 'path',
-    })
-    const parameters = originQuery(query, route.streamPath, allowIceQuery)
-    const target = parameters === '' ? route.originPath : `${route.originPath}?${parameters}`
-    const headers = { 'content-type': 'application/sdp', ...requestHeaders(request) }
-    const body = withoutCandidates(description).toBytes()
+  }
 
+  #admit(
+    { request, client, signal }: OfferRequest,
+    { role, key, accessQuery, tcUrl }: ClientOffer,
+    sessionId: string,
+  ): Promise<Admission> {
+    const bearer = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1]
+    const pageUrl = request.headers.referer ?? request.headers.origin
+    return this.#options.access.admit({
+      protocol: 'webrtc',
+      role,
+      key,
+      address: client.address,
+      query: accessQuery,
+      tcUrl,
+      sessionId,
+      signal,
+      ...(bearer !== undefined && { bearer }),
+      ...(pageUrl !== undefined && { pageUrl }),
+    })
+  }
+
+  async #offer(wanted: Omit<Attempt, 'claim' | 'need'>): Promise<AcceptedOffer> {
+    const { maxAttempts } = this.#options
+    const { offer, request } = wanted
+    const { role, key } = offer
     const avoid: OriginId[] = []
     let failure: WebRtcError | undefined
     while (avoid.length < maxAttempts) {
-      const claim = await balancer.pick(key, role === 'publish' ? 'whip' : 'whep', { role, avoid }).catch((error: unknown) => {
+      const claim = await this.#pick(key, needsOf(wanted), { role, avoid }).catch((error: unknown) => {
         // Once one was tried, "there is no other" is not the reason that helps.
         throw failure ?? error
       })
       const { origin } = claim
-      // Looked up once, so that the media goes to the very host that answers.
-      const address = await literalAddress(origin.ip, resolveHost)
-      const api = { address: address ?? origin.ip, port: origin.api[0] ?? 0 }
-      const ask = { method: 'POST', target, headers, body, signal: offer.signal } as const
-      const result = address === undefined ? unresolved : await this.#origins.ask(api, ask)
+      const need = needsOf(wanted).findLast((one) => originTarget(origin, one, key) !== undefined) ?? 'json'
       try {
-        if (!result.ok) {
-          if (result.failure === 'unreachable') this.#sessions.endStopped(key, origin.id)
-          const error = await endClaim(claim, result, offer.signal)
-          // SRS only closes the connection of a second publisher.
-          if (result.failure === 'broken' && role === 'publish' && this.#sessions.table.isPublished(key)) {
-            throw clientError('WEBRTC_STREAM_BUSY', 409, 'the stream is published already')
-          }
-          throw error
-        }
-        return await this.#answered({ offer, key, role, credentials, claim, api }, result.response)
+        return await this.#ask({ ...wanted, claim, need })
       } catch (error) {
+        request.signal.throwIfAborted()
         if (!(error instanceof WebRtcError) || error.side !== 'origin') throw error
         failure = error
-        const { code, message: reason, cause } = error
-        logger.warn({ origin: origin.id, code, reason, cause: errorCode(cause) }, 'origin took no offer')
+        this.#log(origin.id, error)
         avoid.push(origin.id)
       }
     }
     throw failure ?? failureError('unreachable')
   }
 
-  async #answered(attempt: Attempt, response: OriginResponse): Promise<OfferOutcome> {
-    const { claim } = attempt
-    if (response.status < 200 || response.status > 299) {
-      await claim.release()
-      return { response, accepted: undefined }
-    }
-    const read = readAnswer(response.body, false, this.#options.maxAnswerBytes)
-    const isSdp = (response.status === 200 || response.status === 201) && read !== undefined
-    const originTarget = sessionTarget(response.headers.location, attempt.offer.route.originPath)
+  /** An origin that has one of the needs, the earlier the better. */
+  async #pick(key: StreamKey, needs: readonly OfferNeed[], options: PickOptions): Promise<Claim> {
+    const [need = 'json', ...others] = needs
     try {
-      if (!isSdp) throw badAnswer('the answer is no SDP')
-      const session = await this.#open(attempt, read, originTarget)
-      return { response, accepted: { session, answer: read.description } }
+      return await this.#options.balancer.pick(key, need, options)
     } catch (error) {
-      // The origin has a session that nobody will use.
+      const isLacking =
+        errorCode(error) === 'BALANCER_NO_ORIGIN' || errorCode(error) === 'BALANCER_PROTOCOL_NOT_OFFERED'
+      if (!isLacking || others.length === 0) throw error
+      return this.#pick(key, others, options)
+    }
+  }
+
+  async #ask(attempt: Attempt): Promise<AcceptedOffer> {
+    const { claim, need, offer, request } = attempt
+    const { key, role } = offer
+    const { origin } = claim
+    const target = originTarget(origin, need, key)
+    if (target === undefined) {
       await claim.release()
-      const { host } = attempt.offer.request.headers
-      void this.#sessions.tellOrigin({
-        originApi: attempt.api,
-        originTarget,
-        host,
-        originId: claim.origin.id,
-      })
+      throw badAnswer('the origin has no place for a stream of this name')
+    }
+    const api = await this.#links.locate(target)
+    if (api === undefined) {
+      await claim.failed('unreachable')
+      throw failureError('unreachable', { code: 'ENOTFOUND' })
+    }
+    const message = offer.message(need, target)
+    // SRS finds its virtual host in the client's; an origin with URLs of its own is called by its name.
+    const host = (target.name === undefined ? request.request.headers.host : undefined) ?? hostHeaderOf(api)
+    const { result, resource } = await this.#dialogue.ask(
+      { api, target: message.target, host, origin },
+      key,
+      {
+        method: 'POST',
+        headers: requestHeaders(request.request, request.client, message.contentType),
+        body: message.body,
+        signal: request.signal,
+      },
+    )
+    if (result.ok) return this.#answered(attempt, result.response, resource)
+    const { failure, cause } = result
+    // What an origin does after it took the connection can hang on what was asked of it (an SRS closes it when the stream
+    // is busy), and strangers must not bring it into disrepute. One that says nothing at all hangs. Where it redirected
+    // to is not its fault.
+    const isOwn = resource.origin.id === origin.id
+    if (failure === 'unreachable' && isOwn) this.#sessions.endStopped(key, origin.id)
+    if ((failure === 'unreachable' || failure === 'silent') && isOwn) await claim.failed(failure)
+    else await claim.release()
+    if (failure === 'aborted') throw request.signal.reason
+    // SRS only closes the connection of a second publisher.
+    if (failure === 'broken' && role === 'publish') this.#refuseBusy(key)
+    throw failureError(failure, cause)
+  }
+
+  async #answered(attempt: Attempt, response: OriginResponse, asked: OriginResource): Promise<AcceptedOffer> {
+    const { claim, need, offer } = attempt
+    const atOrigin = await this.#links.follow(response.headers.location, asked, offer.key)
+    try {
+      const read = readAnswer(response, need, this.#options.maxAnswerBytes)
+      if (read.description === undefined) throw new OriginRefusal(read.status, response.headers, read.code)
+      const { description } = read
+      const session = await this.#open(attempt, description, asked, atOrigin, response.headers.etag)
+      const { server, service, pid } = asked.origin
+      const sessionid = session.identities[0]?.username ?? ''
+      return {
+        session,
+        response,
+        answer: description,
+        members: { server, service, pid, sessionid, ...read.members },
+      }
+    } catch (error) {
+      await claim.release()
+      if (error instanceof OriginRefusal) {
+        const text = response.body.subarray(0, 500).toString()
+        this.#options.logger.debug(
+          { origin: asked.origin.id, status: response.status, text },
+          'origin refused',
+        )
+        if (error.side === 'origin' && offer.role === 'publish') this.#refuseBusy(offer.key)
+      } else {
+        // The origin may have a session that nobody will use.
+        void this.#sessions.tellOrigin(atOrigin, offer.key)
+      }
       throw error
     }
   }
 
   async #open(
-    { offer, key, role, credentials, claim, api }: Attempt,
-    read: ReadAnswer,
-    originTarget: string | undefined,
+    { request, offer, admission, sessionId, claim }: Attempt,
+    answer: SessionDescription,
+    asked: OriginResource,
+    atOrigin: OriginResource | undefined,
+    etag: string | undefined,
   ): Promise<Session> {
-    const { clock, random } = this.#options
-    const { table, media } = this.#sessions
-    const { origin } = claim
-    const { headers, socket } = offer.request
-    const mediaPort = originMediaPort(read.description, origin.rtc)
-    if (read.credentials === undefined) throw badAnswer('the answer has no valid ICE credentials')
-    if (mediaPort === undefined) throw badAnswer('neither the answer nor the registration names a media port')
-    const identity = identityOf(read.credentials, credentials)
+    const { clock, random, resolveHost, iceTcp } = this.#options
+    const { media, limits } = this.#sessions
+    const { key: streamKey, role, wantsTcp } = offer
+    const { origin } = asked
+    const credentials = iceCredentials(answer)
+    if (credentials === undefined) throw badAnswer('the answer has no valid ICE credentials')
+    const mediaAt = await originMedia(answer, origin, asked.api, resolveHost)
+    if (mediaAt === undefined)
+      throw badAnswer('neither the answer nor the registration names a media address')
+    const identity = identityOf(credentials, offer.credentials)
     const undo: (() => void)[] = []
     try {
-      const originMedia = { address: api.address, port: mediaPort }
-      const originEndpoint = await media.openOrigin(originMedia)
+      const originEndpoint = await media.openOrigin(mediaAt)
       undo.push(() => media.closeOrigin(originEndpoint))
-      await this.#sessions.claimIdentity(identity, { streamKey: key, role, originId: origin.id, originMedia })
-      undo.push(() => this.#sessions.disclaimIdentity(identity))
-      const hold = await claim.keep()
-      const nowMs = clock.nowMs()
-      const session: Session = {
-        id: `webrtc-${++this.#lastId}`,
-        token: random(24).toString('base64url'),
-        streamKey: key,
+      await this.#sessions.claimIdentity(identity, {
+        streamKey,
         role,
         originId: origin.id,
-        originApi: api,
-        originTarget,
-        host: headers.host,
+        originMedia: mediaAt,
+      })
+      undo.push(() => this.#sessions.disclaimIdentity(identity))
+      // Then nothing comes from this origin any more; the player's next offer goes to the right one.
+      const moved = new AbortController()
+      const hold = await claim.keep(role === 'play' ? () => moved.abort() : undefined)
+      undo.push(() => hold.end())
+      request.signal.throwIfAborted()
+      const nowMs = clock.nowMs()
+      const session: Session = {
+        id: sessionId,
+        token: random(24).toString('base64url'),
+        streamKey,
+        role,
+        originId: origin.id,
+        atOrigin,
+        etag,
         hold,
+        admission,
+        meters: limits.take(admission.limits),
         sinceMs: clock.wallMs(),
-        originMedia,
+        originMedia: mediaAt,
         originEndpoint,
         identities: [identity],
-        requestAddress: socket.localAddress,
+        clientAddress: request.client.address,
+        requestAddress: request.request.socket.localAddress,
+        hasTcp: iceTcp || wantsTcp,
         remotes: new Map(),
+        connections: new Set(),
         reverse: undefined,
         aim: undefined,
         clientSeenAtMs: nowMs,
@@ -193,74 +277,54 @@ export class Offers {
         fromOrigin: { packets: 0, bytes: 0 },
         ended: undefined,
       }
-      table.add(session)
+      this.#sessions.begin(session)
+      const onMoved = (): void => void this.#sessions.end(session, 'moved')
+      if (moved.signal.aborted) onMoved()
+      else moved.signal.addEventListener('abort', onMoved)
       return session
     } catch (error) {
       for (const step of undo.toReversed()) step()
       throw error
     }
   }
-}
 
-/** SRS's WHIP endpoint plays when it is told so. */
-function isPlayAction(query: string): boolean {
-  return query.split('&').includes('action=play')
-}
-
-const unresolved = { ok: false, failure: 'unreachable', cause: { code: 'ENOTFOUND' } } as const
-
-/** The address of a registered host, which may be a name. */
-async function literalAddress(
-  host: string,
-  resolveHost: CompleteWebRtcOptions['resolveHost'],
-): Promise<string | undefined> {
-  if (isIP(host) !== 0) return host
-  return resolveHost(host).catch(() => undefined)
-}
-
-/**
- * Path and query of a session at its origin. Whatever host the Location names, the session is asked for where the
- * origin's API is: no origin leads the gateway to somebody else.
- */
-function sessionTarget(location: string | string[] | undefined, requestPath: string): string | undefined {
-  const text = Array.isArray(location) ? location[0] : location
-  const base = `http://origin${requestPath}`
-  if (text === undefined || !URL.canParse(text, base)) return undefined
-  const { pathname, search } = new URL(text, base)
-  return pathname + search
-}
-
-/**
- * Ends the claim on an origin that gave no response. What an origin does after it took the connection can hang on
- * what was asked of it (an SRS closes it when the stream is busy), and strangers must not bring it into disrepute.
- * One that says nothing at all hangs.
- */
-async function endClaim(
-  claim: Claim,
-  { failure, cause }: { readonly failure: OriginFailure; readonly cause: unknown },
-  signal: AbortSignal,
-): Promise<unknown> {
-  if (failure === 'unreachable' || failure === 'silent') await claim.failed(failure)
-  else await claim.release()
-  return failure === 'aborted' ? signal.reason : failureError(failure, cause)
-}
-
-function badAnswer(why: string, cause?: unknown): WebRtcError {
-  const options = { side: 'origin', retryable: true, cause } as const
-  return new WebRtcError('WEBRTC_ORIGIN_BAD_ANSWER', why, 502, options)
-}
-
-/** What a client is told of an origin that gave no response. */
-export function failureError(failure: Exclude<OriginFailure, 'aborted'>, cause?: unknown): WebRtcError {
-  const options = { side: 'origin', retryable: true, cause } as const
-  switch (failure) {
-    case 'unreachable':
-      return new WebRtcError('WEBRTC_ORIGIN_UNREACHABLE', 'no origin could be reached', 502, options)
-    case 'silent':
-      return new WebRtcError('WEBRTC_ORIGIN_TIMEOUT', 'the origin did not answer in time', 504, options)
-    case 'broken':
-      return badAnswer('the origin gave no whole answer', cause)
-    default:
-      return failure satisfies never
+  /** @throws WEBRTC_STREAM_BUSY when a publisher of the stream is live here */
+  #refuseBusy(key: StreamKey): void {
+    if (this.#sessions.table.isPublished(key)) {
+      throw clientError('WEBRTC_STREAM_BUSY', 409, 'the stream is published already')
+    }
   }
+
+  #log(origin: OriginId, { code, message: reason, cause }: WebRtcError): void {
+    const fields = { origin, code, reason, cause: errorCode(cause) }
+    if (this.#logged.isDue(origin)) this.#options.logger.warn(fields, 'origin took no offer')
+    else this.#options.logger.debug(fields, 'origin took no offer')
+  }
+}
+
+/** Ways to make the offer, the one that most origins have first. At an origin that has both, the last one is used. */
+function needsOf({ request, offer }: Pick<Attempt, 'request' | 'offer'>): readonly OfferNeed[] {
+  const need = offer.role === 'publish' ? 'whip' : 'whep'
+  return request.route.form === 'json' ? [need, 'json'] : [need]
+}
+
+/** What an origin said: an answer, or its refusal. @throws WEBRTC_ORIGIN_BAD_ANSWER */
+function readAnswer(
+  { status, body }: OriginResponse,
+  need: OfferNeed,
+  maxBytes: number,
+):
+  | { readonly description: SessionDescription; readonly members?: Readonly<Record<string, string>> }
+  | { readonly description: undefined; readonly status: number; readonly code?: number } {
+  if (status >= 400) return { description: undefined, status }
+  if (status !== 200 && status !== 201) throw badAnswer('the origin answered with an unexpected status')
+  if (need !== 'json') {
+    const description = SessionDescription.parse(body, { maxBytes })
+    if (typeof description === 'string') throw badAnswer('the answer is no SDP')
+    return { description }
+  }
+  const answer = readJsonAnswer(body, maxBytes)
+  if (answer === undefined) throw badAnswer('the answer is no JSON with an SDP')
+  if (answer.description !== undefined) return answer
+  return { description: undefined, status: 400, code: answer.code }
 }

@@ -52,6 +52,11 @@ export interface WebRtcOptions {
    * address on which the request came in. @defaultValue none
    */
   readonly publicAddresses?: readonly ConfiguredAddress[]
+  /**
+   * Whether clients are told the addresses in an origin's answer too, before ours and with our ports: for origins that are
+   * set to announce the public address themselves, as behind the SRS proxy (`CANDIDATE`, `eip`). @defaultValue false
+   */
+  readonly keepOriginAddresses?: boolean
   /** Where clients connect whose way over UDP is barred (RFC 6544). Empty: ICE-TCP is off. @defaultValue none */
   readonly tcpListen?: readonly ListenAddress[]
   /** The like of `publicAddresses` for TCP. @defaultValue the addresses that UDP has, with the ports bound for TCP */
@@ -97,7 +102,10 @@ export interface WebRtcOptions {
   readonly bodyTimeoutMs?: number
   /** Origins that are tried for one request. @defaultValue 3 */
   readonly maxAttempts?: number
-  /** The address of an origin that registered by name; rejects when there is none. @defaultValue the system's resolver */
+  /**
+   * The address of an origin, or of its media, that is given by name; rejects when there is none. It may take as long as a
+   * connection. @defaultValue the system's resolver
+   */
   readonly resolveHost?: (name: string) => Promise<string>
   /** Opens a connection to an origin's API, over TLS where its URL says so. @defaultValue that of the machine */
   readonly dial?: Dial
@@ -114,6 +122,7 @@ const defaults: Required<
   clientOf: httpClientOf(new AddressRanges([])),
   mediaListen: [{ addresses: ['0.0.0.0', '::'], port: 8000 }],
   publicAddresses: [],
+  keepOriginAddresses: false,
   tcpListen: [],
   tcpPublicAddresses: [],
   iceTcp: false,
@@ -154,7 +163,19 @@ export function completeOptions(options: WebRtcOptions): CompleteWebRtcOptions {
   }
   if (complete.mediaListen.length === 0) throw badOption('mediaListen is empty: media needs a UDP port')
   if (complete.iceTcp && complete.tcpListen.length === 0) throw badOption('iceTcp needs tcpListen')
-  return { ...complete, logger: options.logger.child({ component: 'webrtc' }) }
+  const { clock, connectTimeoutMs, resolveHost } = complete
+  return {
+    ...complete,
+    resolveHost: (name) => inTime(resolveHost(name), clock, connectTimeoutMs),
+    logger: options.logger.child({ component: 'webrtc' }),
+  }
+}
+
+function inTime<T>(promise: Promise<T>, clock: Clock, timeoutMs: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(timeoutMs, () => reject(new Error(`no answer after ${timeoutMs} ms`)))
+    promise.then(resolve, reject).finally(() => timer.cancel())
+  })
 }
 
 function badOption(message: string): WebRtcError {

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { isIP } from 'node:net'
 import { Agent, type buildConnector } from 'undici'
 import { errorCode, errorMessage } from '../../../foundation/errors.ts'
+import type { OriginFailure } from './errors.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 
 /** An HTTP response of an origin, read to its end. */
@@ -10,12 +11,6 @@ export interface OriginResponse {
   readonly headers: IncomingHttpHeaders
   readonly body: Buffer
 }
-
-/**
- * Why there is no response: no connection; one, on which no response began in time; one that was closed, brought
- * nonsense, stood still or brought more than is read; or nobody waits any more.
- */
-export type OriginFailure = 'unreachable' | 'silent' | 'broken' | 'aborted'
 
 /** Where an origin's HTTP API is. */
 export interface OriginApi {
@@ -97,7 +92,13 @@ export class OriginClient {
   }
 }
 
-/** The form of a host and a port in URLs and Host headers. */
+/** How an origin is called in a Host header: without the port that its scheme implies. */
+export function hostHeaderOf({ scheme, host, port }: Pick<OriginApi, 'scheme' | 'host' | 'port'>): string {
+  const authority = authorityOf(host, port)
+  return port === (scheme === 'https' ? 443 : 80) ? authority.slice(0, authority.lastIndexOf(':')) : authority
+}
+
+/** The form of a host and a port in URLs. */
 export function authorityOf(host: string, port: number): string {
   return `${isIP(host) === 6 ? `[${host}]` : host}:${port}`
 }

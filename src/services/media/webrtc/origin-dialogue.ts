@@ -25,7 +25,10 @@ export class OriginDialogue {
   async ask(
     first: OriginResource,
     key: StreamKey,
-    { headers, ...request }: Pick<OriginRequest, 'method' | 'body' | 'signal'> & {
+    {
+      headers,
+      ...request
+    }: Pick<OriginRequest, 'method' | 'body' | 'signal'> & {
       readonly headers: Readonly<Record<string, string>>
     },
   ): Promise<DialogueResult> {
@@ -33,7 +36,8 @@ export class OriginDialogue {
     for (let redirects = 0; ; redirects++) {
       const { api, target, host } = resource
       const result = await this.#client.ask(api, { ...request, target, headers: { ...headers, host } })
-      if (!result.ok || result.response.status < 300 || result.response.status > 399) return { result, resource }
+      if (!result.ok || result.response.status < 300 || result.response.status > 399)
+        return { result, resource }
       const { status, headers: answered } = result.response
       const isKept = status === 307 || status === 308
       const next =

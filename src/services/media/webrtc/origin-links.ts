@@ -1,5 +1,10 @@
 import { isIP } from 'node:net'
-import { type Origin, originTarget, type OriginTarget, type StreamKey } from '../../../mechanisms/balancer/index.ts'
+import {
+  type Origin,
+  originTarget,
+  type OriginTarget,
+  type StreamKey,
+} from '../../../mechanisms/balancer/index.ts'
 import { LogInterval } from './log-interval.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import { authorityOf, type OriginApi } from './origin-client.ts'
@@ -29,7 +34,11 @@ export class OriginLinks {
   }
 
   /** Where an origin is; looked up once, so that media goes to the very host that answers. Undefined for unknown names. */
-  async locate({ scheme, host, port }: Pick<OriginTarget, 'scheme' | 'host' | 'port'>): Promise<OriginApi | undefined> {
+  async locate({
+    scheme,
+    host,
+    port,
+  }: Pick<OriginTarget, 'scheme' | 'host' | 'port'>): Promise<OriginApi | undefined> {
     const address = await literalAddress(host, this.#options.resolveHost)
     if (address === undefined) return undefined
     return { scheme: scheme === 'https' ? 'https' : 'http', host, address, port }
@@ -46,8 +55,8 @@ export class OriginLinks {
     const { scheme, host, address, port } = from.api
     const asked = [from.host, authorityOf(host, port)].find((authority) => isAuthority(authority)) ?? 'origin'
     const base = new URL(`${scheme}://${asked}`)
-    const at = URL.canParse(from.target, base) ? new URL(from.target, base) : base
-    const url = URL.canParse(text, at) ? new URL(text, at) : undefined
+    const at = parseUrl(from.target, base.href) ?? base
+    const url = parseUrl(text, at.href)
     if (url !== undefined && /^https?:$/.test(url.protocol)) {
       const target = url.pathname + url.search
       // It names itself as it was called, which may be the name of the gateway.
@@ -59,7 +68,9 @@ export class OriginLinks {
       if (origin && api) return { api, target, host: url.host, origin }
     }
     if (this.#logged.isDue(from.origin.id)) {
-      this.#options.logger.warn({ origin: from.origin.id, url: text.slice(0, 500) }, 'origin names a host that is no origin')
+      // The rest of the URL may be a secret.
+      const fields = { origin: from.origin.id, host: url?.host ?? 'unreadable' }
+      this.#options.logger.warn(fields, 'origin names a host that is no origin')
     }
     return undefined
   }
@@ -83,6 +94,10 @@ export async function literalAddress(
 function hostsOf(origin: Origin, key: StreamKey): readonly string[] {
   const needs = ['whip', 'whep', 'json'] as const
   return [origin.ip, ...needs.flatMap((need) => originTarget(origin, need, key)?.host ?? [])]
+}
+
+function parseUrl(text: string, base: string): URL | undefined {
+  return URL.canParse(text, base) ? new URL(text, base) : undefined
 }
 
 function isAuthority(text: string): boolean {

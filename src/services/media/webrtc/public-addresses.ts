@@ -1,4 +1,5 @@
-import type { LocalAddress } from '../../../mechanisms/datapath/index.ts'
+import type { Remote } from '../../../mechanisms/datapath/index.ts'
+import { plainAddress } from '../../../mechanisms/net/index.ts'
 import type { PublicAddress } from '../../../protocols/sdp/index.ts'
 
 /** An address that clients are told, by configuration. */
@@ -9,24 +10,32 @@ export interface ConfiguredAddress {
   readonly port?: number
 }
 
-/** Most candidates of one answer: a client checks each of them. */
-const maxAddresses = 16
+/** Where clients can connect over TCP; without a host, at every address. */
+export interface TcpLocal {
+  readonly host: string | undefined
+  readonly port: number
+}
+
+/** Most candidates of one answer, of each transport: a client checks each of them. */
+export const maxAddresses = 16
 
 /**
- * The addresses of an answer's candidates, at least one, the preferred one first. Those configured, else the
- * address on which the request came in, if media is heard there. A request over loopback comes from this machine,
- * but a browser there may ignore loopback candidates, so it is offered the other addresses too. When media is heard
- * only elsewhere, all that is heard on is offered.
+ * The addresses of an answer's candidates, at least one, the preferred one first. Those configured, each with every bound
+ * port unless it has its own, else the address on which the request came in, if media is heard there. A request over
+ * loopback comes from this machine, but a browser there may ignore loopback candidates, so it is offered the other
+ * addresses too. When media is heard only elsewhere, all that is heard on is offered.
  */
 export function publicAddressesFor(
   configured: readonly ConfiguredAddress[],
   requestAddress: string | undefined,
-  locals: readonly LocalAddress[],
+  locals: readonly Remote[],
 ): readonly PublicAddress[] {
-  const boundPort = locals[0]?.port ?? 0
   if (configured.length > 0) {
+    const bound = [...new Set(locals.map(({ port }) => port))]
     return configured
-      .map(({ address, port }) => ({ address, port: port ?? boundPort }))
+      .flatMap(({ address, port }) =>
+        (port === undefined ? bound : [port]).map((one) => ({ address, port: one })),
+      )
       .slice(0, maxAddresses)
   }
   const asked = requestAddress === undefined ? undefined : plainAddress(requestAddress)
@@ -38,9 +47,32 @@ export function publicAddressesFor(
   return offered.slice(0, maxAddresses).map(({ address, port }) => ({ address, port }))
 }
 
-/** An IPv4 address that a dual-stack socket shows as IPv6, in its own form. */
-export function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address
+/**
+ * The same for TCP, none where nothing listens. A listener of every address is offered at the addresses that UDP has.
+ *
+ * @param configured those for TCP
+ * @param configuredForUdp stand in for them, without their ports
+ */
+export function publicTcpAddressesFor(
+  configured: readonly ConfiguredAddress[],
+  configuredForUdp: readonly ConfiguredAddress[],
+  requestAddress: string | undefined,
+  udpLocals: readonly Remote[],
+  tcpLocals: readonly TcpLocal[],
+): readonly PublicAddress[] {
+  if (tcpLocals.length === 0) return []
+  const everywhere = [...new Set(udpLocals.map(({ address }) => address))]
+  const locals = tcpLocals.flatMap(({ host, port }) =>
+    addressesOf(host, everywhere).map((address) => ({ address, port })),
+  )
+  const chosen = configured.length > 0 ? configured : configuredForUdp.map(({ address }) => ({ address }))
+  return publicAddressesFor(chosen, requestAddress, locals).map((one) => ({ ...one, transport: 'tcp' }))
+}
+
+/** `::` listens on IPv4 too, as sockets of TCP do. */
+function addressesOf(host: string | undefined, everywhere: readonly string[]): readonly string[] {
+  if (host === undefined || host === '::') return everywhere
+  return host === '0.0.0.0' ? everywhere.filter((address) => !address.includes(':')) : [host]
 }
 
 function isLoopback(address: string): boolean {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { originQuery } from './origin-query.ts'
+import { foreignQuery, originQuery, withQuery } from './origin-query.ts'
 import { routeOf } from './route.ts'
 
 describe('routeOf', () => {
@@ -13,10 +13,22 @@ describe('routeOf', () => {
     ['/live/s/whep', 'play', '/rtc/v1/whep/', '/live/s'],
     ['/live/sub/s%20a/whep', 'play', '/rtc/v1/whep/', '/live/sub/s%20a'],
   ])('%s is an endpoint to %s', (path, role, originPath, streamPath) => {
-    expect(routeOf(path)).toEqual({ kind: 'endpoint', role, originPath, streamPath })
+    expect(routeOf(path)).toEqual({ kind: 'endpoint', role, form: 'sdp', originPath, streamPath })
   })
 
   test.each([
+    ['/rtc/v1/publish/', 'publish'],
+    ['/rtc/v1/publish', 'publish'],
+    ['/rtc/v1/play/', 'play'],
+    ['/rtc/v1/play', 'play'],
+  ])('%s takes JSON to %s', (path, role) => {
+    const originPath = `/rtc/v1/${role}/`
+    expect(routeOf(path)).toEqual({ kind: 'endpoint', role, form: 'json', originPath, streamPath: undefined })
+  })
+
+  test.each([
+    '/live/s/play',
+    '/live/s/publish',
     '/',
     '/live/s',
     '/live/whip',
@@ -60,5 +72,15 @@ describe('originQuery', () => {
       'app=live/sub&stream=s%20a&token=t',
     )
     expect(originQuery('', '/a&b/c+d', false)).toBe('app=a%26b&stream=c%2Bd')
+  })
+})
+
+describe('foreignQuery', () => {
+  test('an origin with URLs of its own gets what no routing was made of', () => {
+    const query = foreignQuery(['app=a&token=t&vhost=v', '', 'stream=s&x=%20&ice-pwd=p'], false)
+    expect(query).toBe('token=t&x=%20')
+    expect(withQuery('/a/s/whip', query)).toBe('/a/s/whip?token=t&x=%20')
+    expect(withQuery('/whip?key=1', query)).toBe('/whip?key=1&token=t&x=%20')
+    expect(withQuery('/a/s/whip', '')).toBe('/a/s/whip')
   })
 })

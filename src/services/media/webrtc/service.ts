@@ -5,6 +5,9 @@ import type { LocalAddress } from '../../../mechanisms/datapath/index.ts'
 import { declareMetrics } from './metrics.ts'
 import { completeOptions, type WebRtcOptions } from './options.ts'
 import { OriginClient } from './origin-client.ts'
+import { OriginDialogue } from './origin-dialogue.ts'
+import { OriginLinks } from './origin-links.ts'
+import type { TcpLocal } from './public-addresses.ts'
 import { routeOf } from './route.ts'
 import { Sessions } from './sessions.ts'
 import { Signalling } from './signalling.ts'
@@ -13,8 +16,8 @@ import { Signalling } from './signalling.ts'
 const noticeMs = 2000
 
 /**
- * WHIP and WHEP, and the media that comes of them. The HTTP listener is somebody else's: it hands requests for
- * paths that `matches` to `handle`. The UDP port of media is opened by `start`.
+ * WHIP and WHEP, SRS's older JSON form of them, and the media that comes of them. The HTTP listener is somebody else's: it
+ * hands requests for paths that `matches` to `handle`. The ports of media are opened by `start`.
  *
  * @example
  *   const webrtc = new WebRtcService({ datapath, balancer, sessionStore, streamKeyOf, logger, registry })
@@ -29,12 +32,14 @@ export class WebRtcService implements Lifecycle, SessionDirectory {
   constructor(options: WebRtcOptions) {
     const complete = completeOptions(options)
     this.#origins = new OriginClient(complete)
-    this.#sessions = new Sessions(complete, this.#origins)
-    this.#signalling = new Signalling(complete, this.#origins, this.#sessions)
+    const links = new OriginLinks(complete)
+    const dialogue = new OriginDialogue(this.#origins, links)
+    this.#sessions = new Sessions(complete, dialogue)
+    this.#signalling = new Signalling(complete, dialogue, links, this.#sessions)
     declareMetrics(options.registry, this.#sessions, this.#signalling.errors)
   }
 
-  /** Binds the media port. @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE */
+  /** Binds the media ports. @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE, and what `TcpListener.start` throws */
   start(): Promise<void> {
     return this.#sessions.start()
   }
@@ -48,7 +53,7 @@ export class WebRtcService implements Lifecycle, SessionDirectory {
     await this.#sessions.drained(graceMs)
     this.#signalling.stop()
     await this.#sessions.endAll('drained', noticeMs)
-    this.#sessions.close()
+    await this.#sessions.close()
     await this.#origins.close()
   }
 
@@ -56,7 +61,7 @@ export class WebRtcService implements Lifecycle, SessionDirectory {
     await this.close()
   }
 
-  /** Whether a path, without its query, is one of WHIP or WHEP. */
+  /** Whether a path, without its query, is one of WHIP, WHEP or SRS's older JSON. */
   matches(path: string): boolean {
     return routeOf(path) !== undefined
   }
@@ -66,9 +71,19 @@ export class WebRtcService implements Lifecycle, SessionDirectory {
     return this.#signalling.handle(request, response)
   }
 
-  /** Where clients' media is heard at present; empty when not started. */
+  /** Where clients' media is heard over UDP at present; empty when not started. */
   get mediaAddresses(): readonly LocalAddress[] {
     return this.#sessions.media.locals
+  }
+
+  /** Where clients connect for ICE-TCP. */
+  get tcpAddresses(): readonly TcpLocal[] {
+    return this.#sessions.tcp.locals
+  }
+
+  /** ICE-TCP connections that have not proved a session yet. */
+  get unprovenTcp(): number {
+    return this.#sessions.tcp.unproven
   }
 
   listSessions(): readonly SessionInfo[] {
@@ -79,6 +94,8 @@ export class WebRtcService implements Lifecycle, SessionDirectory {
       role: session.role,
       streamKey: session.streamKey,
       originId: session.originId,
+      // Where its media goes, once that is known.
+      address: session.aim?.path.address ?? session.clientAddress,
       sinceMs: session.sinceMs,
       bytesIn: session.fromClient.bytes,
       bytesOut: session.fromOrigin.bytes,

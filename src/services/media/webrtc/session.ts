@@ -1,6 +1,7 @@
 import type { Hold, OriginId, Role, StreamKey } from '../../../mechanisms/balancer/index.ts'
-import type { EndpointId, FlowId, Remote } from '../../../mechanisms/datapath/index.ts'
-import type { OriginApi } from './origin-client.ts'
+import type { EndpointId, FlowId, MeterId, Remote } from '../../../mechanisms/datapath/index.ts'
+import type { Admission } from '../access/index.ts'
+import type { OriginResource } from './origin-links.ts'
 
 /** Packets and bytes of UDP payload. */
 export interface Traffic {
@@ -23,23 +24,55 @@ export interface CountedFlow {
   bytes: number
 }
 
-/** An address from which a session's client proved itself; the flow takes its datagrams. */
-export interface ClientRemote extends CountedFlow, Remote {
+/** An address from which a session's client proved itself over UDP; the flow takes its datagrams. */
+export interface UdpPath extends CountedFlow, Remote {
+  readonly kind: 'udp'
   readonly session: Session
+  /** The media port that it talks to. */
+  readonly endpoint: EndpointId
   /** Monotonic time of the last sign of life. */
   seenAtMs: number
 }
 
-/** Where the origin's datagrams go: a client's address, and the local one it talks to. */
+/** A connection on which a session's client proved itself (RFC 6544); TypeScript passes its datagrams on. */
+export interface TcpPath {
+  readonly kind: 'tcp'
+  readonly session: Session
+  /** Of the client. */
+  readonly address: string
+  seenAtMs: number
+  /** Sends one datagram to the client; the bytes are copied. False when it was dropped, since too much waits already. */
+  send(bytes: Uint8Array): boolean
+  /** Closes the connection. */
+  close(): void
+}
+
+/** Where the origin's datagrams go: a client's path, and the local address that it talks to. */
 export interface Aim {
-  readonly remote: ClientRemote
+  readonly path: UdpPath | TcpPath
   readonly local: number
   /** Whether the client nominated it (USE-CANDIDATE). */
   isNominated: boolean
 }
 
+/** The flow that takes what the origin sends. */
+export interface ReverseFlow extends CountedFlow {
+  /** The media port that it leaves by; undefined when TypeScript takes it, for a connection. */
+  readonly endpoint: EndpointId | undefined
+}
+
 /** Why a session ended; the labels of its metric. */
-export type EndReason = 'client' | 'idle' | 'origin-gone' | 'kicked' | 'drained' | 'failed'
+export type EndReason =
+  | 'client'
+  | 'idle'
+  | 'origin-gone'
+  | 'kicked'
+  | 'drained'
+  | 'failed'
+  /** The stream of a player is published at another origin now. */
+  | 'moved'
+  /** It may not go on: a token has run out, a key was taken away. */
+  | 'access'
 
 /** One WHIP or WHEP session: what signalling learnt of it, and where its media goes. */
 export interface Session {
@@ -50,12 +83,14 @@ export interface Session {
   readonly streamKey: StreamKey
   readonly role: Role
   readonly originId: OriginId
-  readonly originApi: OriginApi
-  /** Path and query of the session at the origin; absent when it named none. */
-  readonly originTarget: string | undefined
-  /** The client's Host header, which tells the origin its virtual host. */
-  readonly host: string | undefined
+  /** The session at the origin; absent when it named none, as in SRS's older API. */
+  readonly atOrigin: OriginResource | undefined
+  /** What the origin calls the present state of ICE, as it wrote it (RFC 9725 §4.3.1). */
+  etag: string | undefined
   readonly hold: Hold
+  readonly admission: Admission
+  /** Budgets of the direction in which the stream flows. */
+  readonly meters: readonly MeterId[]
   /** Wall time, in milliseconds. */
   readonly sinceMs: number
   readonly originMedia: Remote
@@ -63,11 +98,16 @@ export interface Session {
   readonly originEndpoint: EndpointId
   /** The newest first; the one before it holds while the client changes over (an ICE restart). */
   identities: readonly IceIdentity[]
+  /** Who asked for the session. */
+  readonly clientAddress: string
   /** Local address on which the request came in, for candidates of later answers. */
   readonly requestAddress: string | undefined
-  readonly remotes: Map<FlowId, ClientRemote>
+  /** Whether its answers have candidates over TCP. */
+  readonly hasTcp: boolean
+  readonly remotes: Map<FlowId, UdpPath>
+  readonly connections: Set<TcpPath>
   /** From the origin to `aim`; both are absent until a client proved itself. */
-  reverse: CountedFlow | undefined
+  reverse: ReverseFlow | undefined
   aim: Aim | undefined
   clientSeenAtMs: number
   originSeenAtMs: number

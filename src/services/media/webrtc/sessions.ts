@@ -2,9 +2,12 @@ import type { Timer } from '../../../foundation/clock.ts'
 import { errorCode } from '../../../foundation/errors.ts'
 import type { OriginId, StreamKey } from '../../../mechanisms/balancer/index.ts'
 import { clientError, type WebRtcError } from './errors.ts'
+import { IceTcp } from './ice-tcp.ts'
+import { LimitMeters } from './limit-meters.ts'
 import { MediaPlane } from './media-plane.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
-import type { OriginClient } from './origin-client.ts'
+import type { OriginDialogue } from './origin-dialogue.ts'
+import type { OriginResource } from './origin-links.ts'
 import type { EndReason, IceIdentity, Session } from './session.ts'
 import { SessionTable } from './session-table.ts'
 
@@ -18,34 +21,58 @@ const renewEveryMs = 30_000
 const stoppedAfterMs = 3000
 
 /** Reasons for which the origin does not know yet that the session ended. */
-const untold: ReadonlySet<EndReason> = new Set<EndReason>(['idle', 'kicked', 'drained', 'failed'])
+const untold: ReadonlySet<EndReason> = new Set<EndReason>([
+  'idle',
+  'kicked',
+  'drained',
+  'failed',
+  'moved',
+  'access',
+])
 
 /** The sessions from their first packet to their end, whatever ends them. One timer looks after all of them. */
 export class Sessions {
   readonly table: SessionTable = new SessionTable()
   readonly media: MediaPlane
+  readonly tcp: IceTcp
+  readonly limits: LimitMeters
   readonly ended: Partial<Record<EndReason, number>> = {}
   readonly #options: CompleteWebRtcOptions
-  readonly #origins: OriginClient
+  readonly #dialogue: OriginDialogue
+  /** What ends a session when it may not go on. */
+  readonly #onDenied = new Map<Session, () => void>()
   #timer: Timer | undefined
   #pending = 0
   #onEmpty: (() => void) | undefined
 
-  constructor(options: CompleteWebRtcOptions, origins: OriginClient) {
+  constructor(options: CompleteWebRtcOptions, dialogue: OriginDialogue) {
     this.#options = options
-    this.#origins = origins
+    this.#dialogue = dialogue
     this.media = new MediaPlane(options, this.table, (session) => void this.end(session, 'origin-gone'))
+    this.tcp = new IceTcp(options, this.table, this.media)
+    this.limits = new LimitMeters(options.datapath)
   }
 
   async start(): Promise<void> {
     await this.media.start()
-    this.#schedule()
+    await this.tcp.start()
+    if (this.#timer === undefined) this.#schedule()
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
     this.media.close()
+    await this.tcp.close()
+  }
+
+  /** Takes a session that has been made, whose USERNAME is claimed. */
+  begin(session: Session): void {
+    const { signal } = session.admission
+    const onDenied = (): void => void this.end(session, 'access')
+    this.table.add(session)
+    this.#onDenied.set(session, onDenied)
+    signal.addEventListener('abort', onDenied)
   }
 
   /** Takes a place for a session to come; false when there is none. Each is given back by `leave`. */
@@ -81,10 +108,15 @@ export class Sessions {
     this.media.dismiss(session)
     this.table.delete(session)
     session.hold.end()
+    this.limits.give(session.admission.limits)
+    const onDenied = this.#onDenied.get(session)
+    if (onDenied !== undefined) session.admission.signal.removeEventListener('abort', onDenied)
+    this.#onDenied.delete(session)
+    session.admission.end()
     this.#options.logger.debug({ session: session.id, origin: session.originId, reason }, 'session ended')
     for (const { username } of session.identities) this.#removeFromStore(username)
     this.#checkEmpty()
-    if (untold.has(reason)) await this.tellOrigin(session)
+    if (untold.has(reason)) await this.tellOrigin(session.atOrigin, session.streamKey)
   }
 
   /**
@@ -113,17 +145,12 @@ export class Sessions {
   }
 
   /** Deletes the session at its origin, which may be gone; never rejects. */
-  async tellOrigin({
-    originApi,
-    originTarget,
-    host,
-    originId,
-  }: Pick<Session, 'originApi' | 'originTarget' | 'host' | 'originId'>): Promise<void> {
-    if (originTarget === undefined) return
-    const headers = host === undefined ? {} : { host }
-    const result = await this.#origins.ask(originApi, { method: 'DELETE', target: originTarget, headers })
-    if (!result.ok)
-      this.#options.logger.debug({ origin: originId, failure: result.failure }, 'origin not told')
+  async tellOrigin(atOrigin: OriginResource | undefined, key: StreamKey): Promise<void> {
+    if (atOrigin === undefined) return
+    const { result } = await this.#dialogue.ask(atOrigin, key, { method: 'DELETE', headers: {} })
+    if (result.ok) return
+    const { failure } = result
+    this.#options.logger.debug({ origin: atOrigin.origin.id, failure }, 'origin not told')
   }
 
   /**

@@ -2,6 +2,8 @@ import { connect, Socket } from 'node:net'
 import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
+import type { HttpClientOf } from '../../../mechanisms/net/index.ts'
+import { streamKeyOfHttp } from '../../../mechanisms/balancer/index.ts'
 import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
 import { answerSdp, check, FakeOrigin, offerSdp, openClient, TestGateway } from './webrtc.testkit.ts'
 
@@ -66,8 +68,33 @@ describe('POST', () => {
     expect(answer.replace(/a=candidate:2.*\r\n/, '')).toBe(expected.replace(/a=candidate:2.*\r\n/, ''))
   })
 
+  test('addresses that the origin announces are told with the ports of the gateway, when that is wished', async () => {
+    const { origin, gateway } = await stage({
+      keepOriginAddresses: true,
+      tcpListen: [{ host: '127.0.0.1', port: 0 }],
+      iceTcp: true,
+    })
+    origin.reply = (request) => origin.accept(request, 'or16')
+    const { answer } = await gateway.open('clnt')
+    const [tcp] = gateway.service.tcpAddresses
+    expect(answer.match(/(?:udp|tcp) \d+ \S+ \d+ typ/g)?.map((text) => text.replace(/ \d+/, ''))).toEqual([
+      `udp 10.9.8.7 ${gateway.media.port} typ`,
+      `udp 127.0.0.1 ${gateway.media.port} typ`,
+      `tcp 10.9.8.7 ${tcp?.port} typ`,
+      `tcp 127.0.0.1 ${tcp?.port} typ`,
+    ])
+  })
+
   test('the origin sees path, query, credentials and client, and no candidates', async () => {
-    const { origin, gateway } = await stage()
+    const clientOf: HttpClientOf = () => ({
+      address: '192.0.2.1',
+      isSecure: true,
+      headers: [
+        { name: 'X-Forwarded-For', value: '192.0.2.1' },
+        { name: 'X-Real-IP', value: '192.0.2.1' },
+      ],
+    })
+    const { origin, gateway } = await stage({ clientOf })
     const headers = {
       authorization: 'Bearer t',
       'user-agent': 'obs',
@@ -85,9 +112,8 @@ describe('POST', () => {
       authorization: 'Bearer t',
       'content-type': 'application/sdp',
       'user-agent': 'obs',
-      'x-forwarded-for': '127.0.0.1',
-      'x-real-ip': '127.0.0.1',
-      'x-forwarded-proto': 'http',
+      'x-forwarded-for': '192.0.2.1',
+      'x-real-ip': '192.0.2.1',
       host: new URL(gateway.url).host,
     })
     expect(seen?.headers.cookie).toBeUndefined()
@@ -104,6 +130,24 @@ describe('POST', () => {
     expect((await gateway.post(path, offerSdp('clnt'))).status).toBe(201)
     expect(origin.seen[0]?.url).toBe(url)
     expect(await gateway.store.streams()).toMatchObject([{ key: '__defaultVhost__/live/s' }])
+  })
+
+  test('a Host with and without its port is one stream', async () => {
+    const { gateway } = await stage({
+      streamKeyOf: (request) => streamKeyOfHttp(request, { keys: 'normal', vhosts: ['cdn.example.com'] }),
+    })
+    const { hostname, port } = new URL(gateway.url)
+    for (const [i, host] of ['cdn.example.com', 'CDN.example.com:8080'].entries()) {
+      const socket = connect(Number(port), hostname)
+      const body = offerSdp(`clnt${i}`)
+      socket.write(
+        `POST /live/s/whep HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      )
+      const [head] = (await once(socket, 'data')) as [Buffer]
+      expect(head.toString()).toMatch(/^HTTP\/1\.1 201 /)
+      socket.destroy()
+    }
+    expect(await gateway.store.streams()).toMatchObject([{ key: 'cdn.example.com/live/s', players: 2 }])
   })
 
   test('roles are told apart, also by `action=play`', async () => {
@@ -147,25 +191,49 @@ describe('POST', () => {
   })
 
   test.each([
-    [404, { 'content-type': 'text/plain', 'retry-after': '7' }],
-    [401, { 'www-authenticate': 'Bearer' }],
-    [503, { 'retry-after': '3' }],
-    [307, { 'x-why': 'moved', location: '/inner' }],
-  ])('a refusal of the origin (%i) is passed on', async (status, headers) => {
+    [404, { 'retry-after': '7' }, { 'x-inner': '10.9.8.7' }],
+    [401, { 'www-authenticate': 'Bearer realm="o"' }, { server: '10.9.8.7' }],
+    [503, { 'retry-after': '3' }, { 'content-type': 'application/sdp' }],
+  ])(
+    'a refusal of the origin (%i) is passed on, but for what it tells of the inside',
+    async (status, told, untold) => {
+      const { origin, gateway } = await stage()
+      const headers = { ...told, ...untold, location: '/sessions/1', connection: 'x-hop', 'x-hop': '1' }
+      origin.reply = () => ({ status, headers, body: answerSdp('or16', 1) })
+      const response = await gateway.post('/live/s/whip', offerSdp('clnt'))
+      expect([response.status, await codeOf(response)]).toEqual([status, 'WEBRTC_ORIGIN_REFUSED'])
+      for (const [name, value] of Object.entries(told)) expect(response.headers.get(name)).toBe(value)
+      expect(JSON.stringify([...response.headers])).not.toContain('10.9.8.7')
+      expect(response.headers.get('x-hop')).toBeNull()
+      expect(gateway.service.listSessions()).toEqual([])
+      expect(await gateway.store.streams()).toEqual([])
+    },
+  )
+
+  test('a refusal without the headers that its status calls for gets them', async () => {
     const { origin, gateway } = await stage()
-    origin.reply = () => ({ status, headers: { ...headers, connection: 'x-hop', 'x-hop': '1' }, body: 'why' })
-    const response = await fetch(`${gateway.url}/live/s/whip`, {
-      method: 'POST',
-      body: offerSdp('clnt'),
-      redirect: 'manual',
-    })
-    expect([response.status, await response.text()]).toEqual([status, 'why'])
-    for (const [name, value] of Object.entries(headers)) {
-      expect(response.headers.get(name)).toBe(name === 'location' ? null : value)
-    }
-    expect(response.headers.get('x-hop')).toBeNull()
-    expect(gateway.service.listSessions()).toEqual([])
-    expect(await gateway.store.streams()).toEqual([])
+    origin.reply = () => ({ status: 401 })
+    expect((await gateway.post('/live/s/whip', offerSdp('clnt'))).headers.get('www-authenticate')).toBe(
+      'Bearer',
+    )
+    origin.reply = () => ({ status: 429 })
+    expect((await gateway.post('/live/s/whip', offerSdp('clnt'))).headers.get('retry-after')).toBe('5')
+  })
+
+  test('an origin that is too busy is left for another, one that refuses the client is not', async () => {
+    const [busy, free] = [await FakeOrigin.start(), await FakeOrigin.start()]
+    const gateway = await TestGateway.start()
+    const busyId = await gateway.store.announce(busy.announcement())
+    busy.reply = () => ({ status: 503 })
+    await gateway.store.announce(free.announcement())
+    for (let i = 0; i < 6; i++) await gateway.open(`clnt${i}`, `/live/s${i}/whep`)
+    expect(gateway.service.listSessions().some(({ originId }) => originId === busyId)).toBe(false)
+    expect(busy.seen.length).toBeGreaterThan(0)
+    expect(await gateway.store.findOrigin(busyId)).toMatchObject({ state: 'healthy' })
+    for (const origin of [busy, free]) origin.reply = () => ({ status: 404 })
+    const asked = busy.seen.length + free.seen.length
+    expect((await gateway.post('/live/other/whep', offerSdp('clnt'))).status).toBe(404)
+    expect(busy.seen.length + free.seen.length).toBe(asked + 1)
   })
 
   test.each([
@@ -447,18 +515,6 @@ describe('DELETE', () => {
     expect([again.status, await codeOf(again)]).toEqual([404, 'WEBRTC_NO_SESSION'])
   })
 
-  test('an absolute Location leads nowhere but to the origin itself', async () => {
-    const { origin, gateway } = await stage()
-    origin.reply = (request) => {
-      const reply = origin.accept(request)
-      if (typeof reply === 'string' || request.method === 'DELETE') return reply
-      return { ...reply, headers: { location: 'http://198.51.100.1:1/gone/abc?x=1' } }
-    }
-    const { location } = await gateway.open('clnt')
-    expect((await fetch(location, { method: 'DELETE' })).status).toBe(200)
-    expect(origin.seen.at(-1)?.url).toBe('/gone/abc?x=1')
-  })
-
   test('works when the origin is away', async () => {
     const { origin, gateway } = await stage()
     const { location } = await gateway.open('clnt')
@@ -474,77 +530,6 @@ describe('DELETE', () => {
     const response = await fetch(location, { method: 'DELETE' })
     expect([response.status, response.headers.get('www-authenticate')]).toEqual([401, 'Bearer'])
     expect(gateway.service.listSessions()).toHaveLength(1)
-  })
-})
-
-describe('PATCH', () => {
-  const fragment = [
-    'a=ice-ufrag:clnt',
-    'a=ice-pwd:clientpasswordclientpass',
-    'm=video 9 UDP/TLS/RTP/SAVPF 0',
-    'a=mid:0',
-    'a=candidate:1 1 udp 1 192.0.2.7 5 typ host',
-    'a=end-of-candidates',
-    '',
-  ].join('\r\n')
-  const patch = (location: string, body: string): Promise<Response> =>
-    fetch(location, {
-      method: 'PATCH',
-      body,
-      headers: { 'content-type': 'application/trickle-ice-sdpfrag', 'if-match': '"or16"' },
-    })
-
-  test('a trickled fragment reaches the origin without candidates, with its conditions', async () => {
-    const { origin, gateway } = await stage()
-    const { location } = await gateway.open('clnt')
-    origin.reply = () => ({ status: 204, headers: { etag: '"next"' } })
-    const response = await patch(location, fragment)
-    expect([response.status, response.headers.get('etag')]).toEqual([204, '"next"'])
-    const seen = origin.seen.at(-1)
-    expect([seen?.method, seen?.headers['if-match'], seen?.headers['content-type']]).toEqual([
-      'PATCH',
-      '"or16"',
-      'application/trickle-ice-sdpfrag',
-    ])
-    expect(seen?.body).not.toMatch(/candidate|192\.0\.2\.7/)
-  })
-
-  test('a refusal is passed on', async () => {
-    const { origin, gateway } = await stage()
-    const { location } = await gateway.open('clnt')
-    origin.reply = () => ({ status: 405, body: 'no' })
-    expect((await patch(location, fragment)).status).toBe(405)
-  })
-
-  test('an ICE restart: the answer names the gateway, and checks with the new credentials are taken', async () => {
-    const { origin, gateway } = await stage()
-    const { location, username } = await gateway.open('clnt')
-    origin.reply = () => ({
-      status: 200,
-      headers: { 'content-type': 'application/trickle-ice-sdpfrag' },
-      body: answerSdp('fresh', origin.udp.port, 'anotherpasswordforthesame').slice('v=0\r\n'.length),
-    })
-    const response = await patch(location, fragment.replace('clnt', 'clnt2'))
-    const answer = await response.text()
-    expect(answer).toContain(`127.0.0.1 ${gateway.media.port} typ host`)
-    expect(answer).not.toContain('10.9.8.7')
-    const client = await openClient()
-    await client.send(check('fresh:clnt2', { pwd: 'anotherpasswordforthesame' }), gateway.media)
-    const { from } = await origin.udp.next()
-    await client.send(check(username), gateway.media)
-    expect((await origin.udp.next()).from).toEqual(from)
-    expect(await gateway.store.findSession('fresh:clnt2')).toMatchObject({ role: 'publish' })
-    await fetch(location, { method: 'DELETE' })
-    expect(await gateway.store.findSession('fresh:clnt2')).toBeUndefined()
-    expect(await gateway.store.findSession(username)).toBeUndefined()
-  })
-
-  test('an origin that does not answer is a 504', async () => {
-    const { origin, gateway } = await stage({ headersTimeoutMs: 100 })
-    const { location } = await gateway.open('clnt')
-    origin.reply = () => 'hang'
-    const response = await patch(location, fragment)
-    expect([response.status, await codeOf(response)]).toEqual([504, 'WEBRTC_ORIGIN_TIMEOUT'])
   })
 })
 

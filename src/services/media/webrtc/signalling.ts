@@ -1,21 +1,23 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { errorCode, SluiceError } from '../../../foundation/errors.ts'
 import { publicAnswer } from './answer.ts'
-import { clientError, clientGone, WebRtcError } from './errors.ts'
-import { allowCrossOrigin, passHeadersBack } from './forwarded-headers.ts'
-import { Offers } from './offer.ts'
+import { clientError, clientGone, OriginRefusal, WebRtcError, type WebRtcErrorCode } from './errors.ts'
+import { allowCrossOrigin, passHeadersBack, passRefusalBack } from './forwarded-headers.ts'
+import { jsonAnswerBytes } from './json-envelope.ts'
+import { type AcceptedOffer, Offers } from './offer.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
-import type { OriginClient, OriginResponse } from './origin-client.ts'
+import type { OriginResponse } from './origin-client.ts'
+import type { OriginDialogue } from './origin-dialogue.ts'
+import type { OriginLinks } from './origin-links.ts'
 import { readBody } from './request-body.ts'
-import { type EndpointRoute, routeOf, sessionPathPrefix } from './route.ts'
-import type { Session } from './session.ts'
+import { type EndpointRoute, routeOf, type SessionRoute, sessionPathPrefix } from './route.ts'
 import { SessionRequests } from './session-requests.ts'
 import type { Sessions } from './sessions.ts'
 
-/** How long a client should wait that was told 503, in seconds. */
+/** How long a client should wait that was told 429 or 503, in seconds. */
 const retryAfterSeconds = 5
 
-/** WHIP and WHEP over HTTP (RFC 9725): requests of clients in, their responses out. */
+/** WHIP and WHEP over HTTP (RFC 9725), and SRS's older JSON: requests of clients in, their responses out. */
 export class Signalling {
   /** Errors by code, for the metric. */
   readonly errors: Map<string, number> = new Map()
@@ -27,11 +29,16 @@ export class Signalling {
   readonly #running = new Set<AbortController>()
   #isDraining = false
 
-  constructor(options: CompleteWebRtcOptions, origins: OriginClient, sessions: Sessions) {
+  constructor(
+    options: CompleteWebRtcOptions,
+    dialogue: OriginDialogue,
+    links: OriginLinks,
+    sessions: Sessions,
+  ) {
     this.#options = options
     this.#sessions = sessions
-    this.#offers = new Offers(options, origins, sessions)
-    this.#requests = new SessionRequests(options, origins, sessions)
+    this.#offers = new Offers(options, dialogue, links, sessions)
+    this.#requests = new SessionRequests(options, dialogue, sessions)
   }
 
   /** New offers get 503 from now on. */
@@ -54,73 +61,46 @@ export class Signalling {
     this.#running.add(client)
     // What the client's socket does is seen as 'close'.
     response.on('error', () => {})
+    const url = request.url ?? ''
+    const at = url.indexOf('?')
+    const path = at === -1 ? url : url.slice(0, at)
+    const query = at === -1 ? '' : url.slice(at + 1)
+    const route = routeOf(path)
     try {
       allowCrossOrigin(response)
-      await this.#dispatch(request, response, client.signal)
+      if (route === undefined) throw clientError('WEBRTC_NO_SESSION', 404, 'there is nothing here')
+      if (route.kind === 'session') await this.#onSession(request, response, route, client.signal)
+      else await this.#onEndpoint(request, response, route, { path, query, signal: client.signal })
     } catch (error) {
-      this.#fail(error, response)
+      const isJson = route?.kind === 'endpoint' && route.form === 'json' && request.method === 'POST'
+      this.#fail(error, response, isJson)
     } finally {
       socket.off('close', onClose)
       this.#running.delete(client)
     }
   }
 
-  async #dispatch(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
-    const url = request.url ?? ''
-    const at = url.indexOf('?')
-    const path = at === -1 ? url : url.slice(0, at)
-    const query = at === -1 ? '' : url.slice(at + 1)
-    const route = routeOf(path)
-    if (route === undefined) throw clientError('WEBRTC_NO_SESSION', 404, 'there is nothing here')
-    if (route.kind === 'endpoint') {
-      if (request.method === 'OPTIONS') return preflight(response, 'POST', 'Accept-Post', 'application/sdp')
-      if (request.method !== 'POST') throw wrongMethod(response, 'POST, OPTIONS')
-      return this.#post(request, response, route, { path, query, signal })
-    }
-    if (request.method === 'OPTIONS') {
-      return preflight(response, 'PATCH, DELETE', 'Accept-Patch', 'application/trickle-ice-sdpfrag')
-    }
-    const isPatch = request.method === 'PATCH'
-    if (!isPatch && request.method !== 'DELETE') throw wrongMethod(response, 'PATCH, DELETE, OPTIONS')
-    const session = this.#sessions.table.byToken(route.token)
-    if (session === undefined) throw clientError('WEBRTC_NO_SESSION', 404, 'there is no such session')
-    if (isPatch) return this.#patch(session, request, response, signal)
-    passBack(
-      (await this.#requests.delete(session, request)) ?? { status: 200, headers: {}, body: nothing },
-      response,
-    )
-  }
-
-  async #post(
+  async #onEndpoint(
     request: IncomingMessage,
     response: ServerResponse,
     route: EndpointRoute,
-    { path, query, signal }: { readonly path: string; readonly query: string; readonly signal: AbortSignal },
+    asked: { readonly path: string; readonly query: string; readonly signal: AbortSignal },
   ): Promise<void> {
+    if (request.method === 'OPTIONS')
+      return preflight(response, 'POST', 'Accept-Post', mediaTypes[route.form])
+    if (request.method !== 'POST') throw wrongMethod(response, 'POST, OPTIONS')
     if (this.#isDraining) throw draining()
     if (!this.#sessions.enter()) throw unavailable('WEBRTC_TOO_MANY_SESSIONS', 'too many sessions')
     try {
+      const client = this.#options.clientOf(request)
       const body = await this.#body(request)
-      const { response: answer, accepted } = await this.#offers.post({
-        request,
-        route,
-        path,
-        query,
-        body,
-        signal,
-      })
-      if (accepted === undefined) {
-        passBack(answer, response)
-        return
-      }
-      const { session, answer: description } = accepted
+      const accepted = await this.#offers.post({ request, client, route, body, ...asked })
+      const { session } = accepted
       try {
-        signal.throwIfAborted()
-        response.setHeader('Location', sessionPathPrefix + session.token)
-        response.setHeader('Content-Type', 'application/sdp')
-        const { media } = this.#sessions
-        const publicBody = publicAnswer(description, session.requestAddress, media, this.#options)
-        passBack({ ...answer, body: publicBody }, response)
+        asked.signal.throwIfAborted()
+        if (session.ended !== undefined)
+          throw unavailable('WEBRTC_NO_SESSION', 'the session has ended already')
+        this.#accept(accepted, route, response)
       } catch (error) {
         // Nobody will learn of the session.
         await this.#sessions.end(session, 'failed')
@@ -133,14 +113,43 @@ export class Signalling {
     }
   }
 
-  async #patch(
-    session: Session,
+  #accept(
+    { session, response: { status, headers }, answer, members }: AcceptedOffer,
+    { form }: EndpointRoute,
+    response: ServerResponse,
+  ): void {
+    const sdp = publicAnswer(answer, session, this.#sessions, this.#options)
+    response.setHeader('Content-Type', mediaTypes[form])
+    if (form === 'json') {
+      replyWith(response, 200, jsonAnswerBytes(members, sdp))
+      return
+    }
+    response.setHeader('Location', sessionPathPrefix + session.token)
+    passHeadersBack(headers, response)
+    replyWith(response, status, sdp)
+  }
+
+  async #onSession(
     request: IncomingMessage,
     response: ServerResponse,
+    { token }: SessionRoute,
     signal: AbortSignal,
   ): Promise<void> {
-    const body = await this.#body(request)
-    passBack(await this.#requests.patch(session, request, body, signal), response)
+    if (request.method === 'OPTIONS') {
+      return preflight(response, 'PATCH, DELETE', 'Accept-Patch', 'application/trickle-ice-sdpfrag')
+    }
+    const isPatch = request.method === 'PATCH'
+    if (!isPatch && request.method !== 'DELETE') throw wrongMethod(response, 'PATCH, DELETE, OPTIONS')
+    const session = this.#sessions.table.byToken(token)
+    if (session === undefined) throw clientError('WEBRTC_NO_SESSION', 404, 'there is no such session')
+    const client = this.#options.clientOf(request)
+    if (isPatch) {
+      const body = await this.#body(request)
+      passBack(await this.#requests.patch(session, { request, client }, body, signal), response)
+    } else {
+      await this.#requests.delete(session, { request, client })
+      replyWith(response, 200, nothing)
+    }
   }
 
   #body(request: IncomingMessage): Promise<Buffer> {
@@ -148,26 +157,33 @@ export class Signalling {
     return readBody(request, { maxBytes, timeoutMs, clock })
   }
 
-  #fail(error: unknown, response: ServerResponse): void {
+  #fail(error: unknown, response: ServerResponse, isJson: boolean): void {
     const { status, code, message } = this.#publicError(error)
     this.errors.set(code, (this.errors.get(code) ?? 0) + 1)
     if (response.headersSent || response.destroyed) {
       response.destroy()
       return
     }
-    if (status === 503) response.setHeader('Retry-After', retryAfterSeconds)
+    if (error instanceof OriginRefusal) passRefusalBack(error.headers, response)
+    if (status === 401 && !response.hasHeader('WWW-Authenticate'))
+      response.setHeader('WWW-Authenticate', 'Bearer')
+    if ((status === 429 || status === 503) && !response.hasHeader('Retry-After')) {
+      response.setHeader('Retry-After', retryAfterSeconds)
+    }
     // What is left of a body that was refused is not read.
     if (status === 408 || status === 413) response.setHeader('Connection', 'close')
     response.setHeader('Content-Type', 'application/json')
-    response.statusCode = status
-    response.end(JSON.stringify({ code, message }))
+    // Clients of SRS's older API take any other status than 200 for an answer of somebody else.
+    const jsonCode = (error instanceof OriginRefusal ? error.jsonCode : undefined) ?? status
+    const body = isJson ? { code: jsonCode, error: code, message } : { code, message }
+    replyWith(response, isJson ? 200 : status, Buffer.from(JSON.stringify(body)))
   }
 
-  /** Errors of our own and of the balancer say what a client may know; any other may name an origin. */
+  /** Errors of our own, of access and of the balancer say what a client may know; any other may name an origin. */
   #publicError(error: unknown): { status: number; code: string; message: string } {
     if (
       error instanceof SluiceError &&
-      (error instanceof WebRtcError || error.code.startsWith('BALANCER_'))
+      (error instanceof WebRtcError || /^(?:ACCESS|BALANCER)_/.test(error.code))
     ) {
       return { status: error.status ?? 503, code: error.code, message: error.message }
     }
@@ -178,12 +194,18 @@ export class Signalling {
 
 const nothing = Buffer.alloc(0)
 
+const mediaTypes = { sdp: 'application/sdp', json: 'application/json' } as const
+
 /** The origin's status, its end-to-end headers, and a body. */
 function passBack({ status, headers, body }: OriginResponse, response: ServerResponse): void {
   passHeadersBack(headers, response)
+  replyWith(response, status, body)
+}
+
+function replyWith(response: ServerResponse, status: number, body: Buffer): void {
   response.statusCode = status
-  // These have none, and no length either (RFC 9110 §8.6).
-  if (status === 204 || status === 304) response.end()
+  // It has none, and no length either (RFC 9110 §8.6).
+  if (status === 204) response.end()
   else response.setHeader('Content-Length', body.length).end(body)
 }
 
@@ -206,6 +228,6 @@ function draining(): WebRtcError {
   return unavailable('WEBRTC_DRAINING', 'the gateway is shutting down')
 }
 
-function unavailable(code: 'WEBRTC_DRAINING' | 'WEBRTC_TOO_MANY_SESSIONS', message: string): WebRtcError {
+function unavailable(code: WebRtcErrorCode, message: string): WebRtcError {
   return new WebRtcError(code, message, 503, { side: 'self', retryable: true })
 }

@@ -1,11 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type OutgoingHttpHeaders, type Server } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { onTestFinished } from 'vitest'
-import { MemoryBalancerStore, streamKeyOfHttp } from '../../../mechanisms/balancer/index.ts'
+import {
+  MemoryBalancerStore,
+  type Need,
+  type OriginAnnouncement,
+  streamKeyOfHttp,
+} from '../../../mechanisms/balancer/index.ts'
 import { NodeDatapath } from '../../../mechanisms/datapath/index.ts'
-import { UdpPeer } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
+import { until, UdpPeer } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
 import { Registry, silentLogger } from '../../../mechanisms/telemetry/index.ts'
 import { sdpText } from '../../../protocols/sdp/sdp.testkit.ts'
 import { StunAttribute, StunClass, StunMethod, StunWriter } from '../../../protocols/stun/index.ts'
@@ -29,7 +35,12 @@ export type OriginReply =
 const originPwd = 'originpasswordoriginpass'
 
 /** An answer as an origin writes it, with one host candidate. */
-export function answerSdp(ufrag: string, port: number, pwd: string = originPwd): string {
+export function answerSdp(
+  ufrag: string,
+  port: number,
+  pwd: string = originPwd,
+  address = '10.9.8.7',
+): string {
   return sdpText(
     'v=0',
     'o=- 1 2 IN IP4 0.0.0.0',
@@ -40,7 +51,7 @@ export function answerSdp(ufrag: string, port: number, pwd: string = originPwd):
     'c=IN IP4 0.0.0.0',
     `a=ice-ufrag:${ufrag}`,
     `a=ice-pwd:${pwd}`,
-    `a=candidate:0 1 udp 2130706431 10.9.8.7 ${port} typ host generation 0`,
+    `a=candidate:0 1 udp 2130706431 ${address} ${port} typ host generation 0`,
     'a=mid:0',
   )
 }
@@ -70,20 +81,27 @@ export class FakeOrigin {
   abandoned = 0
   /** Decides the answers; the default makes sessions. */
   reply: (request: SeenRequest) => OriginReply = (request) => this.accept(request)
+  /** The loopback address on which it is. */
+  readonly address: string
   readonly #server: Server
   #sessions = 0
 
-  static async start(): Promise<FakeOrigin> {
-    const server = createServer()
-    server.listen(0, '127.0.0.1')
+  /** @param certificate makes its API HTTPS */
+  static async start(
+    address = '127.0.0.1',
+    certificate?: { readonly key: string; readonly cert: string },
+  ): Promise<FakeOrigin> {
+    const server = certificate === undefined ? createServer() : createSecureServer(certificate)
+    server.listen(0, address)
     await once(server, 'listening')
-    const origin = new FakeOrigin(server, await UdpPeer.open())
+    const origin = new FakeOrigin(server, await UdpPeer.open(address), address)
     onTestFinished(() => origin.close())
     return origin
   }
 
-  private constructor(server: Server, udp: UdpPeer) {
+  private constructor(server: Server, udp: UdpPeer, address: string) {
     this.#server = server
+    this.address = address
     this.apiPort = (server.address() as AddressInfo).port
     this.udp = udp
     server.on('request', (request, response) => {
@@ -114,9 +132,15 @@ export class FakeOrigin {
     }
   }
 
-  announcement(server = `server-${this.apiPort}`): Parameters<MemoryBalancerStore['announce']>[0] {
+  /** Resolves when the last request was of this method. */
+  async sees(method: string): Promise<SeenRequest | undefined> {
+    await until(() => this.seen.at(-1)?.method === method, `a ${method} at the origin`)
+    return this.seen.at(-1)
+  }
+
+  announcement(server = `server-${this.apiPort}`): OriginAnnouncement {
     return {
-      ip: '127.0.0.1',
+      ip: this.address,
       server,
       service: 'run',
       pid: '1',
@@ -126,6 +150,23 @@ export class FakeOrigin {
       srt: [],
       rtc: [this.udp.port],
     }
+  }
+
+  /** The same as an origin of another make, with paths of its own; it answers with the address that it has. */
+  foreign(
+    paths: Readonly<Partial<Record<Need, string>>>,
+    { scheme = 'http', host = this.address }: { readonly scheme?: string; readonly host?: string } = {},
+  ): OriginAnnouncement {
+    const authority = `${scheme}://${host.includes(':') ? `[${host}]` : host}:${this.apiPort}`
+    const urls = Object.fromEntries(Object.entries(paths).map(([need, path]) => [need, authority + path]))
+    const none = { rtmp: [], http: [], api: [], srt: [], rtc: [] }
+    this.reply = (request) => {
+      const reply = this.accept(request)
+      if (typeof reply === 'string' || request.method !== 'POST') return reply
+      const ufrag = `or${this.#sessions}`.padEnd(6, '0')
+      return { ...reply, body: answerSdp(ufrag, this.udp.port, originPwd, this.udp.address) }
+    }
+    return { ...this.announcement(), ...none, ip: host, kind: 'custom', urls }
   }
 
   async close(): Promise<void> {
@@ -163,8 +204,8 @@ export class TestGateway {
       streamKeyOf: (request) => streamKeyOfHttp(request, { keys: 'normal', vhosts: [] }),
       logger: silentLogger(),
       registry: this.registry,
-      mediaAddresses: ['127.0.0.1', '127.0.0.2'],
-      mediaPort: 0,
+      origins: this.store,
+      mediaListen: [{ addresses: ['127.0.0.1', '127.0.0.2'], port: 0 }],
       ...options,
     })
     this.#server = createServer((request, response) => {

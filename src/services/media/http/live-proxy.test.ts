@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../../../foundation/clock.ts'
+import { createLogger } from '../../../mechanisms/telemetry/index.ts'
 import { FakeBalancer, FakeOrigin, Gateway, get, RawClient, until } from './http.testkit.ts'
 
 const LIVE = 'HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nServer: SRS\r\n'
@@ -36,8 +38,8 @@ function flooding(): { answer: (socket: Socket) => void; readonly sent: number; 
   }
 }
 
-describe('FlvProxy passes on', () => {
-  it('a chunked live body as it comes, its framing untouched', async () => {
+describe('LiveProxy passes on', () => {
+  it('a chunked live body as it comes, read by read', async () => {
     await using origin = await FakeOrigin.start(
       saying(`${LIVE}Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nFLV\r\n`),
     )
@@ -45,7 +47,7 @@ describe('FlvProxy passes on', () => {
     await using gateway = await Gateway.start(balancer)
     await using viewer = await RawClient.send(gateway.port, get('/live/s.flv'))
 
-    await until(() => viewer.body === '3;x=y\r\nFLV\r\n')
+    await until(() => viewer.body === '3\r\nFLV\r\n')
     expect(viewer.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
     expect(viewer.head).toContain('Content-Type: video/x-flv')
     expect(viewer.head).toContain('Server: SRS')
@@ -59,7 +61,7 @@ describe('FlvProxy passes on', () => {
     const [socket] = origin.sockets
     socket?.write('2\r\nab\r\n0\r\n\r\nBEYOND')
     await viewer.closed()
-    expect(viewer.body).toBe('3;x=y\r\nFLV\r\n2\r\nab\r\n0\r\n\r\n')
+    expect(viewer.body).toBe('3\r\nFLV\r\n2\r\nab\r\n0\r\n\r\n')
     expect(balancer.holds).toBe(0)
     await until(() => origin.sockets.size === 0)
   })
@@ -100,11 +102,20 @@ describe('FlvProxy passes on', () => {
 
   it('path, query and end-to-end headers, and says who asks', async () => {
     await using origin = await FakeOrigin.start(ending(`${LIVE}\r\n`))
-    await using gateway = await Gateway.start(new FakeBalancer([origin.port]))
+    await using gateway = await Gateway.start(new FakeBalancer([origin.port]), {
+      clientOf: () => ({
+        address: '192.0.2.7',
+        isSecure: false,
+        headers: [
+          { name: 'X-Real-IP', value: '192.0.2.7' },
+          { name: 'Forwarded', value: 'for=192.0.2.7' },
+        ],
+      }),
+    })
     const headers =
       'Range: bytes=5-\r\nIf-Range: "x"\r\nAuthorization: Bearer t\r\nCookie: c=1\r\nUser-Agent: p\xe9\r\n' +
       'Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nProxy-Authorization: no\r\nTE: gzip\r\n' +
-      'X-Forwarded-For: 9.9.9.9\r\nX-Real-IP: 9.9.9.9\r\n'
+      'X-Forwarded-For: 9.9.9.9\r\nX-Real-IP: 9.9.9.9\r\nForwarded: for=9.9.9.9\r\n'
     await using viewer = await RawClient.send(gateway.port, get('/live/s.flv?token=x%20y&&a=b', headers))
 
     await viewer.closed()
@@ -117,10 +128,8 @@ describe('FlvProxy passes on', () => {
       'Authorization: Bearer t',
       'Cookie: c=1',
       'User-Agent: p\xe9',
-      'X-Forwarded-For: 127.0.0.1',
-      'X-Forwarded-Proto: http',
-      'X-Forwarded-Host: play.example.com:8080',
-      'X-Real-IP: 127.0.0.1',
+      'X-Real-IP: 192.0.2.7',
+      'Forwarded: for=192.0.2.7',
       expect.stringMatching(/^Via: 1\.1 sluice-[0-9a-f]{12}$/),
     ])
     expect(lines.at(-1)).toBe('Connection: close')
@@ -141,7 +150,7 @@ describe('FlvProxy passes on', () => {
     expect(viewer.head).toContain(rest.split('\r\n')[0])
     expect(viewer.body).toBe(body)
     expect(balancer).toMatchObject({ kept: [], failed: [], released: ['o0'], holds: 0 })
-    expect(gateway.flv.listSessions()).toEqual([])
+    expect(gateway.live.listSessions()).toEqual([])
   })
 
   it('206 with its range', async () => {
@@ -198,7 +207,7 @@ describe('FlvProxy passes on', () => {
   })
 })
 
-describe('FlvProxy and clients of HTTP/1.0', () => {
+describe('LiveProxy and clients of HTTP/1.0', () => {
   it('asks the origin by HTTP/1.0', async () => {
     await using origin = await FakeOrigin.start(ending(`${LIVE}\r\nFLV`))
     await using gateway = await Gateway.start(new FakeBalancer([origin.port]))
@@ -232,7 +241,7 @@ const endless = (socket: Socket): void => {
   more()
 }
 
-describe('FlvProxy when an origin fails', () => {
+describe('LiveProxy when an origin fails', () => {
   const good = ending(`${LIVE}\r\nFLV`)
 
   it.each([
@@ -303,7 +312,7 @@ describe('FlvProxy when an origin fails', () => {
     await using viewer = await RawClient.send(gateway.port, get('/live/s.flv'))
 
     await viewer.closed()
-    expect(viewer.body).toBe('5\r\nab')
+    expect(viewer.body).toBe('2\r\nab\r\n')
     expect(await gateway.metric('sluice_http_errors_total', 'HTTP_ORIGIN_BROKE')).toBe(1)
   })
 
@@ -332,6 +341,31 @@ describe('FlvProxy when an origin fails', () => {
     expect(viewer.text).not.toContain('127.0.0.1')
   })
 
+  it('again and again, has one line for each origin, and one for each client', async () => {
+    const lines: string[] = []
+    const logger = createLogger({ stream: { write: (line) => void lines.push(line) } })
+    const clock = new ManualClock()
+    await using origin = await FakeOrigin.start(ending(''))
+    const balancer = new FakeBalancer([origin.port])
+    await using gateway = await Gateway.start(balancer, { logger, clock })
+    const ask = async (): Promise<void> => {
+      const viewer = await RawClient.send(gateway.port, get('/live/s.flv', 'Connection: close\r\n'))
+      await viewer.closed()
+    }
+    for (let time = 0; time < 3; time++) await ask()
+    const told = (): unknown[] => lines.map((line) => JSON.parse(line) as unknown)
+    expect(told()).toMatchObject([
+      { msg: 'origin failed', originId: 'o0', code: 'HTTP_ORIGIN_BAD_RESPONSE' },
+      { msg: 'no origin', code: 'BALANCER_NO_ORIGIN', tried: 1 },
+    ])
+    clock.advance(60_000)
+    await ask()
+    expect(told().slice(2)).toMatchObject([
+      { msg: 'origin failed', untold: 2 },
+      { msg: 'no origin', untold: 2 },
+    ])
+  })
+
   it('by leading back to this gateway, says so instead of going round', async () => {
     const ports: number[] = []
     const balancer = new FakeBalancer(ports)
@@ -348,7 +382,7 @@ describe('FlvProxy when an origin fails', () => {
   })
 })
 
-describe('FlvProxy and viewers', () => {
+describe('LiveProxy and viewers', () => {
   const live = saying(`${LIVE}\r\nFLV`)
 
   it.each([
@@ -365,7 +399,7 @@ describe('FlvProxy and viewers', () => {
 
     leave(viewer.socket)
     await until(() => origin.sockets.size === 0 && balancer.holds === 0, 1000)
-    expect(gateway.flv.listSessions()).toEqual([])
+    expect(gateway.live.listSessions()).toEqual([])
   })
 
   it('who leave before the origin answered end the request, and no origin is blamed', async () => {
@@ -422,7 +456,7 @@ describe('FlvProxy and viewers', () => {
     await using viewer = await RawClient.send(gateway.port, get('/live/s.flv'))
     await until(() => viewer.body === 'FLV')
 
-    const [session] = gateway.flv.listSessions()
+    const [session] = gateway.live.listSessions()
     expect(session).toMatchObject({
       protocol: 'http',
       role: 'play',
@@ -432,8 +466,8 @@ describe('FlvProxy and viewers', () => {
       bytesOut: 3,
     })
     expect(await gateway.metric('sluice_http_sessions')).toBe(1)
-    expect(gateway.flv.kickSession('nobody')).toBe(false)
-    expect(gateway.flv.kickSession(session?.id ?? '')).toBe(true)
+    expect(gateway.live.kickSession('nobody')).toBe(false)
+    expect(gateway.live.kickSession(session?.id ?? '')).toBe(true)
     await viewer.closed()
     await until(() => origin.sockets.size === 0)
     expect(await gateway.metric('sluice_http_sessions')).toBe(0)
@@ -500,7 +534,7 @@ describe('FlvProxy and viewers', () => {
     expect(origin.accepted).toBe(1000)
     await until(() => openConnections() <= descriptorsBefore)
     expect(balancer.holds).toBe(0)
-    expect(gateway.flv.listSessions()).toEqual([])
+    expect(gateway.live.listSessions()).toEqual([])
     await until(() => gateway.edge.connectionCount === 0)
   })
 })
@@ -508,3 +542,70 @@ describe('FlvProxy and viewers', () => {
 function openConnections(): number {
   return process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length
 }
+
+describe('What the SRS proxy got wrong', () => {
+  it('reference 9.3 no. 15: an origin says media type and how long to keep it, and the client is told', async () => {
+    const head =
+      'HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nCache-Control: no-cache\r\nX-Own: 1\r\nServer: SRS/7\r\n\r\n'
+    await using origin = await FakeOrigin.start(ending(head))
+    await using gateway = await Gateway.start(new FakeBalancer([origin.port]))
+    await using viewer = await RawClient.send(gateway.port, get('/live/s.flv'))
+    await until(() => viewer.text.includes('\r\n\r\n'))
+    for (const header of [
+      'Content-Type: video/x-flv',
+      'Cache-Control: no-cache',
+      'X-Own: 1',
+      'Server: SRS/7',
+    ]) {
+      expect(viewer.head).toContain(header)
+    }
+  })
+
+  it.each(['flv', 'ts'])(
+    'reference 9.3 no. 17: query, Range and conditional headers of a .%s reach the origin',
+    async (extension) => {
+      await using origin = await FakeOrigin.start(ending('HTTP/1.1 304 Not Modified\r\n\r\n'))
+      await using gateway = await Gateway.start(new FakeBalancer([origin.port]))
+      const headers = 'Range: bytes=0-9\r\nIf-None-Match: "v"\r\nAuthorization: Bearer t\r\nX-Own: 1\r\n'
+      await using viewer = await RawClient.send(
+        gateway.port,
+        get(`/live/s.${extension}?secret=x&secret=y`, headers),
+      )
+      await until(() => viewer.text.includes('\r\n\r\n'))
+      expect(viewer.head).toContain('304 Not Modified')
+      expect(origin.requests[0]).toContain(`GET /live/s.${extension}?secret=x&secret=y HTTP/1.1\r\n`)
+      for (const header of headers.trim().split('\r\n')) expect(origin.requests[0]).toContain(header)
+    },
+  )
+
+  it.each([404, 403, 503])('reference 9.3 no. 18: %i of an origin stays what it is', async (status) => {
+    await using origin = await FakeOrigin.start(ending(`HTTP/1.1 ${status} No\r\nContent-Length: 0\r\n\r\n`))
+    await using gateway = await Gateway.start(new FakeBalancer([origin.port]))
+    await using viewer = await RawClient.send(gateway.port, get('/live/s.flv'))
+    await viewer.closed()
+    expect(viewer.head).toContain(`HTTP/1.1 ${status} No`)
+  })
+
+  it('reference 9.3 no. 18: no error names an inner address, a port or an id', async () => {
+    const gone = await FakeOrigin.start(ending(''))
+    const { port } = gone
+    await gone[Symbol.asyncDispose]()
+    await using gateway = await Gateway.start(new FakeBalancer([port]))
+    await using viewer = await RawClient.send(gateway.port, get('/live/s.flv', 'Connection: close\r\n'))
+    await viewer.closed()
+    expect(viewer.head).toContain('502 Bad Gateway')
+    for (const inner of ['127.0.0.1', String(port), 'o0', 'svc-x', 'vid-x', 'ECONNREFUSED']) {
+      expect(viewer.text).not.toContain(inner)
+    }
+  })
+
+  it('reference 9.3 no. 19: the head goes out before any of the body, and who leaves ends the request', async () => {
+    await using origin = await FakeOrigin.start(saying(`${LIVE}\r\n`))
+    await using gateway = await Gateway.start(new FakeBalancer([origin.port]))
+    await using viewer = await RawClient.send(gateway.port, get('/live/s.flv'))
+    await until(() => viewer.text.endsWith('\r\n\r\n'))
+    expect(origin.sockets.size).toBe(1)
+    viewer.socket.end()
+    await until(() => origin.sockets.size === 0)
+  })
+})

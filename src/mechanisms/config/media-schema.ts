@@ -1,0 +1,183 @@
+import { z } from 'zod'
+import { accessSchema } from './access-schema.ts'
+import { address, cidr, LIST_MAX, listenText, seconds } from './fields.ts'
+import type { MediaConfig } from './media-config.ts'
+import { mediaTlsSchema } from './tls-schema.ts'
+
+/** Of a TCP edge. */
+const connectionCaps = {
+  maxConnections: z
+    .int()
+    .min(1)
+    .default(20_000)
+    .describe('Most connections; further ones are closed at once.'),
+  maxConnectionsPerAddress: z.int().min(1).default(2_000).describe('The same for one client address.'),
+}
+
+const listeners = (...otherwise: string[]) => z.array(listenText).max(LIST_MAX).default(otherwise)
+
+const publicAddress = z.strictObject({
+  address: address.describe('Address that clients reach.'),
+  port: z
+    .int()
+    .min(1)
+    .max(65_535)
+    .optional()
+    .describe('Port that clients reach, where it is not the one bound (port mapping).'),
+})
+
+const http = z.strictObject({
+  listen: listeners('8080', '1985').describe(
+    'WHIP, WHEP, HTTP-FLV, HTTP-TS, HLS and pages. 1985 is where clients of SRS look. Empty: none.',
+  ),
+  secureListen: listeners().describe('The same over TLS (HTTPS), with the certificates of `media.tls`. Empty: none.'),
+  pages: z.string().min(1).optional().describe('Directory of static files served at `/`. Absent: none.'),
+  ...connectionCaps,
+  stallSeconds: seconds.default(30).describe('A viewer that takes nothing for so long is cut.'),
+  idleSeconds: seconds
+    .default(60)
+    .describe(
+      'A request whose origin sends nothing for so long is ended: no answer yet, or a live body that stands still.',
+    ),
+  resumeSeconds: z
+    .number()
+    .min(0)
+    .max(600)
+    .default(10)
+    .describe(
+      'How long viewers wait when their origin is lost, until it is back or another has the stream: HTTP-FLV and HTTP-TS go on in the same response, HLS requests are answered late. 0: they are ended at once.',
+    ),
+})
+
+const rtmp = z.strictObject({
+  listen: listeners('1935').describe('RTMP. Empty: none.'),
+  secureListen: listeners().describe(
+    'RTMP over TLS (RTMPS), with the certificates of `media.tls`. Empty: none.',
+  ),
+  ...connectionCaps,
+  idleSeconds: seconds.default(60).describe('A connection on which nothing comes for so long is ended.'),
+  resumeSeconds: z
+    .number()
+    .min(0)
+    .max(600)
+    .default(0)
+    .describe(
+      'How long a player is kept whose origin is lost, while it is led to another; timestamps go on. 0: it is cut, and comes back by itself or not.',
+    ),
+  proxyProtocolToOrigins: z
+    .enum(['v1', 'v2'])
+    .optional()
+    .describe(
+      'Tells RTMP origins of the client by a PROXY protocol header of this version; they must expect it. Absent: none is sent.',
+    ),
+})
+
+const webrtc = z.strictObject({
+  listen: z
+    .union([listenText.transform((text) => [text]), z.array(listenText).min(1).max(16)])
+    .default(['8000'])
+    .describe('WebRTC media (UDP): a listener, or a list of them, each of which answers offer.'),
+  publicAddresses: z
+    .array(publicAddress)
+    .max(16)
+    .default([])
+    .describe(
+      'Addresses offered to clients, one candidate each. Empty: the address on which the request came in.',
+    ),
+  keepOriginAddresses: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether clients are told the addresses in the origin’s answer too, with our port: for origins that are set to announce the public address themselves, as behind the SRS proxy (`CANDIDATE`, `eip`).',
+    ),
+  tcpListen: listeners().describe(
+    'Where clients connect whose way over UDP is barred (ICE-TCP, RFC 6544). Empty: none.',
+  ),
+  tcpPublicAddresses: z
+    .array(publicAddress)
+    .max(16)
+    .default([])
+    .describe('What `publicAddresses` is for UDP. Empty: the same addresses, with the port of `tcpListen`.'),
+  iceTcp: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether every answer offers `tcpListen`; otherwise that to a URL with `transport=tcp` does.',
+    ),
+  idleSeconds: seconds
+    .default(30)
+    .describe('A session without packets from one of its ends for so long is ended.'),
+  maxSessions: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .default(10_000)
+    .describe('Most sessions; further ones get 503.'),
+  allowIceQuery: z
+    .boolean()
+    .default(false)
+    .describe('Whether `ice-ufrag` and `ice-pwd` in the query reach the origin.'),
+})
+
+const srt = z.strictObject({
+  listen: listeners('10080').describe('SRT (UDP). Empty: none.'),
+  defaultStreamId: z
+    .string()
+    .max(512)
+    .default('')
+    .describe('Stands for the stream id of callers that send none. Empty: they are refused.'),
+  plainRole: z
+    .enum(['publish', 'play'])
+    .default('publish')
+    .describe(
+      'What a caller wants whose stream id is no more than `app/stream`. Stream ids with keys (`#!::r=…`) and without `m` play.',
+    ),
+  plainApp: z
+    .string()
+    .max(512)
+    .default('live')
+    .describe('App of stream ids that are no more than a name. Empty: they are refused.'),
+  originTimeoutSeconds: seconds
+    .default(1)
+    .describe('How long an origin may take for the handshake; callers themselves give up after 3 s.'),
+  idleSeconds: seconds
+    .default(15)
+    .describe('A session without packets from one of its ends for so long is ended.'),
+  maxSessions: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .default(10_000)
+    .describe('Most sessions; further callers are refused (1402).'),
+  maxSessionsPerSource: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .default(1000)
+    .describe('The same of one client address (IPv6: /64).'),
+})
+
+export const mediaSchema: z.ZodType<MediaConfig> = z
+  .strictObject({
+    trustedProxies: z
+      .array(cidr)
+      .max(LIST_MAX)
+      .default([])
+      .describe(
+        'Proxies before us whose `X-Forwarded-For` and `Forwarded` are believed. What others say there is dropped.',
+      ),
+    proxyProtocolFrom: z
+      .array(cidr)
+      .max(LIST_MAX)
+      .default([])
+      .describe(
+        'Balancers before us whose TCP connections (HTTP, RTMP, ICE-TCP) begin with a PROXY protocol header, version 1 or 2. Others send none.',
+      ),
+    tls: mediaTlsSchema,
+    access: accessSchema,
+    http: http.prefault({}),
+    rtmp: rtmp.prefault({}),
+    webrtc: webrtc.prefault({}),
+    srt: srt.prefault({}),
+  })
+  .prefault({})

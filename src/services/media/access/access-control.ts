@@ -1,0 +1,295 @@
+import { type Clock, systemClock } from '../../../foundation/clock.ts'
+import type { Lifecycle } from '../../../foundation/lifecycle.ts'
+import { sourceOf } from '../../../foundation/source-of.ts'
+import { type Role, type StreamKeyParts, streamKeyParts } from '../../../mechanisms/balancer/index.ts'
+import type { AccessConfig, AccessJwtConfig } from '../../../mechanisms/config/access-config.ts'
+import type { Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
+import { AccessRules, boundsOf, type RoleRule } from './access-rules.ts'
+import { Bandwidth } from './bandwidth.ts'
+import type { Access, AccessRequest, Admission } from './contract.ts'
+import { credentialsOf } from './credentials.ts'
+import { AccessError } from './errors.ts'
+import { GuessGuard } from './guess-guard.ts'
+import { Hooks } from './hooks.ts'
+import { accessMetrics, type AccessMetrics } from './metrics.ts'
+import { RefusalLog } from './refusal-log.ts'
+import { RemoteKeys } from './remote-keys.ts'
+import { SessionCounts } from './session-counts.ts'
+import type { Wish } from './token-claims.ts'
+import { Tokens } from './tokens.ts'
+import { atWallTime } from './wall-timer.ts'
+
+export interface AccessControlOptions {
+  /** `media.access` of the configuration. */
+  readonly rules: AccessConfig
+  readonly logger: Logger
+  readonly registry: Registry
+  /** `server_id` of hooks. @defaultValue random at each start */
+  readonly serverId?: string
+  /** Questions to one hook URL that are on their way at a time. @defaultValue 64 */
+  readonly maxHooksInFlight?: number
+  /** Questions, and notices, that wait for one hook URL; further questions count as not answered, the oldest notice is dropped. @defaultValue 10,000 */
+  readonly maxHooksWaiting?: number
+  /** How long `close` waits for `on_unpublish` and `on_stop` to be told, in milliseconds. @defaultValue 2000 */
+  readonly lastWordsMs?: number
+  /** @defaultValue the clock of the machine */
+  readonly clock?: Clock
+}
+
+const defaults = { maxHooksInFlight: 64, maxHooksWaiting: 10_000, lastWordsMs: 2000, clock: systemClock }
+
+/** What let a session in; `name` names the key, not the credential. */
+interface Proof {
+  readonly name: string
+  readonly endsAtMs?: number
+}
+
+/** A session that is let in. */
+interface Live {
+  readonly role: Role
+  readonly parts: StreamKeyParts
+  /** Undefined where none was needed. */
+  readonly proof: Proof | undefined
+  readonly ending: AbortController
+}
+
+/**
+ * Decides by the rules of the configuration: address, then key or token, then limits, then hooks. The first that says no
+ * ends it, so hook servers are only asked about who passes the rest.
+ */
+export class AccessControl implements Access, Lifecycle {
+  readonly #options: AccessControlOptions & typeof defaults
+  readonly #log: Logger
+  readonly #metrics: AccessMetrics
+  readonly #refusals: RefusalLog
+  readonly #guard: GuessGuard
+  readonly #hooks: Hooks
+  readonly #counts = new SessionCounts()
+  readonly #bandwidth: Bandwidth
+  readonly #live = new Set<Live>()
+  /** By URL and how it is asked. */
+  #remoteKeys = new Map<string, RemoteKeys>()
+  #rules: AccessRules
+  #isClosed = false
+
+  /** @throws ACCESS_BAD_OPTION */
+  constructor(options: AccessControlOptions) {
+    this.#options = { ...defaults, ...options }
+    const { clock, registry, maxHooksInFlight, maxHooksWaiting } = this.#options
+    this.#log = options.logger.child({ component: 'access' })
+    this.#metrics = accessMetrics(registry, () => this.#sessionCounts())
+    this.#refusals = new RefusalLog(clock, this.#log)
+    this.#guard = new GuessGuard(clock)
+    this.#bandwidth = new Bandwidth(clock)
+    this.#hooks = new Hooks({
+      serverId: options.serverId,
+      maxInFlight: maxHooksInFlight,
+      maxWaiting: maxHooksWaiting,
+      clock,
+      logger: this.#log,
+      metrics: this.#metrics,
+    })
+    this.#rules = this.#compile(options.rules)
+  }
+
+  start(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  /** Tells hook servers what waits, for `lastWordsMs` at most. Sessions are to be ended before. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    await this.#hooks.close(this.#options.lastWordsMs)
+    await Promise.all([...this.#remoteKeys.values()].map((keys) => keys.close()))
+    this.#bandwidth.close()
+  }
+
+  /**
+   * Puts other rules in force. Sessions go on, also where they would not be let in now, but for those whose key was taken
+   * away: the one that let them in is in the rule for their stream no more, and that is not open. Bad rules change nothing.
+   *
+   * @throws ACCESS_BAD_OPTION
+   */
+  reload(rules: AccessConfig): void {
+    this.#rules = this.#compile(rules)
+    this.#hooks.keepOnly(this.#rules.hookUrls)
+    for (const session of this.#live) {
+      if (!this.#holds(session)) this.#cut(session, 'ACCESS_REVOKED', 'the key was taken away')
+    }
+  }
+
+  async admit(request: AccessRequest): Promise<Admission> {
+    const { protocol, role } = request
+    try {
+      const admission = await this.#decide(request)
+      this.#metrics.decisions.inc({ protocol, role, result: 'allowed' })
+      return admission
+    } catch (error) {
+      const isRefusal = error instanceof AccessError
+      const result = isRefusal ? error.code.slice('ACCESS_'.length).toLowerCase() : 'aborted'
+      this.#metrics.decisions.inc({ protocol, role, result })
+      if (isRefusal) this.#refusals.refused(request, error)
+      throw error
+    }
+  }
+
+  async #decide(request: AccessRequest): Promise<Admission> {
+    if (this.#isClosed) throw new AccessError('ACCESS_CLOSED', 'the gateway is going down')
+    request.signal?.throwIfAborted()
+    const { role, key, address } = request
+    const parts = streamKeyParts(key)
+    const rule = this.#rules.find(parts, role)
+    if (rule === undefined || rule.policy === 'deny') {
+      throw new AccessError('ACCESS_DENIED', `nobody may ${role} here`)
+    }
+    if (rule.denyFrom.has(address) || rule.allowFrom?.has(address) === false) {
+      throw new AccessError('ACCESS_ADDRESS_DENIED', `this address may not ${role} here`)
+    }
+    const proof = rule.policy === 'open' ? undefined : await this.#prove(rule, request, { ...parts, role })
+    const { counts, rates } = boundsOf(rule, role, key, parts, address)
+    const full = this.#counts.take(counts)
+    if (full !== undefined) {
+      const [, what = ''] = full.split(' ')
+      throw new AccessError('ACCESS_TOO_MANY', `there are too many sessions of this ${what}`)
+    }
+    const names = counts.map(({ name }) => name)
+    try {
+      await this.#hooks.ask(rule.hooks, request)
+    } catch (error) {
+      this.#counts.give(names)
+      throw error
+    }
+    const session: Live = { role, parts, proof, ending: new AbortController() }
+    const limits = rates.map((rate) => this.#bandwidth.take(rate.name, rate.bytesPerSecond, rate.burstBytes))
+    const admission = this.#admission(session, limits, () => {
+      this.#counts.give(names)
+      this.#hooks.ended(rule.hooks, request)
+    })
+    // Rules may have changed, or the token run out, while others were asked.
+    if (!this.#holds(session)) this.#cut(session, 'ACCESS_REVOKED', 'the key was taken away')
+    if (session.ending.signal.aborted) {
+      admission.end()
+      throw session.ending.signal.reason
+    }
+    return admission
+  }
+
+  /** @throws ACCESS_CREDENTIALS_MISSING, ACCESS_CREDENTIALS_WRONG, ACCESS_EXPIRED, ACCESS_KEYS_AWAY, ACCESS_TOO_MANY */
+  async #prove(rule: RoleRule, request: AccessRequest, wish: Wish): Promise<Proof> {
+    const { keys, tokens, keyParameter, tokenParameter, wrongPerMinute } = rule
+    const sentKeys = keys.size === 0 ? [] : credentialsOf(request, keyParameter)
+    const sentTokens = tokens === undefined ? [] : credentialsOf(request, tokenParameter)
+    const sent = [...new Set([...sentKeys, ...sentTokens])]
+    if (sent.length === 0) {
+      throw new AccessError('ACCESS_CREDENTIALS_MISSING', 'a key or a token is needed')
+    }
+    const source = sourceOf(request.address)
+    const allowed = new Set(this.#guard.allowed(source, sent, wrongPerMinute))
+    for (const text of sentKeys) {
+      const name = allowed.has(text) ? keys.find(text) : undefined
+      if (name === undefined) continue
+      this.#guard.right(source, text)
+      return { name }
+    }
+    let fault: AccessError | undefined
+    for (const text of sentTokens) {
+      if (!allowed.has(text)) continue
+      try {
+        const good = await tokens?.check(text, wish)
+        if (good === undefined) continue
+        this.#guard.right(source, text)
+        return { name: good.signedBy, ...(good.endsAtMs !== undefined && { endsAtMs: good.endsAtMs }) }
+      } catch (error) {
+        if (!(error instanceof AccessError)) throw error
+        fault ??= error
+      }
+    }
+    // A token that is rightly signed is not guessed, whatever else is wrong with it.
+    if (fault !== undefined) throw fault
+    this.#guard.wrong(source)
+    if (allowed.size < sent.length) {
+      const message = 'too many wrong keys or tokens came from this address; try again in a minute'
+      throw new AccessError('ACCESS_TOO_MANY', message)
+    }
+    throw new AccessError('ACCESS_CREDENTIALS_WRONG', 'the key or token is wrong')
+  }
+
+  #admission(session: Live, limits: Admission['limits'], onEnd: () => void): Admission {
+    const { clock } = this.#options
+    const { proof, ending } = session
+    this.#live.add(session)
+    const expiry =
+      proof?.endsAtMs === undefined
+        ? undefined
+        : atWallTime(clock, proof.endsAtMs, () =>
+            this.#cut(session, 'ACCESS_EXPIRED', 'the token has expired'),
+          )
+    let isOver = false
+    return {
+      limits,
+      signal: ending.signal,
+      end: () => {
+        if (isOver) return
+        isOver = true
+        expiry?.cancel()
+        this.#live.delete(session)
+        for (const limit of limits) this.#bandwidth.give(limit)
+        onEnd()
+      },
+    }
+  }
+
+  /** Whether what let a session in is still a key in the rule for its stream. */
+  #holds({ proof, parts, role }: Live): boolean {
+    if (proof === undefined) return true
+    const rule = this.#rules.find(parts, role)
+    if (rule === undefined || rule.policy === 'deny') return false
+    if (rule.policy === 'open') return true
+    return rule.keys.has(proof.name) || rule.tokens?.has(proof.name) === true
+  }
+
+  #cut({ ending }: Live, code: 'ACCESS_EXPIRED' | 'ACCESS_REVOKED', message: string): void {
+    if (ending.signal.aborted) return
+    this.#metrics.ended.inc({ reason: code === 'ACCESS_EXPIRED' ? 'expired' : 'revoked' })
+    ending.abort(new AccessError(code, message))
+  }
+
+  #compile(config: AccessConfig): AccessRules {
+    const used = new Map<string, RemoteKeys>()
+    const rules = new AccessRules(
+      config,
+      (jwt) => new Tokens(jwt, this.#remoteOf(jwt, used), this.#options.clock),
+    )
+    // Those in use go on with what they have fetched.
+    for (const [name, keys] of this.#remoteKeys) if (!used.has(name)) void keys.close()
+    this.#remoteKeys = used
+    return rules
+  }
+
+  #remoteOf(jwt: AccessJwtConfig, used: Map<string, RemoteKeys>): RemoteKeys | undefined {
+    const { jwksUrl: url, jwksTimeoutSeconds, jwksMaxAgeSeconds, jwksCooldownSeconds } = jwt
+    if (url === undefined) return undefined
+    const name = JSON.stringify([url, jwksTimeoutSeconds, jwksMaxAgeSeconds, jwksCooldownSeconds])
+    const known = used.get(name) ?? this.#remoteKeys.get(name)
+    const keys =
+      known ??
+      new RemoteKeys({
+        url,
+        timeoutMs: jwksTimeoutSeconds * 1000,
+        maxAgeMs: jwksMaxAgeSeconds * 1000,
+        cooldownMs: jwksCooldownSeconds * 1000,
+        clock: this.#options.clock,
+        logger: this.#log,
+        onFetch: (result) => this.#metrics.keyFetches.inc({ result }),
+      })
+    used.set(name, keys)
+    return keys
+  }
+
+  #sessionCounts(): Record<Role, number> {
+    const counts = { publish: 0, play: 0 }
+    for (const { role } of this.#live) counts[role]++
+    return counts
+  }
+}

@@ -1,0 +1,135 @@
+import type { StreamKey } from '../../../mechanisms/balancer/index.ts'
+import { ExpiringMap, type ExpiringMapOptions } from './expiring-map.ts'
+
+/** The stream that a path belongs to. */
+export interface NamedStream {
+  readonly key: StreamKey
+  readonly need: 'hls' | 'dash'
+  /** The path at which clients ask for its playlist. */
+  readonly playlistPath: string
+}
+
+interface Owner extends NamedStream {
+  /** Of the Host that the playlist was asked for at. */
+  readonly vhost: string
+}
+
+/** Most streams that name one path. */
+const MAX_OWNERS = 8
+/** What is live under the same endings as segments: there a likeness of names is not enough. */
+const LIVE_ENDINGS = /\.(?:ts|aac|mp3|flv)$/i
+/** Most characters of a prefix that are looked at. */
+const MAX_PREFIX = 100
+/** Parts of a file name behind the name of its stream: `s-33.m4s`, `s_init.mp4`, `s/33.m4s`. */
+const CUTS = /[-_./]/
+
+/**
+ * Which stream the paths of segments belong to, learnt from the playlists that passed: so that a segment is found by a path
+ * alone, and a path that no playlist named is not asked for. Paths are as clients send them.
+ */
+export class HlsNames {
+  readonly #owners: ExpiringMap<readonly Owner[]>
+
+  constructor(options: ExpiringMapOptions) {
+    this.#owners = new ExpiringMap(options)
+  }
+
+  /** Notes that a playlist was served: files whose names begin like its own belong to it. */
+  addPlaylist(vhost: string, stream: NamedStream): void {
+    this.#add(stemName(withoutEnding(stream.playlistPath)), { vhost, ...stream })
+  }
+
+  /**
+   * Notes a path that a playlist named. One that ends with a slash stands for all below it. `counts`: the number before its
+   * ending counts on, so that what the next playlist will name is known as well.
+   */
+  addPath(vhost: string, path: string, stream: NamedStream, counts: boolean): void {
+    this.#add(path, { vhost, ...stream })
+    const counted = counts ? countedName(path) : undefined
+    if (counted !== undefined) this.#add(counted, { vhost, ...stream })
+  }
+
+  /** Notes how names begin that a template of DASH makes. */
+  addPrefix(vhost: string, prefix: string, stream: NamedStream): void {
+    this.#add(prefixName(prefix), { vhost, ...stream })
+  }
+
+  /** Whether any playlist of late named the path, or one like it. */
+  knows(path: string): boolean {
+    return this.#candidates(path).length > 0
+  }
+
+  /** The stream of a path: the one that named it last, else the one whose names are like it. */
+  find(vhost: string, path: string): NamedStream | undefined {
+    return this.#candidates(path).findLast((owner) => owner.vhost === vhost)
+  }
+
+  /** Whether a playlist of the stream named the path, a directory that it lies in, or how it begins. */
+  isNamed(key: StreamKey, path: string): boolean {
+    const names = [path, countedName(path) ?? path, ...directoriesOf(path), ...prefixesOf(path)]
+    return names.some((name) => this.#owners.get(name)?.some((owner) => owner.key === key))
+  }
+
+  #candidates(path: string): readonly Owner[] {
+    const named = this.#owners.get(path) ?? this.#owners.get(countedName(path) ?? path)
+    if (named !== undefined || LIVE_ENDINGS.test(path)) return named ?? []
+    for (const name of [...prefixesOf(path), ...directoriesOf(path), ...stemsOf(path)]) {
+      const owners = this.#owners.get(name)
+      if (owners !== undefined) return owners
+    }
+    return []
+  }
+
+  #add(name: string, owner: Owner): void {
+    const owners = this.#owners.get(name)
+    const newest = owners?.at(-1)
+    if (newest?.key === owner.key && newest.vhost === owner.vhost) return
+    const others = (owners ?? []).filter(({ key, vhost }) => key !== owner.key || vhost !== owner.vhost)
+    this.#owners.set(name, [...others.slice(1 - MAX_OWNERS), owner])
+  }
+}
+
+/** No path begins with a `#`, so these names and paths do not meet. */
+function stemName(path: string): string {
+  return `#${path}`
+}
+
+function prefixName(path: string): string {
+  return `##${path}`
+}
+
+/** How a file's name may begin, the longest first, within what names are long. */
+function prefixesOf(path: string): string[] {
+  const start = path.lastIndexOf('/') + 1
+  const longest = Math.min(path.length, start + MAX_PREFIX)
+  return Array.from({ length: longest - start }, (_, index) => prefixName(path.slice(0, longest - index)))
+}
+
+/** The names of streams that a path may have been made of, the longest first. */
+function stemsOf(path: string): string[] {
+  const plain = withoutEnding(path)
+  const stems: string[] = []
+  for (let at = plain.length - 1; at > 0; at--) {
+    if (CUTS.test(plain[at] ?? '')) stems.push(stemName(plain.slice(0, at)))
+  }
+  return stems
+}
+
+function countedName(path: string): string | undefined {
+  const match = /^(.*[-_.])\d{1,20}(\.[^/.]*)$/.exec(path)
+  return match === null ? undefined : `${match[1]}#${match[2]}`
+}
+
+/** The directories that a path lies in, nearest first, with their slash; not the root. */
+function directoriesOf(path: string): string[] {
+  const directories: string[] = []
+  for (let at = path.lastIndexOf('/'); at > 0; at = path.lastIndexOf('/', at - 1)) {
+    directories.push(path.slice(0, at + 1))
+  }
+  return directories
+}
+
+function withoutEnding(path: string): string {
+  const dot = path.lastIndexOf('.')
+  return dot > path.lastIndexOf('/') ? path.slice(0, dot) : path
+}

@@ -1,0 +1,48 @@
+import type { Datapath, MeterId } from '../../../mechanisms/datapath/index.ts'
+import type { BandwidthLimit } from '../access/index.ts'
+
+interface Shared {
+  readonly meter: MeterId
+  users: number
+}
+
+/** Meters of the datapath for the limits of sessions: one for each id, while a session has it. */
+export class LimitMeters {
+  readonly #datapath: Pick<Datapath, 'openMeter' | 'closeMeter'>
+  readonly #shared = new Map<string, Shared>()
+
+  constructor(datapath: Pick<Datapath, 'openMeter' | 'closeMeter'>) {
+    this.#datapath = datapath
+  }
+
+  /** Meters for these limits; `end` gives them back, and may be called twice. */
+  take(limits: readonly BandwidthLimit[]): { readonly meters: readonly MeterId[]; readonly end: () => void } {
+    const meters = limits.map((limit) => this.#use(limit))
+    let ids = limits.map(({ id }) => id)
+    return {
+      meters,
+      end: () => {
+        for (const id of ids) this.#leave(id)
+        ids = []
+      },
+    }
+  }
+
+  #use({ id, bytesPerSecond, burstBytes }: BandwidthLimit): MeterId {
+    let shared = this.#shared.get(id)
+    if (shared === undefined) {
+      const burstSeconds = bytesPerSecond > 0 ? burstBytes / bytesPerSecond : 0
+      shared = { meter: this.#datapath.openMeter({ bytesPerSecond, burstSeconds }), users: 0 }
+      this.#shared.set(id, shared)
+    }
+    shared.users++
+    return shared.meter
+  }
+
+  #leave(id: string): void {
+    const shared = this.#shared.get(id)
+    if (shared === undefined || --shared.users > 0) return
+    this.#shared.delete(id)
+    this.#datapath.closeMeter(shared.meter)
+  }
+}

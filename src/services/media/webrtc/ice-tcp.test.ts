@@ -1,0 +1,267 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { ManualClock } from '../../../foundation/clock.ts'
+import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
+import { framed, FrameReader } from './frame-reader.ts'
+import { check, FakeOrigin, openClient, type OpenSession, TestGateway } from './webrtc.testkit.ts'
+
+/** A client over TCP, which keeps what it received. */
+class TcpClient {
+  readonly socket: Socket
+  readonly received: string[] = []
+  isClosed = false
+
+  private constructor(socket: Socket) {
+    this.socket = socket
+    const reader = new FrameReader()
+    socket.on('data', (chunk) =>
+      reader.push(
+        chunk,
+        () => 65_535,
+        (frame) => this.received.push(Buffer.from(frame).toString('latin1')),
+      ),
+    )
+    socket
+      .on('error', () => {})
+      .on('close', () => {
+        this.isClosed = true
+      })
+    onTestFinished(() => {
+      socket.destroy()
+    })
+  }
+
+  static async open(port: number, host = '127.0.0.1'): Promise<TcpClient> {
+    const socket = connect(port, host)
+    await once(socket, 'connect')
+    return new TcpClient(socket)
+  }
+
+  send(datagram: Uint8Array | string): void {
+    this.socket.write(framed(Buffer.from(datagram)))
+  }
+
+  async closed(): Promise<void> {
+    await until(() => this.isClosed, 'the connection to be cut')
+  }
+}
+
+async function stage(options: Parameters<typeof TestGateway.start>[0] = {}): Promise<{
+  readonly origin: FakeOrigin
+  readonly gateway: TestGateway
+  readonly port: number
+}> {
+  const origin = await FakeOrigin.start()
+  const gateway = await TestGateway.start({
+    tcpListen: [{ host: '127.0.0.1', port: 0 }],
+    iceTcp: true,
+    ...options,
+  })
+  await gateway.store.announce(origin.announcement())
+  return { origin, gateway, port: gateway.service.tcpAddresses[0]?.port ?? 0 }
+}
+
+const tcpCandidates = ({ answer }: OpenSession): string[] => answer.match(/a=candidate.* tcp .*/g) ?? []
+
+describe('candidates over TCP', () => {
+  test('are offered beside those over UDP, in every answer', async () => {
+    const { gateway, port } = await stage()
+    const opened = await gateway.open('clnt')
+    expect(tcpCandidates(opened)).toEqual([
+      expect.stringMatching(
+        new RegExp(`^a=candidate:2 1 tcp \\d+ 127\\.0\\.0\\.1 ${port} typ host tcptype passive$`),
+      ),
+    ])
+    expect(opened.answer).toContain(` udp 2130706431 127.0.0.1 ${gateway.media.port} typ host`)
+  })
+
+  test('or only to those who ask', async () => {
+    const { origin, gateway } = await stage({ iceTcp: false })
+    expect(tcpCandidates(await gateway.open('aaaa'))).toEqual([])
+    expect(tcpCandidates(await gateway.open('bbbb', '/live/t/whip?transport=udp'))).toEqual([])
+    expect(tcpCandidates(await gateway.open('cccc', '/live/u/whip?transport=tcp'))).toHaveLength(1)
+    expect(origin.seen.at(-1)?.url).toContain('transport=tcp')
+  })
+
+  test('need a listener', async () => {
+    await expect(TestGateway.start({ iceTcp: true })).rejects.toThrow(/iceTcp needs tcpListen/)
+  })
+})
+
+describe('media over TCP', () => {
+  test('goes both ways as datagrams, in frames cut anywhere', async () => {
+    const { origin, gateway, port } = await stage()
+    const { username } = await gateway.open('clnt')
+    const client = await TcpClient.open(port)
+    const proof = check(username, { nominate: true })
+    for (const byte of framed(proof)) client.socket.write(Buffer.of(byte))
+    const arrived = await origin.udp.next()
+    expect(arrived.bytes).toEqual(proof)
+    client.socket.write(
+      Buffer.concat([framed(Buffer.from('one')), framed(Buffer.alloc(0)), framed(Buffer.from('two'))]),
+    )
+    expect(
+      [await origin.udp.next(), await origin.udp.next(), await origin.udp.next()].map(({ text }) => text),
+    ).toEqual(['one', '', 'two'])
+    await origin.udp.burst(['answer', 'x'.repeat(5000)], arrived.from)
+    await until(() => client.received.length === 2, 'the answers')
+    expect(client.received).toEqual(['answer', 'x'.repeat(5000)])
+    expect(gateway.service.listSessions()).toMatchObject([
+      { bytesIn: proof.length + 6, bytesOut: 5006, address: '127.0.0.1' },
+    ])
+  })
+
+  test('moves to UDP and back as the client nominates, and TCP ends without the session', async () => {
+    const { origin, gateway, port } = await stage()
+    const { username } = await gateway.open('clnt')
+    const [tcp, udp] = [await TcpClient.open(port), await openClient()]
+    tcp.send(check(username))
+    const { from } = await origin.udp.next()
+    await udp.send(check(username, { nominate: true }), gateway.media)
+    await origin.udp.next()
+    await origin.udp.send('by udp', from)
+    expect((await udp.next()).text).toBe('by udp')
+    tcp.send(check(username, { nominate: true }))
+    await origin.udp.next()
+    await origin.udp.send('by tcp', from)
+    await until(() => tcp.received.includes('by tcp'), 'the datagram')
+    tcp.socket.destroy()
+    await until(() => gateway.datapath.totals().flows === 1, 'only the way over UDP to be left')
+    await udp.send(check(username), gateway.media)
+    await origin.udp.next()
+    await origin.udp.send('by udp again', from)
+    expect((await udp.next()).text).toBe('by udp again')
+    expect(udp.received).toEqual([])
+  })
+
+  test('ends with its session', async () => {
+    const { origin, gateway, port } = await stage()
+    const { username, location } = await gateway.open('clnt')
+    const client = await TcpClient.open(port)
+    client.send(check(username))
+    await origin.udp.next()
+    await fetch(location, { method: 'DELETE' })
+    await client.closed()
+    expect(gateway.datapath.totals()).toMatchObject({ flows: 0, endpoints: 1 })
+  })
+
+  test('keeps a session alive, and a session keeps a bounded number of connections', async () => {
+    const clock = new ManualClock()
+    const { origin, gateway, port } = await stage({ clock, maxRemotesPerSession: 2 })
+    const { username } = await gateway.open('clnt')
+    const clients = [await TcpClient.open(port), await TcpClient.open(port), await TcpClient.open(port)]
+    for (const client of clients) {
+      client.send(check(username))
+      await origin.udp.next()
+    }
+    await clients[0]?.closed()
+    for (let i = 0; i < 3; i++) {
+      clock.advance(20_000)
+      clients[2]?.send('media')
+      const { from } = await origin.udp.next()
+      await origin.udp.send('media', from)
+      await until(() => clients[2]?.received.length === i + 1, 'media')
+      gateway.service.listSessions()
+    }
+    expect(gateway.service.listSessions()).toHaveLength(1)
+  })
+
+  test('what a client does not take is dropped beyond a bound, and the others go on', async () => {
+    const { origin, gateway, port } = await stage({ maxTcpQueuedBytes: 100_000 })
+    const [slow, fast] = [
+      await gateway.open('slow', '/live/s/whep'),
+      await gateway.open('fast', '/live/s/whep'),
+    ]
+    const [slowClient, fastClient] = [await TcpClient.open(port), await TcpClient.open(port)]
+    slowClient.send(check(slow.username))
+    const toSlow = (await origin.udp.next()).from
+    fastClient.send(check(fast.username))
+    const toFast = (await origin.udp.next()).from
+    slowClient.socket.pause()
+    const packet = Buffer.alloc(8000)
+    const dropped = async (): Promise<number> =>
+      await gateway.metric('sluice_webrtc_tcp_dropped_total{reason="queue"}')
+    let sent = 0
+    while ((await dropped()) === 0 && sent < 20_000) {
+      await origin.udp.burst(
+        Array.from({ length: 20 }, () => packet),
+        toSlow,
+      )
+      sent += 20
+    }
+    expect(await dropped()).toBeGreaterThan(0)
+    await origin.udp.send('on time', toFast)
+    await until(() => fastClient.received.length === 1, 'the datagram of the other')
+    slowClient.socket.resume()
+    await until(() => slowClient.received.length > 10, 'what had been queued')
+  }, 30_000)
+})
+
+describe('strangers over TCP', () => {
+  const cut = (gateway: TestGateway, reason: string): Promise<number> =>
+    gateway.metric(`sluice_webrtc_tcp_cut_total{reason="${reason}"}`)
+
+  test.each([
+    ['unknown-session', framed(check('nobody:here'))],
+    ['integrity', (username: string) => framed(check(username, { pwd: 'guessed' }))],
+    ['not-stun', framed(Buffer.from('80e0000100000000', 'hex'))],
+    ['not-stun', framed(Buffer.alloc(0))],
+    ['malformed', framed(Buffer.from('000100022112a442000000000000000000000000ffff', 'hex'))],
+    ['too-long', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
+  ])('%s: cut, and nothing reaches the origin', async (reason, bytes) => {
+    const { origin, gateway, port } = await stage()
+    const { username } = await gateway.open('clnt')
+    const client = await TcpClient.open(port)
+    client.socket.write(typeof bytes === 'function' ? bytes(username) : bytes)
+    await client.closed()
+    expect(await cut(gateway, reason)).toBe(1)
+    expect(origin.udp.received).toEqual([])
+    expect(gateway.datapath.totals().flows).toBe(0)
+  })
+
+  test('who proves nothing in time is cut, however slowly it speaks', async () => {
+    const clock = new ManualClock()
+    const { gateway, port } = await stage({ clock })
+    const { username } = await gateway.open('clnt')
+    const [silent, slow] = [await TcpClient.open(port), await TcpClient.open(port)]
+    slow.socket.write(framed(check(username)).subarray(0, 30))
+    await until(() => gateway.service.unprovenTcp === 2, 'both to be accepted')
+    clock.advance(10_000)
+    await Promise.all([silent.closed(), slow.closed()])
+    expect(await cut(gateway, 'timeout')).toBe(2)
+  })
+
+  test('are few of one address, and few in all; a client is let in among them', async () => {
+    const { origin, gateway, port } = await stage({ maxTcpUnproven: 20, maxTcpUnprovenPerAddress: 20 })
+    const { username } = await gateway.open('clnt')
+    const strangers: TcpClient[] = []
+    for (let i = 0; i < 60; i++) strangers.push(await TcpClient.open(port))
+    await until(() => strangers.filter(({ isClosed }) => isClosed).length === 40, 'all but twenty to be cut')
+    strangers.find(({ isClosed }) => !isClosed)?.socket.destroy()
+    await until(() => gateway.service.unprovenTcp === 19, 'a place')
+    const client = await TcpClient.open(port)
+    client.send(check(username))
+    await origin.udp.next()
+    expect(gateway.service.unprovenTcp).toBe(19)
+  })
+
+  test('of many addresses push out one another, the oldest first', async () => {
+    const { gateway, port } = await stage({ maxTcpUnproven: 1 })
+    const first = await TcpClient.open(port)
+    await until(() => gateway.service.unprovenTcp === 1, 'the first')
+    const second = await TcpClient.open(port)
+    await first.closed()
+    expect(second.isClosed).toBe(false)
+  })
+
+  test('a balancer in front says who the client is', async () => {
+    const { origin, gateway, port } = await stage({ tcpProxyProtocolFrom: ['127.0.0.0/8'] })
+    const { username } = await gateway.open('clnt')
+    const client = await TcpClient.open(port)
+    client.socket.write('PROXY TCP4 192.0.2.7 127.0.0.1 4000 80\r\n')
+    client.send(check(username))
+    await origin.udp.next()
+    expect(gateway.service.listSessions()).toMatchObject([{ address: '192.0.2.7' }])
+  })
+})
