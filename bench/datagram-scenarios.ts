@@ -1,4 +1,4 @@
-import { gateway } from './gateway-subject.ts'
+import { gatewayPerEngine } from './gateway-subject.ts'
 import { builtPeer, direct, nodePeer, relayOption } from './peer-subject.ts'
 import type { Comparison, Limit, Scenario, ScenarioGroup } from './scenario.ts'
 import type { SubjectKind } from './subject.ts'
@@ -8,7 +8,7 @@ import type { Tools } from './tools.ts'
 interface Traffic {
   /** From the origin to its viewers, or back. */
   readonly direction: 'down' | 'up'
-  readonly sizeBytes: 1200 | 172
+  readonly sizeBytes: 1200 | 172 | 1332
   /** Datagrams per second over all viewers; `saturated` is as many as the system takes. */
   readonly rate: number | 'saturated'
   /** Datagrams in a row for one viewer. */
@@ -29,11 +29,13 @@ const engineNodeTarget = 1 / 1.3
 const down = { direction: 'down', sizeBytes: 1200 } as const
 const up = { direction: 'up', sizeBytes: 1200 } as const
 const small = { direction: 'down', sizeBytes: 172 } as const
+/** Seven packets of MPEG-TS and a header. */
+const srtDown = { direction: 'down', sizeBytes: 1332 } as const
 
 /** Datagrams through one gateway, engine or relay, from the origin to its viewers and back. */
 export function datagramGroups(tools: Tools): ScenarioGroup[] {
   const peers = [dgram, ...(tools.goRelay === undefined ? [] : [builtPeer('go', tools.goRelay)])]
-  const subjects = [direct, ...gateways, ...engines, ...peers]
+  const subjects = [direct, ...gatewayPerEngine('http'), ...engines, ...peers]
   return [
     {
       name: 'datagrams, 200 viewers',
@@ -64,14 +66,21 @@ export function datagramGroups(tools: Tools): ScenarioGroup[] {
       isOneByOne: true,
       mostRounds: 2,
     },
+    {
+      name: 'SRT, 200 callers',
+      load: ['srt', '--clients', '200'],
+      sessions: 200,
+      subjects: [direct, ...gatewayPerEngine('srt'), ...peers],
+      scenarios: [
+        srtScenario({ ...srtDown, rate: 20_000 }, { nodeDgram: 3, go: 3.5 }),
+        srtScenario({ ...srtDown, rate: 100_000, burst: 8 }, { nodeDgram: 4.5, go: 3.3 }),
+        srtScenario({ ...srtDown, rate: 'saturated' }, { nodeDgram: 3.3, go: 1.7 }),
+      ],
+    },
   ]
 }
 
 const dgram: SubjectKind = nodePeer('node:dgram', 'dgram-relay.ts', [], relayOption)
-
-const gateways: readonly SubjectKind[] = (['native', 'node'] as const).map((engine) =>
-  gateway(`gateway ${engine}`, 'http', engine),
-)
 
 const engines: readonly SubjectKind[] = ['native', 'node'].map((engine) =>
   nodePeer(`engine ${engine}`, 'engine-relay.ts', [engine], relayOption),
@@ -86,35 +95,53 @@ const addedLatency: readonly Limit[] = [
 const memory: readonly Limit[] = [{ subject: 'engine native', figure: 'bytesPerSession', atMost: 4096 }]
 
 function scenario(traffic: Traffic, targets?: Targets, suffix = ''): Scenario {
-  const { direction, sizeBytes, rate, burst, train } = traffic
-  const words = [
+  return scenarioOf(traffic, nameOf(traffic) + suffix, [
+    ...nativeComparisons(targets),
+    { subject: 'engine native', against: 'node:dgram' },
+    { subject: 'engine native', against: 'go' },
+    { subject: 'gateway node', against: 'node:dgram', ...atLeast(targets && engineNodeTarget) },
+    { subject: 'engine node', against: 'node:dgram' },
+  ])
+}
+
+function srtScenario(traffic: Traffic, targets: Targets): Scenario {
+  return scenarioOf(traffic, `SRT ${nameOf(traffic)}`, [
+    ...nativeComparisons(targets),
+    { subject: 'gateway node', against: 'node:dgram' },
+  ])
+}
+
+function nativeComparisons(targets?: Targets): Comparison[] {
+  return [
+    { subject: 'gateway native', against: 'node:dgram', ...atLeast(targets?.nodeDgram) },
+    { subject: 'gateway native', against: 'go', ...atLeast(targets?.go) },
+  ]
+}
+
+function atLeast(target: number | undefined): { readonly atLeast?: number } {
+  return target === undefined ? {} : { atLeast: target }
+}
+
+function nameOf({ direction, sizeBytes, rate, burst, train }: Traffic): string {
+  return [
     direction,
     `${sizeBytes.toLocaleString('en')} B`,
     rate === 'saturated' ? rate : `${rate.toLocaleString('en')}/s`,
     ...(burst === undefined ? [] : [`bursts of ${burst}`]),
     ...(train === undefined ? [] : [`trains of ${train}`]),
-  ]
-  const order = { direction, size: sizeBytes, rate: rate === 'saturated' ? 0 : rate, burst, train }
-  return {
-    name: words.join(', ') + suffix,
-    order: Object.entries(order).flatMap(([name, value]) =>
-      value === undefined ? [] : [`--${name}`, String(value)],
-    ),
-    ...(rate === 'saturated' ? {} : { perSecond: rate }),
-    comparisons: comparisons(targets),
-    limits: [],
-  }
+  ].join(', ')
 }
 
-function comparisons(targets?: Targets): Comparison[] {
-  const withTarget = (atLeast: number | undefined): { atLeast?: number } =>
-    atLeast === undefined ? {} : { atLeast }
-  return [
-    { subject: 'gateway native', against: 'node:dgram', ...withTarget(targets?.nodeDgram) },
-    { subject: 'gateway native', against: 'go', ...withTarget(targets?.go) },
-    { subject: 'engine native', against: 'node:dgram' },
-    { subject: 'engine native', against: 'go' },
-    { subject: 'gateway node', against: 'node:dgram', ...withTarget(targets && engineNodeTarget) },
-    { subject: 'engine node', against: 'node:dgram' },
-  ]
+function scenarioOf(traffic: Traffic, name: string, comparisons: readonly Comparison[]): Scenario {
+  const { direction, sizeBytes, rate, burst, train } = traffic
+  const order = { direction, size: sizeBytes, rate: rate === 'saturated' ? 0 : rate, burst, train }
+  return {
+    name,
+    order: Object.entries(order).flatMap(([option, value]) =>
+      value === undefined ? [] : [`--${option}`, String(value)],
+    ),
+    ...(rate === 'saturated' ? {} : { perSecond: rate }),
+    comparisons,
+    limits: [],
+  }
 }

@@ -13,24 +13,30 @@ interface Ports {
   readonly http: number
   readonly rtmp: number
   readonly webrtc: number
+  readonly srt: number
   readonly registration: number
   readonly admin: number
 }
 
-/** The whole gateway, as `npm run build` left it in `dist`; the load meets it over HTTP or RTMP. */
-export function gateway(
-  name: string,
-  scheme: 'http' | 'rtmp',
-  engine: 'auto' | 'native' | 'node',
-): SubjectKind {
+/** Where the load meets the gateway. */
+type Scheme = 'http' | 'rtmp' | 'srt'
+
+/** The whole gateway, as `npm run build` left it in `dist`. */
+export function gateway(name: string, scheme: Scheme, engine: 'auto' | 'native' | 'node'): SubjectKind {
   return { name, start: () => startGateway(scheme, engine) }
 }
 
-async function startGateway(scheme: 'http' | 'rtmp', engine: string): Promise<Subject> {
-  const [http = 0, rtmp = 0, webrtc = 0, registration = 0, admin = 0] = await freePorts(5)
+/** The same on each engine, where datagrams make the difference. */
+export function gatewayPerEngine(scheme: Scheme): readonly SubjectKind[] {
+  return (['native', 'node'] as const).map((engine) => gateway(`gateway ${engine}`, scheme, engine))
+}
+
+async function startGateway(scheme: Scheme, engine: string): Promise<Subject> {
+  const [http = 0, rtmp = 0, webrtc = 0, srt = 0, registration = 0, admin = 0] = await freePorts(6)
+  const ports = { http, rtmp, webrtc, srt, registration, admin }
   const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
   const config = join(directory, 'sluice.toml')
-  writeFileSync(config, configuration({ http, rtmp, webrtc, registration, admin }, engine))
+  writeFileSync(config, configuration(ports, engine))
   const child = new Child(process.execPath, [main, 'run', '-c', config])
   const close = async (): Promise<void> => {
     await child.stop()
@@ -42,10 +48,15 @@ async function startGateway(scheme: 'http' | 'rtmp', engine: string): Promise<Su
     await close()
     throw error
   }
-  const address = scheme === 'http' ? `http://127.0.0.1:${http}` : `127.0.0.1:${rtmp}`
+  const address = `127.0.0.1:${ports[scheme]}`
   return {
     children: [child],
-    loadOptions: ['--gateway', address, '--register', `http://127.0.0.1:${registration}`],
+    loadOptions: [
+      '--gateway',
+      scheme === 'http' ? `http://${address}` : address,
+      '--register',
+      `http://127.0.0.1:${registration}`,
+    ],
     close,
   }
 }
@@ -60,6 +71,7 @@ datapath.engine = "${engine}"
 http = { listen = ["127.0.0.1:${ports.http}"] }
 rtmp = { listen = ["127.0.0.1:${ports.rtmp}"], idleSeconds = 3600 }
 webrtc = { listen = "127.0.0.1:${ports.webrtc}", idleSeconds = 3600 }
+srt = { listen = ["127.0.0.1:${ports.srt}"], idleSeconds = 3600 }
 `
 }
 

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { frpVersion, pionTurnVersion, versionOf } from './tools.ts'
+import { frpVersion, nginxVersion, pionTurnVersion, versionOf } from './tools.ts'
 
 /** Where and with what the figures were found; null is not installed. */
 export interface Machine {
@@ -12,6 +12,7 @@ export interface Machine {
   readonly node: string
   readonly go: string | null
   readonly rustc: string | null
+  readonly nginx: string | null
   readonly coturn: string | null
   readonly pionTurn: string | null
   readonly frp: string | null
@@ -29,6 +30,7 @@ export function describeMachine(): Machine {
     node: process.versions.node,
     go: versionOf('go') ?? null,
     rustc: versionOf('rustc') ?? null,
+    nginx: nginxVersion() ?? null,
     coturn: versionOf('turnserver') ?? null,
     pionTurn: pionTurnVersion() ?? null,
     frp: frpVersion() ?? null,

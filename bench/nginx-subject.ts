@@ -6,16 +6,23 @@ import { freePorts } from './free-ports.ts'
 import { startDeadlineMs, type Subject, type SubjectKind } from './subject.ts'
 import { untilListening } from './until-listening.ts'
 
-/** nginx as a reverse proxy: one process, like the gateway, connections to the origin kept, live bodies not held back. */
-export function nginx(executable: string): SubjectKind {
-  return { name: 'nginx', start: (originPort) => startNginx(executable, originPort) }
+/** How nginx passes live bodies on: as they come, or through buffers of 4 KiB, which is its default. */
+type LiveBuffering = 'off' | 'on'
+
+/** nginx as a reverse proxy: one process, like the gateway, connections to the origin kept. */
+export function nginx(name: string, executable: string, liveBuffering: LiveBuffering = 'off'): SubjectKind {
+  return { name, start: (originPort) => startNginx(executable, originPort, liveBuffering) }
 }
 
-async function startNginx(executable: string, originPort: number): Promise<Subject> {
+async function startNginx(
+  executable: string,
+  originPort: number,
+  liveBuffering: LiveBuffering,
+): Promise<Subject> {
   const [port = 0] = await freePorts(1)
   const directory = mkdtempSync(join(tmpdir(), 'nginx-bench-'))
   const config = join(directory, 'nginx.conf')
-  writeFileSync(config, configuration(directory, port, originPort))
+  writeFileSync(config, configuration(directory, port, originPort, liveBuffering))
   const child = new Child(executable, ['-c', config, '-p', directory])
   const close = async (): Promise<void> => {
     await child.stop()
@@ -30,7 +37,12 @@ async function startNginx(executable: string, originPort: number): Promise<Subje
   return { children: [child], loadOptions: ['--gateway', `http://127.0.0.1:${port}`], close }
 }
 
-function configuration(directory: string, port: number, originPort: number): string {
+function configuration(
+  directory: string,
+  port: number,
+  originPort: number,
+  liveBuffering: LiveBuffering,
+): string {
   const folders = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `  ${name}_temp_path ${join(directory, name)};`,
   )
@@ -62,7 +74,7 @@ ${folders.join('\n')}
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Host $http_host;
-      proxy_buffering off;
+      proxy_buffering ${liveBuffering};
     }
   }
 }

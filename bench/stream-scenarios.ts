@@ -1,4 +1,4 @@
-import { gateway } from './gateway-subject.ts'
+import { gateway, gatewayPerEngine } from './gateway-subject.ts'
 import { nginx } from './nginx-subject.ts'
 import { nodePeer } from './peer-subject.ts'
 import type { ScenarioGroup } from './scenario.ts'
@@ -7,7 +7,8 @@ import type { Tools } from './tools.ts'
 
 /** Media over TCP and its set-ups; no datapath engine moves any of it. */
 export function streamGroups(tools: Tools): readonly ScenarioGroup[] {
-  const nginxSubject = tools.nginx === undefined ? [] : [nginx(tools.nginx)]
+  const nginxSubject = tools.nginx === undefined ? [] : [nginx('nginx', tools.nginx)]
+  const bufferingNginx = tools.nginx === undefined ? [] : [nginx('nginx, buffering', tools.nginx, 'on')]
   return [
     {
       name: 'RTMP play',
@@ -34,6 +35,7 @@ export function streamGroups(tools: Tools): readonly ScenarioGroup[] {
         gateway('gateway', 'http', 'auto'),
         nodePeer('node:http pipe', 'http-relay.ts', [], (port) => ['--gateway', `http://127.0.0.1:${port}`]),
         ...nginxSubject,
+        ...bufferingNginx,
       ],
       scenarios: [
         {
@@ -41,6 +43,7 @@ export function streamGroups(tools: Tools): readonly ScenarioGroup[] {
           order: [],
           comparisons: [
             { subject: 'gateway', against: 'nginx', atLeast: 0.6 },
+            { subject: 'gateway', against: 'nginx, buffering', atLeast: 0.6 },
             { subject: 'gateway', against: 'node:http pipe', atLeast: 1.6 },
           ],
           limits: [],
@@ -65,26 +68,21 @@ export function streamGroups(tools: Tools): readonly ScenarioGroup[] {
       name: 'WHIP set-ups',
       load: ['whip', '--clients', '8'],
       sessions: 0,
-      subjects: setupSubjects,
+      // Each session opens and closes a socket of the datapath.
+      subjects: gatewayPerEngine('http'),
       scenarios: [
         {
           name: 'WHIP set-ups and deletes, 8 clients at a time',
           order: [],
           // The paths of a fresh gateway are compiled while it serves the first thousands.
           warmupSeconds: 3,
-          comparisons: [{ subject: 'gateway, engine-native', against: 'gateway, engine-node' }],
+          comparisons: [{ subject: 'gateway native', against: 'gateway node' }],
           limits: [],
         },
       ],
     },
   ]
 }
-
-/** Each session opens and closes a socket of the datapath, so the engines differ. */
-const setupSubjects: readonly SubjectKind[] = [
-  gateway('gateway, engine-native', 'http', 'native'),
-  gateway('gateway, engine-node', 'http', 'node'),
-]
 
 function tcpRelay(mode: 'pipe' | 'onread'): SubjectKind {
   return nodePeer(`node:net ${mode}`, 'tcp-relay.ts', [mode], (port) => ['--gateway', `127.0.0.1:${port}`])

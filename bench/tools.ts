@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const loadFolder = fileURLToPath(new URL('load/', import.meta.url))
@@ -52,6 +53,17 @@ export function frpVersion(): string | undefined {
   return frps === undefined ? undefined : versionOf(frps)
 }
 
+/** The version of the nginx that takes part. */
+export function nginxVersion(): string | undefined {
+  const nginx = nginxCommand()
+  return nginx === undefined ? undefined : versionOf(nginx)
+}
+
+/** Users of Debian do not have it on their PATH. */
+function nginxCommand(): string | undefined {
+  return ['nginx', '/usr/sbin/nginx'].find((command) => versionOf(command) !== undefined)
+}
+
 function installedCoturn(say: (line: string) => void): Pick<Tools, 'coturn'> {
   if (versionOf('turnserver') !== undefined) return { coturn: 'turnserver' }
   say('coturn is not installed: the subject "coturn" is left out')
@@ -59,15 +71,10 @@ function installedCoturn(say: (line: string) => void): Pick<Tools, 'coturn'> {
 }
 
 function installedNginx(say: (line: string) => void): Pick<Tools, 'nginx'> {
-  // Users of Debian do not have it on their PATH.
-  const nginx = ['nginx', '/usr/sbin/nginx'].find((command) => isThere(command, '-v'))
+  const nginx = nginxCommand()
   if (nginx !== undefined) return { nginx }
   say('nginx is not installed: the subject "nginx" is left out')
   return {}
-}
-
-function isThere(command: string, option: string): boolean {
-  return spawnSync(command, [option]).status === 0
 }
 
 function namedFrp(say: (line: string) => void): Pick<Tools, 'frp'> {
@@ -105,13 +112,10 @@ function build(folder: string, command: string, args: readonly string[]): void {
 
 /** What an installed program says of its version; undefined when there is none. */
 export function versionOf(command: string): string | undefined {
-  try {
-    const text = execFileSync(command, [command === 'go' ? 'version' : '--version'], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
-    return /\d+(\.\d+)+/.exec(text)?.[0]
-  } catch {
-    return undefined
-  }
+  const option = versionOptions[basename(command)] ?? '--version'
+  const { status, stdout, stderr } = spawnSync(command, [option], { encoding: 'utf8' })
+  // nginx writes it to standard error.
+  return status === 0 ? /\d+(\.\d+)+/.exec(stdout + stderr)?.[0] : undefined
 }
+
+const versionOptions: Readonly<Record<string, string>> = { go: 'version', nginx: '-v' }

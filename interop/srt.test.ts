@@ -73,7 +73,7 @@ describe('a live stream', () => {
       if (loss > 0) expect(stage.relay.lost).toBeGreaterThan(20)
       const sessions = gateway.service.listSessions()
       expect(sessions.find(({ role }) => role === 'publish')?.bytesIn).toBeGreaterThan(100_000)
-    })
+    }, 60_000)
 
     test('is played by srt-live-transmit', async () => {
       await using gateway = await SrtGateway.start(engine)
@@ -91,7 +91,7 @@ describe('a live stream', () => {
       expect(received.video.length).toBeGreaterThan(30)
       // It begins and ends within a frame.
       expectStretchOf(sent.video, received.video.slice(1, -1))
-    })
+    }, 60_000)
 
     /** ffmpeg as the publisher of `live/in`, and an origin that gives it out as `live/out`. */
     class Stage implements AsyncDisposable {

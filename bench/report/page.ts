@@ -21,7 +21,7 @@ export function page(summary: Summary, name: string): string {
   return `${[
     '# Performance',
     '<!-- Written by `npm run bench -- --publish`; change that, not this page. -->',
-    'What a datagram, a megabyte or a request costs in CPU time, beside bare relays, other TURN servers and frp, which',
+    'What a datagram, a megabyte or a request costs in CPU time, beside bare relays, nginx, other TURN servers and frp, which',
     'carried the same load in the same run on the same machine. How it is measured, and what to make of it: [bench/README.md](../bench/README.md).',
     '',
     machineTable(machine),
@@ -63,7 +63,7 @@ export function page(summary: Summary, name: string): string {
     '    npm run bench -- --publish    # all of it; about 50 minutes',
     '    npm run bench -- --quick      # about 12 minutes',
     '',
-    'It needs Linux and cargo; the peers in Go are built if Go is there, coturn takes part if it is installed,',
+    'It needs Linux and cargo; the peers in Go are built if Go is there, nginx and coturn take part if they are installed,',
     'and frp if SLUICE_FRPS and SLUICE_FRPC name its executables. Use a machine that does nothing else.',
   ].join('\n')}\n`
 }
@@ -94,6 +94,7 @@ function machineTable(machine: Machine): string {
     ['Node', machine.node],
     ['Go', machine.go ?? 'not installed'],
     ['rustc', machine.rustc ?? 'not installed'],
+    ['nginx', machine.nginx ?? 'not installed'],
     ['coturn', machine.coturn ?? 'not installed'],
     ['pion/turn', machine.pionTurn ?? 'not there'],
     ['frp', machine.frp ?? 'not there'],

@@ -10,6 +10,10 @@ export interface GatewayPorts {
   readonly http: number
   readonly rtmp: number
   readonly webrtc: number
+  readonly srt: number
+  /** Those that are not configured are NaN. */
+  readonly https: number
+  readonly rtmps: number
   readonly registration: number
   readonly admin: number
 }
@@ -92,6 +96,9 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     http: portOf(ports.http),
     rtmp: portOf(ports.rtmp),
     webrtc: portOf(ports.webrtc),
+    srt: portOf(ports.srt),
+    https: portOf(ports.https),
+    rtmps: portOf(ports.rtmps),
     registration: portOf(ports.registration),
     admin: portOf(ports.admin),
   })
@@ -115,6 +122,7 @@ const onLoopback: Sections = {
   media: {
     http: { listen: ['127.0.0.1:0'] },
     rtmp: { listen: ['127.0.0.1:0'] },
+    srt: { listen: ['127.0.0.1:0'] },
     webrtc: { listen: '127.0.0.1:0', publicAddresses: [{ address: '127.0.0.1' }] },
   },
   shutdown: { graceSeconds: 0 },
@@ -134,6 +142,6 @@ function isSections(value: unknown): value is Sections {
 }
 
 function portOf(addresses: string | readonly string[]): number {
-  const [first = ''] = [addresses].flat()
+  const [first = ':NaN'] = [addresses].flat()
   return Number(first.slice(first.lastIndexOf(':') + 1))
 }

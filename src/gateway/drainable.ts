@@ -9,7 +9,7 @@ const RETRY_AFTER_SECONDS = 5
  */
 export function drainable(handler: HttpHandler, isDraining: () => boolean): HttpHandler {
   return {
-    matches: (pathname, method) => handler.matches(pathname, method),
+    matches: (pathname, method, query) => handler.matches(pathname, method, query),
     async handle(request, response) {
       if (!isDraining()) return await handler.handle(request, response)
       replyError(response, 503, 'HTTP_DRAINING', { 'Retry-After': String(RETRY_AFTER_SECONDS) })

@@ -16,9 +16,11 @@ function config(changes: Partial<Config> = {}): Config {
     registration: { ...defaults.registration, listen: '127.0.0.1:0' },
     admin: { ...defaults.admin, listen: '127.0.0.1:0' },
     media: {
+      ...defaults.media,
       http: { ...defaults.media.http, listen: ['127.0.0.1:0'] },
       rtmp: { ...defaults.media.rtmp, listen: ['127.0.0.1:0'] },
-      webrtc: { ...defaults.media.webrtc, listen: '127.0.0.1:0' },
+      webrtc: { ...defaults.media.webrtc, listen: ['127.0.0.1:0'] },
+      srt: { ...defaults.media.srt, listen: ['127.0.0.1:0'] },
     },
     ...changes,
   }
@@ -107,9 +109,13 @@ describe('Gateway', () => {
       await expect(gateway.start()).rejects.toThrow(`127.0.0.1:${port}`)
       expect(gateway.addresses).toEqual({
         http: [],
+        https: [],
         rtmp: [],
+        rtmps: [],
         webrtc: [],
+        srt: [],
         turn: {},
+        tunnel: undefined,
         registration: '',
         admin: '',
       })

@@ -1,4 +1,3 @@
-import type { AddressInfo } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import { type Clock, systemClock } from '../foundation/clock.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../foundation/lifecycle.ts'
@@ -7,25 +6,16 @@ import {
   type BalancerStore,
   MemoryBalancerStore,
   registerBalancerMetrics,
-  streamKeyOfHttp,
-  streamKeyOfRtmp,
 } from '../mechanisms/balancer/index.ts'
 import type { Config } from '../mechanisms/config/index.ts'
 import { createDatapath, type Datapath, registerDatapathMetrics } from '../mechanisms/datapath/index.ts'
-import {
-  type Dial,
-  dialTcp,
-  formatListenAddress,
-  type ListenAddress,
-  parseListenText,
-} from '../mechanisms/net/index.ts'
+import { type Dial, dialTcp } from '../mechanisms/net/index.ts'
+import { profileRoutes, Profiler } from '../mechanisms/profiling/index.ts'
 import { createRegistry, type Logger } from '../mechanisms/telemetry/index.ts'
 import { AdminService } from '../services/admin/index.ts'
-import { LiveProxy, HttpEdge, type HttpHandler, StaticPages } from '../services/media/http/index.ts'
-import { RegistrationService } from '../services/media/registration/index.ts'
-import { RtmpService } from '../services/media/rtmp/index.ts'
-import { WebRtcService } from '../services/media/webrtc/index.ts'
-import { drainable } from './drainable.ts'
+import type { HttpHandler } from '../services/media/http/index.ts'
+import { type MediaAddresses, MediaRole } from './media-role.ts'
+import { addressText, listenAddress, milliseconds } from './settings.ts'
 import { TunnelRole } from './tunnel-role.ts'
 import { TurnRole } from './turn-role.ts'
 import { version } from './version.ts'
@@ -46,35 +36,30 @@ export interface GatewayParts {
 }
 
 /** Where a running gateway is bound, as texts. */
-export interface GatewayAddresses {
-  readonly http: readonly string[]
-  readonly rtmp: readonly string[]
-  readonly webrtc: readonly string[]
+export interface GatewayAddresses extends MediaAddresses {
   /** By the listener's name. */
   readonly turn: Readonly<Record<string, number>>
   /** Port that tunnel clients connect to; undefined without a tunnel server. */
   readonly tunnel: number | undefined
-  readonly registration: string
   readonly admin: string
 }
 
+/** Sections of which a reload puts into force what it can. */
+const RELOADED = new Set<keyof Config>(['turn', 'tunnel', 'media', 'origins', 'registration', 'routing'])
+
 /**
  * The composition root: a configuration in, running services out. Services do not know one another;
- * all wiring is here.
+ * all wiring is here and in the roles.
  */
 export class Gateway implements Lifecycle {
   readonly store: BalancerStore & { stats(): BalancerStats }
   readonly #logger: Logger
   readonly #clock: Clock
   readonly #datapath: Datapath
-  readonly #registration: RegistrationService
-  readonly #rtmpListen: readonly ListenAddress[]
-  readonly #rtmp: RtmpService
-  readonly #webrtc: WebRtcService
-  readonly #flv: LiveProxy
-  readonly #http: HttpEdge
+  readonly #media: MediaRole
   readonly #turn: TurnRole
   readonly #tunnel: TunnelRole
+  readonly #profiler: Profiler | undefined
   readonly #admin: AdminService
   #config: Config
   #isDraining = false
@@ -83,8 +68,6 @@ export class Gateway implements Lifecycle {
   constructor(config: Config, parts: GatewayParts) {
     const { logger, clock = systemClock, dial = dialTcp } = parts
     const registry = createRegistry(version)
-    const keyRules = config.routing
-    const { http, rtmp, webrtc } = config.media
     this.#config = config
     this.#logger = logger
     this.#clock = clock
@@ -104,101 +87,36 @@ export class Gateway implements Lifecycle {
         },
       })
     const balancer = this.store
+    const datapath = this.#datapath
     registerBalancerMetrics(registry, () => balancer.stats())
-    registerDatapathMetrics(registry, this.#datapath)
-
-    this.#registration = new RegistrationService({
-      origins: balancer,
-      streamKeyOf: ({ vhost, app, stream }) => streamKeyOfRtmp(`rtmp://${vhost}/${app}`, stream, keyRules),
-      logger,
-      registry,
-      version,
-      clock,
-      listen: listenAddress(config.registration.listen),
-      allow: config.registration.allow,
-      ...(config.registration.token !== undefined && { token: config.registration.token }),
-    })
-    this.#rtmpListen = rtmp.listen.map(listenAddress)
-    this.#rtmp = new RtmpService({
-      listen: this.#rtmpListen,
+    registerDatapathMetrics(registry, datapath)
+    const common = { datapath, logger, registry, clock }
+    const media = new MediaRole(config, {
+      ...common,
       balancer,
-      origins: balancer,
-      // SRS keys know nothing of `app`.
-      streamKeyOf: ({ app, tcUrl, streamName }) =>
-        streamKeyOfRtmp(tcUrl || (keyRules.keys === 'srs' ? '' : `/${app}`), streamName, keyRules),
-      logger,
-      registry,
-      clock,
       dial,
-      maxConnections: rtmp.maxConnections,
-      maxConnectionsPerAddress: rtmp.maxConnectionsPerAddress,
-      idleMs: milliseconds(rtmp.idleSeconds),
+      handlers: () => parts.handlers?.(this) ?? [],
     })
-    const media = listenAddress(webrtc.listen)
-    this.#webrtc = new WebRtcService({
-      datapath: this.#datapath,
-      balancer,
-      sessionStore: balancer,
-      streamKeyOf: (request) => streamKeyOfHttp(request, keyRules),
-      logger,
-      registry,
-      clock,
-      dial,
-      mediaListen: [{ addresses: media.host === undefined ? ['0.0.0.0', '::'] : [media.host], port: media.port }],
-      publicAddresses: webrtc.publicAddresses.map(({ address, port }) => ({
-        address,
-        ...(port !== undefined && { port }),
-      })),
-      idleTimeoutMs: milliseconds(webrtc.idleSeconds),
-      maxSessions: webrtc.maxSessions,
-      allowIceQuery: webrtc.allowIceQuery,
-    })
-    this.#flv = new LiveProxy({
-      balancer,
-      keyRules,
-      logger,
-      registry,
-      clock,
-      dial,
-      headTimeoutMs: milliseconds(http.idleSeconds),
-      stallMs: milliseconds(http.stallSeconds),
-      idleMs: milliseconds(http.idleSeconds),
-    })
-    const isDraining = () => this.#isDraining
-    this.#http = new HttpEdge({
-      listen: http.listen.map(listenAddress),
-      handlers: [
-        this.#webrtc,
-        drainable(this.#flv, isDraining),
-        ...(parts.handlers?.(this) ?? []),
-        ...(http.pages === undefined ? [] : [new StaticPages({ directory: http.pages, logger })]),
-      ],
-      version,
-      logger,
-      registry,
-      clock,
-      // A request may wait for its origin that long.
-      socketIdleMs: milliseconds(http.idleSeconds) + 30_000,
-      maxConnections: http.maxConnections,
-      maxConnectionsPerAddress: http.maxConnectionsPerAddress,
-    })
+    this.#media = media
     this.#turn = new TurnRole(config.turn, {
-      datapath: this.#datapath,
-      logger,
-      registry,
-      clock,
-      onHttp: (socket) => this.#http.adopt(socket),
+      ...common,
+      onHttp: (socket) => media.adoptHttp(socket),
       ownPorts: () =>
-        [this.#admin.address, this.#registration.address].flatMap((address) =>
-          address === undefined ? [] : [{ protocol: 'tcp', port: address.port } as const],
+        [this.#admin.address?.port, media.registrationPort].flatMap((port) =>
+          port === undefined ? [] : [{ protocol: 'tcp', port } as const],
         ),
     })
-    this.#tunnel = new TunnelRole(config.tunnel, { datapath: this.#datapath, logger, registry, clock })
+    this.#tunnel = new TunnelRole(config.tunnel, common)
+    this.#profiler = config.admin.profiler ? new Profiler(clock) : undefined
     this.#admin = new AdminService({
       balancer,
-      sessions: [this.#webrtc, this.#rtmp, this.#flv],
+      sessions: media.sessions,
       readiness: [() => this.#readiness()],
-      routes: this.#turn.routes,
+      routes: [
+        ...media.routes,
+        ...this.#turn.routes,
+        ...(this.#profiler === undefined ? [] : profileRoutes(this.#profiler)),
+      ],
       logger,
       registry,
       version,
@@ -210,32 +128,29 @@ export class Gateway implements Lifecycle {
 
   /** Where it is bound; empty texts before `start`. */
   get addresses(): GatewayAddresses {
+    const { address } = this.#admin
     return {
-      http: this.#http.addresses.map(addressText),
-      rtmp: this.#rtmp.ports.map((port, index) => formatListenAddress({ ...this.#rtmpListen[index], port })),
-      webrtc: this.#webrtc.mediaAddresses.map(addressText),
+      ...this.#media.addresses,
       turn: Object.fromEntries(this.#turn.ports ?? []),
       tunnel: this.#tunnel.port,
-      registration: this.#registration.address === undefined ? '' : addressText(this.#registration.address),
-      admin: this.#admin.address === undefined ? '' : addressText(this.#admin.address),
+      admin: address === undefined ? '' : addressText(address),
     }
   }
 
-  /** Opens what origins and operators need first, and the edges last. @throws what a service throws that cannot bind */
+  /** Opens what operators need first, and the edges last. @throws what a service throws that cannot bind */
   async start(options: StartOptions = {}): Promise<void> {
     if (this.#started.length > 0) return
     this.#isDraining = false
+    const profiler = this.#profiler === undefined ? [] : [this.#profiler]
     try {
+      // TURN before media, so that it is closed after it: its ports may carry HTTP that still goes on.
       for (const service of [
         this.#datapath,
+        ...profiler,
         this.#admin,
-        this.#registration,
-        this.#webrtc,
-        this.#rtmp,
-        // Before HTTP, so that it is closed after it: its ports may carry HTTP that still goes on.
         this.#turn,
         this.#tunnel,
-        this.#http,
+        this.#media,
       ]) {
         options.signal?.throwIfAborted()
         // Remembered before it has started: what fails half-way is closed too.
@@ -258,12 +173,9 @@ export class Gateway implements Lifecycle {
     const untilMs = this.#clock.nowMs() + graceMs
     const started = this.#started
     this.#started = []
-    // HTTP listens on meanwhile: clients end their WebRTC sessions over it.
-    const sessions = [this.#webrtc, this.#rtmp].filter((service) => started.includes(service))
-    await Promise.all([
-      ...sessions.map((service) => service.close({ graceMs })),
-      this.#turn.drain({ graceMs }),
-    ])
+    if (started.length > 0) {
+      await Promise.all([this.#media.drain({ graceMs }), this.#turn.drain({ graceMs })])
+    }
     for (const service of started.toReversed()) {
       await service.close({ graceMs: Math.max(0, untilMs - this.#clock.nowMs()) })
     }
@@ -275,31 +187,36 @@ export class Gateway implements Lifecycle {
 
   /**
    * Puts another configuration in force, as far as that is possible while the gateway runs: the `[turn]` and `[tunnel]`
-   * sections. Gives the names of sections and keys that differ and want a restart.
+   * sections, the rules of access and the static origins. Gives the names of sections and keys that differ and want a restart.
    *
    * @throws what is wrong with the section; then nothing has changed
    */
   async reload(config: Config): Promise<readonly string[]> {
     const applyTunnel = await this.#tunnel.prepareReload(config.tunnel)
+    const applyMedia = this.#media.prepareReload(config)
     const turn = await this.#turn.reload(config.turn)
     const tunnel = applyTunnel()
+    const media = await applyMedia()
     const before = this.#config
-    this.#config = { ...before, turn: config.turn, tunnel: config.tunnel }
+    this.#config = {
+      ...before,
+      turn: config.turn,
+      tunnel: config.tunnel,
+      origins: config.origins,
+      media: { ...before.media, access: config.media.access },
+    }
     const others = (Object.keys(config) as (keyof Config)[]).filter(
-      (section) =>
-        section !== 'turn' && section !== 'tunnel' && !isDeepStrictEqual(config[section], before[section]),
+      (section) => !RELOADED.has(section) && !isDeepStrictEqual(config[section], before[section]),
     )
-    return [...turn, ...tunnel, ...others]
+    return [...turn, ...tunnel, ...media, ...others]
   }
 
   #readiness(): { readonly ok: boolean; readonly reason: string } {
     if (this.#isDraining) return { ok: false, reason: 'draining' }
-    // A gateway that only relays TURN needs no origin.
-    if (this.#turn.ports !== undefined && this.#config.media.http.listen.length === 0) {
-      return { ok: true, reason: 'TURN is served' }
-    }
-    if (this.#tunnel.isServed && this.#config.media.http.listen.length === 0) {
-      return { ok: true, reason: 'the tunnel is served' }
+    // A gateway that only relays TURN, or is only a tunnel, needs no origin.
+    if (!this.#media.isServed) {
+      if (this.#turn.ports !== undefined) return { ok: true, reason: 'TURN is served' }
+      if (this.#tunnel.isServed) return { ok: true, reason: 'the tunnel is served' }
     }
     const { healthy, suspect, silent } = this.store.stats().origins
     if (healthy + suspect + silent === 0) return { ok: false, reason: 'no origin has registered' }
@@ -309,10 +226,16 @@ export class Gateway implements Lifecycle {
 }
 
 function storeOf(config: Config, clock: Clock): MemoryBalancerStore {
-  const { policy, maxOrigins, maxPicks, ...times } = config.balancer
+  const { policy, zone, apps, maxOrigins, maxPicks, ...times } = config.balancer
   return new MemoryBalancerStore({
     clock,
     policy,
+    apps: apps.map(({ app, origins, backups: own }) => ({
+      app,
+      ...(origins !== undefined && { origins }),
+      ...(own !== undefined && { backups: own }),
+    })),
+    ...(zone !== undefined && { zone }),
     maxOrigins,
     maxPicks,
     heartbeatTtlMs: milliseconds(times.heartbeatTtlSeconds),
@@ -322,19 +245,4 @@ function storeOf(config: Config, clock: Clock): MemoryBalancerStore {
     // A session that restarts ICE goes by its old and its new USERNAME for a while.
     maxSessions: 2 * config.media.webrtc.maxSessions,
   })
-}
-
-/** The text has been checked when the configuration was read. */
-function listenAddress(text: string): ListenAddress {
-  const address = parseListenText(text)
-  if (address === undefined) throw new TypeError(`not a listener: ${text}`)
-  return address
-}
-
-function addressText({ address, port }: Pick<AddressInfo, 'address' | 'port'>): string {
-  return formatListenAddress({ host: address, port })
-}
-
-function milliseconds(seconds: number): number {
-  return Math.max(1, Math.round(seconds * 1000))
 }

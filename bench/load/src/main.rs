@@ -5,6 +5,7 @@
 mod args;
 mod clock;
 mod cpu;
+mod ends;
 mod fanout;
 mod flv;
 mod hls;
@@ -21,6 +22,7 @@ mod rtmp;
 mod run;
 mod sha1;
 mod socket;
+mod srt;
 mod stun;
 mod sweep;
 mod tunnel;
@@ -33,7 +35,7 @@ mod whip;
 use args::Args;
 
 const USAGE: &str =
-    "usage: load webrtc|whip|rtmp|flv|hls|turn|tunnel --option value ... (see bench/README.md)";
+    "usage: load webrtc|whip|srt|rtmp|flv|hls|turn|tunnel --option value ... (see bench/README.md)";
 
 fn main() {
     let mut words = std::env::args().skip(1);
@@ -41,6 +43,7 @@ fn main() {
     socket::raise_descriptor_limit();
     let result = Args::parse(words).and_then(|args| match kind.as_str() {
         "webrtc" => webrtc::main(&args),
+        "srt" => srt::main(&args),
         "rtmp" => rtmp::main(&args),
         "flv" => flv::main(&args),
         "hls" => hls::main(&args),

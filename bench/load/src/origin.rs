@@ -2,10 +2,10 @@
 
 use crate::args::Result;
 use crate::socket::bind;
-use crate::stun;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
 /// How often a waiting origin looks whether it is to end.
@@ -13,6 +13,13 @@ const LOOK: Duration = Duration::from_millis(50);
 
 pub struct Origin {
     pub socket: UdpSocket,
+}
+
+/// What a datagram is answered with.
+pub struct Answer<Name> {
+    pub bytes: Vec<u8>,
+    /// The session that it is of, if that stands now.
+    pub session: Option<Name>,
 }
 
 impl Origin {
@@ -26,21 +33,38 @@ impl Origin {
         Ok(self.socket.local_addr()?.port())
     }
 
-    /// Answers Binding requests until it is to end; gives where each session is, in the order of their names.
-    pub fn answer(&self, password: &str, end: &AtomicBool) -> Result<Vec<SocketAddr>> {
+    /// Answers what comes while `set_up` makes the viewers; gives them, and where each session is seen, in the order
+    /// of their names.
+    pub fn meet<Viewers, Name: Ord + Send>(
+        &self,
+        answer: impl Fn(&[u8], SocketAddr) -> Option<Answer<Name>> + Send,
+        set_up: impl FnOnce() -> Result<Viewers>,
+    ) -> Result<(Viewers, Vec<SocketAddr>)> {
+        let end = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let answering = scope.spawn(|| self.answer(answer, &end));
+            let viewers = set_up();
+            end.store(true, Relaxed);
+            let sessions = answering.join().expect("no panic");
+            Ok((viewers?, sessions?.into_values().collect()))
+        })
+    }
+
+    fn answer<Name: Ord>(
+        &self,
+        answer: impl Fn(&[u8], SocketAddr) -> Option<Answer<Name>>,
+        end: &AtomicBool,
+    ) -> Result<BTreeMap<Name, SocketAddr>> {
         let mut sessions = BTreeMap::new();
         let mut buffer = [0; 2048];
         while !end.load(Relaxed) {
             let Ok((length, from)) = self.socket.recv_from(&mut buffer) else { continue };
-            let bytes = &buffer[..length];
-            if !bytes.starts_with(&stun::BINDING_REQUEST) || bytes.len() < stun::HEADER_BYTES {
-                continue;
+            let Some(Answer { bytes, session }) = answer(&buffer[..length], from) else { continue };
+            if let Some(name) = session {
+                sessions.insert(name, from);
             }
-            if let Some(name) = stun::username(bytes) {
-                sessions.insert(name.to_string(), from);
-            }
-            self.socket.send_to(&stun::binding_success(bytes, from, password), from)?;
+            self.socket.send_to(&bytes, from)?;
         }
-        Ok(sessions.into_values().collect())
+        Ok(sessions)
     }
 }

@@ -4,11 +4,14 @@ use crate::args::Result;
 use std::mem::size_of;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 
 /// Room for what comes while a receiver pauses. Beyond `net.core.rmem_max` only root gets it.
 const BUFFER_BYTES: libc::c_int = 8 << 20;
 /// More sockets than a shell allows by default: each session needs one.
 const DESCRIPTORS: libc::rlim_t = 1 << 20;
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
+const TRIES: usize = 20;
 
 /// A socket whose datagrams bear the kernel's time of arrival, and in which a train arrives as one message.
 pub fn bind(port: u16) -> Result<UdpSocket> {
@@ -25,6 +28,17 @@ pub fn bind_deaf() -> Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, 1)?;
     Ok(socket)
+}
+
+/// Sends a request, again and again, until what comes is an answer to it; none when nothing does.
+pub fn ask(socket: &UdpSocket, request: &[u8], is_answer: impl Fn(&[u8]) -> bool) -> Result<Option<Vec<u8>>> {
+    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    let mut buffer = [0; 2048];
+    Ok((0..TRIES).find_map(|_| {
+        socket.send(request).ok()?;
+        let length = socket.recv(&mut buffer).ok()?;
+        is_answer(&buffer[..length]).then(|| buffer[..length].to_vec())
+    }))
 }
 
 /// Messages longer than `bytes` leave as a train of datagrams of this length; 0 ends that.

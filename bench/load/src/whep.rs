@@ -2,13 +2,11 @@
 
 use crate::args::{Args, Result};
 use crate::http;
-use crate::viewer::Viewer;
+use crate::viewer::{Viewer, PASSWORD};
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-/// The ice-pwd of everybody.
-pub const PASSWORD: &str = "load-password-of-24-char";
 const PATH: &str = "/rtc/v1/whep/?app=live&stream=bench";
 
 /// One session per viewer, as a browser makes it, at the gateway that `args` name.

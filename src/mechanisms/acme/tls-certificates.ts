@@ -19,7 +19,7 @@ export interface TlsCertificatesOptions {
   /** Read again when they change. @defaultValue [] */
   readonly files?: readonly { readonly certFile: string; readonly keyFile: string }[]
   /** One that is had from an authority. @defaultValue none */
-  readonly acme?: AcmeOptions
+  readonly acme?: AcmeOptions | undefined
   /** @defaultValue 'TLSv1.2' */
   readonly minVersion?: LeastTlsVersion
   readonly logger: Logger

@@ -50,6 +50,7 @@ export function describeOrigins(open: Open): void {
     expect((await store.list())[0]?.state).toBe('healthy')
   })
 
+  // Reference 9, number 39: entries of earlier runs were never dropped.
   it('a new run of a server replaces the earlier one, another server beside it stays', async () => {
     const { store } = await open()
     await store.announce(announcement('a', { pid: '1' }))
@@ -103,6 +104,7 @@ export function describeFailures(open: Open): void {
     expect(await store.suspect(id(only))).toBe(false)
   })
 
+  // Reference 9, numbers 39 and 42: a dead origin took its streams with it, and nothing else was tried.
   it('a failed connection moves the pick, and the origin is suspect until its next heartbeat', async () => {
     const { store } = await open()
     await announce(store, 2)
@@ -270,6 +272,7 @@ export function describeFailures(open: Open): void {
     expect(await store.streams()).toMatchObject([{ key: key('live') }])
   })
 
+  // Reference 9, number 42: nothing was tried again.
   it('with no healthy origin the registered ones are tried, newest heartbeat first, each once', async () => {
     const { store, advance } = await open()
     const order: OriginId[] = []

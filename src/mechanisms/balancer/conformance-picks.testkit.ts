@@ -96,6 +96,7 @@ export function describePicks(open: Open): void {
     expect((await store.list()).map(({ state }) => state)).toEqual(['healthy', 'healthy'])
   })
 
+  // Reference 9, number 39: picks were for ever.
   it('a pick that nobody uses expires after its idle time, one in use does not', async () => {
     const { store, advance } = await open()
     const origin = announcement('a')
@@ -115,6 +116,7 @@ export function describePicks(open: Open): void {
     expect(await stream(store, key('used'))).toMatchObject({ publishers: 1 })
   })
 
+  // Reference 9, number 41: no filter by capability.
   it('origins that lack the protocol are not picked', async () => {
     const { store } = await open()
     await store.announce(announcement('no-rtc', { rtc: [] }))
@@ -154,6 +156,7 @@ export function describePicks(open: Open): void {
     expect((await stream(store, key('s')))?.originId).toBe(plain)
   })
 
+  // Reference 9, number 41: no maintenance.
   it('a drained origin keeps its streams and gets no new one, until it is undrained', async () => {
     const { store } = await open()
     const [first] = await announce(store, 1)

@@ -14,6 +14,7 @@ import type { OriginId } from './contract.ts'
 import { parseStreamKey, streamKeyOf } from './stream-key.ts'
 
 export function describePlacement(open: Open): void {
+  // Reference 9, number 41: no weights, load or zones.
   it('weight 0 is picked only when no other is fit, and a backup too', async () => {
     const { store } = await open()
     const none = await store.announce(announcement('none', { weight: 0 }))

@@ -113,7 +113,10 @@ interface Template {
 }
 
 function parseTemplate(text: string): Template | undefined {
-  const match = /^(https?|rtmps?|srt):\/\/(?:\[([^\]]+)\]|([\w.-]+))(?::(\d{1,5}))?([/?][!-~]*)?$/.exec(text)
+  const match =
+    /^(https?|rtmps?|srt):\/\/(?:\[([^\]]+)\]|([\w-]+(?:\.[\w-]+)*\.?))(?::(\d{1,5}))?([/?][!-~]*)?$/.exec(
+      text,
+    )
   const [, scheme, ipv6, name, port, rest = ''] = match ?? []
   const host = ipv6 ?? name
   if (!isScheme(scheme) || host === undefined || (ipv6 !== undefined && !isIPv6(ipv6))) return undefined

@@ -128,19 +128,19 @@ export class Picker {
     const slotAt = (record: OriginRecord): Slot =>
       [kept, pending].find((slot) => slot?.record === record) ?? this.#picks.propose(key, record)
     if (pinned !== undefined) return this.#counted('pinned', slotAt(pinned))
+    // Nobody is at an idle pick, so whoever comes next may as well leave an origin that drains or is a backup.
     if (kept?.isInUse === true && this.#isFit(kept.record, request)) return this.#counted('kept', kept)
+    if (kept !== undefined && this.#isWellAt(kept, request)) return this.#counted('kept', kept)
+    if (pending !== undefined && this.#isWellAt(pending, request)) return this.#counted('joined', pending)
 
     const candidates = this.#origins
       .fit(key, need, role, avoid)
       .filter(({ announcement }) => this.placement.allows(key, announcement))
     const healthy = candidates.filter((record) => this.#origins.stateOf(record) === 'healthy')
     const preferred = this.placement.preferred(key, healthy)
-    // Nobody is at an idle pick, so whoever comes next may as well leave an origin that drains or is a backup.
-    const isGood = ({ record }: Slot): boolean =>
-      preferred.includes(record) ||
-      (healthy.includes(record) && !this.placement.isBackup(key, record.announcement))
-    if (kept !== undefined && isGood(kept)) return this.#counted('kept', kept)
-    if (pending !== undefined && isGood(pending)) return this.#counted('joined', pending)
+    // With none but backups left, it may stay at one.
+    if (kept !== undefined && preferred.includes(kept.record)) return this.#counted('kept', kept)
+    if (pending !== undefined && preferred.includes(pending.record)) return this.#counted('joined', pending)
     if (kept === undefined) this.#assertRoom()
     const chosen = this.placement.choose(key, preferred)
     if (chosen !== undefined) return this.#counted('chosen', this.#picks.propose(key, chosen))
@@ -160,6 +160,15 @@ export class Picker {
       this.#origins.stateOf(record) === 'healthy' &&
       canServe(record.announcement, need, key, role) &&
       !avoid.includes(record.id)
+    )
+  }
+
+  /** Whether a choice is as good as a new one could be. */
+  #isWellAt({ record }: Slot, request: PickRequest): boolean {
+    if (record.draining || !this.#isFit(record, request)) return false
+    const { announcement } = record
+    return (
+      this.placement.allows(request.key, announcement) && !this.placement.isBackup(request.key, announcement)
     )
   }
 

@@ -1,3 +1,5 @@
+import type { MediaConfig } from './media-config.ts'
+import type { OriginConfig, PlacementConfig } from './origins-config.ts'
 import type { TunnelConfig } from './tunnel-config.ts'
 import type { TurnConfig } from './turn-config.ts'
 
@@ -12,9 +14,9 @@ export interface Config {
     readonly listen: string
     readonly token?: string | undefined
     readonly allow: readonly string[]
+    readonly followSeconds: number
   }
-  readonly balancer: {
-    readonly policy: 'random' | 'least-streams'
+  readonly balancer: PlacementConfig & {
     readonly heartbeatTtlSeconds: number
     readonly forgetSeconds: number
     readonly suspectSeconds: number
@@ -23,31 +25,14 @@ export interface Config {
     readonly maxPicks: number
   }
   readonly datapath: { readonly engine: 'auto' | 'native' | 'node'; readonly threads: number | 'auto' }
-  readonly media: {
-    readonly http: {
-      readonly listen: readonly string[]
-      readonly pages?: string | undefined
-      readonly maxConnections: number
-      readonly maxConnectionsPerAddress: number
-      readonly stallSeconds: number
-      readonly idleSeconds: number
-    }
-    readonly rtmp: {
-      readonly listen: readonly string[]
-      readonly maxConnections: number
-      readonly maxConnectionsPerAddress: number
-      readonly idleSeconds: number
-    }
-    readonly webrtc: {
-      readonly listen: string
-      readonly publicAddresses: readonly { readonly address: string; readonly port?: number | undefined }[]
-      readonly idleSeconds: number
-      readonly maxSessions: number
-      readonly allowIceQuery: boolean
-    }
-  }
+  readonly media: MediaConfig
+  readonly origins: readonly OriginConfig[]
   readonly turn: TurnConfig
   readonly tunnel: TunnelConfig
-  readonly admin: { readonly listen: string; readonly token?: string | undefined }
+  readonly admin: {
+    readonly listen: string
+    readonly token?: string | undefined
+    readonly profiler: boolean
+  }
   readonly shutdown: { readonly graceSeconds: number }
 }

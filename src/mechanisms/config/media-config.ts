@@ -28,6 +28,7 @@ export interface PublicAddressConfig {
 export interface MediaHttpConfig extends ConnectionCaps {
   readonly listen: readonly string[]
   readonly secureListen: readonly string[]
+  readonly takesRtmp: boolean
   readonly pages?: string | undefined
   readonly stallSeconds: number
   readonly idleSeconds: number
@@ -60,6 +61,9 @@ export interface MediaSrtConfig {
   readonly plainRole: 'publish' | 'play'
   readonly plainApp: string
   readonly originTimeoutSeconds: number
+  readonly dialogueSeconds: number
+  readonly maxDialogues: number
+  readonly maxDialoguesPerSource: number
   readonly idleSeconds: number
   readonly maxSessions: number
   readonly maxSessionsPerSource: number

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parseStreamId } from '../../protocols/srt/index.ts'
 import { accessSchema } from './access-schema.ts'
 import { address, cidr, LIST_MAX, listenText, seconds } from './fields.ts'
 import type { MediaConfig } from './media-config.ts'
@@ -31,6 +32,12 @@ const http = z.strictObject({
     'WHIP, WHEP, HTTP-FLV, HTTP-TS, HLS and pages. 1985 is where clients of SRS look. Empty: none.',
   ),
   secureListen: listeners().describe('The same over TLS (HTTPS), with the certificates of `media.tls`. Empty: none.'),
+  takesRtmp: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether clients may speak RTMP on these ports too, over TLS on those of `secureListen`: told apart by their first bytes.',
+    ),
   pages: z.string().min(1).optional().describe('Directory of static files served at `/`. Absent: none.'),
   ...connectionCaps,
   stallSeconds: seconds.default(30).describe('A viewer that takes nothing for so long is cut.'),
@@ -124,6 +131,10 @@ const srt = z.strictObject({
   defaultStreamId: z
     .string()
     .max(512)
+    .superRefine((text, context) => {
+      const fault = text === '' ? undefined : parseStreamId(text)
+      if (typeof fault === 'string') context.addIssue({ code: 'custom', message: `is no stream id: ${fault}` })
+    })
     .default('')
     .describe('Stands for the stream id of callers that send none. Empty: they are refused.'),
   plainRole: z
@@ -140,6 +151,21 @@ const srt = z.strictObject({
   originTimeoutSeconds: seconds
     .default(1)
     .describe('How long an origin may take for the handshake; callers themselves give up after 3 s.'),
+  dialogueSeconds: seconds
+    .default(10)
+    .describe('How long a call may take until its session begins, rules of access and all origins included.'),
+  maxDialogues: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(1000)
+    .describe('Most calls that are being answered; further callers are refused (1402).'),
+  maxDialoguesPerSource: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(100)
+    .describe('The same of one client address (IPv6: /64).'),
   idleSeconds: seconds
     .default(15)
     .describe('A session without packets from one of its ends for so long is ended.'),
@@ -177,7 +203,12 @@ export const mediaSchema: z.ZodType<MediaConfig> = z
     access: accessSchema,
     http: http.prefault({}),
     rtmp: rtmp.prefault({}),
-    webrtc: webrtc.prefault({}),
+    webrtc: webrtc
+      .check(({ value: { iceTcp, tcpListen }, issues }) => {
+        if (!iceTcp || tcpListen.length > 0) return
+        issues.push({ code: 'custom', path: ['iceTcp'], input: iceTcp, message: 'needs `tcpListen`' })
+      })
+      .prefault({}),
     srt: srt.prefault({}),
   })
   .prefault({})

@@ -153,7 +153,7 @@ const origin = z
   })
 
 /** `[[origins]]`. */
-export const originsSchema: z.ZodType<readonly OriginConfig[]> = z
+export const originsSchema: z.ZodDefault<z.ZodType<readonly OriginConfig[]>> = z
   .array(origin)
   .max(LIST_MAX)
   .superRefine((origins, context) => {
@@ -169,7 +169,11 @@ export const originsSchema: z.ZodType<readonly OriginConfig[]> = z
 const originNames = z.array(label).max(LIST_MAX)
 
 /** The keys of `[balancer]` that say where new streams go. */
-export const placementFields: { readonly [Key in keyof PlacementConfig]: z.ZodType<PlacementConfig[Key]> } = {
+export const placementFields: {
+  readonly policy: z.ZodDefault<z.ZodType<PlacementConfig['policy']>>
+  readonly zone: z.ZodOptional<z.ZodType<string>>
+  readonly apps: z.ZodDefault<z.ZodType<PlacementConfig['apps']>>
+} = {
   policy: z
     .enum(POLICIES)
     .default('random')
@@ -210,7 +214,7 @@ export const placementFields: { readonly [Key in keyof PlacementConfig]: z.ZodTy
 }
 
 /** Of `[registration]`. */
-export const followSeconds: z.ZodType<number> = z
+export const followSeconds: z.ZodDefault<z.ZodType<number>> = z
   .number()
   .min(0)
   .max(3600)

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import type { Config } from './config.ts'
-import { address, cidr, LIST_MAX, listenText, seconds, secret } from './fields.ts'
+import { cidr, LIST_MAX, listenText, seconds, secret } from './fields.ts'
+import { mediaSchema } from './media-schema.ts'
+import { followSeconds, originsSchema, placementFields } from './origins-schema.ts'
 import { tunnelSchema } from './tunnel-schema.ts'
 import { turnSchema } from './turn-schema.ts'
 
@@ -8,26 +10,6 @@ import { turnSchema } from './turn-schema.ts'
  * The one schema of `sluice.toml`. Types, defaults, the JSON Schema for editors and the reference page come
  * from it; each description says unit and what happens at the bound.
  */
-
-/** Of a TCP edge. */
-const connectionCaps = {
-  maxConnections: z
-    .int()
-    .min(1)
-    .default(20_000)
-    .describe('Most connections; further ones are closed at once.'),
-  maxConnectionsPerAddress: z.int().min(1).default(2_000).describe('The same for one client address.'),
-}
-
-const publicAddress = z.strictObject({
-  address: address.describe('Address that clients reach.'),
-  port: z
-    .int()
-    .min(1)
-    .max(65_535)
-    .optional()
-    .describe('Port that clients reach, where it is not the one bound (port mapping).'),
-})
 
 export const configSchema: z.ZodType<Config> = z.strictObject({
   log: z
@@ -70,15 +52,13 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
         .max(LIST_MAX)
         .default([])
         .describe('Addresses that may register. Empty: every address.'),
+      followSeconds,
     })
     .prefault({}),
 
   balancer: z
     .strictObject({
-      policy: z
-        .enum(['random', 'least-streams'])
-        .default('random')
-        .describe('How a new stream gets its origin among the healthy ones.'),
+      ...placementFields,
       heartbeatTtlSeconds: seconds
         .default(300)
         .describe('An origin that is not heard of for so long gets no new stream.'),
@@ -130,65 +110,11 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
     })
     .prefault({}),
 
-  media: z
-    .strictObject({
-      http: z
-        .strictObject({
-          listen: z
-            .array(listenText)
-            .max(LIST_MAX)
-            .default(['8080', '1985'])
-            .describe('WHIP, WHEP, HTTP-FLV and pages. 1985 is where clients of SRS look. Empty: none.'),
-          pages: z
-            .string()
-            .min(1)
-            .optional()
-            .describe('Directory of static files served at `/`. Absent: none.'),
-          ...connectionCaps,
-          stallSeconds: seconds.default(30).describe('A viewer that takes nothing for so long is cut.'),
-          idleSeconds: seconds
-            .default(60)
-            .describe(
-              'A request whose origin sends nothing for so long is ended: no answer yet, or a live body that stands still.',
-            ),
-        })
-        .prefault({}),
-      rtmp: z
-        .strictObject({
-          listen: z.array(listenText).max(LIST_MAX).default(['1935']).describe('RTMP. Empty: none.'),
-          ...connectionCaps,
-          idleSeconds: seconds
-            .default(60)
-            .describe('A connection on which nothing comes for so long is ended.'),
-        })
-        .prefault({}),
-      webrtc: z
-        .strictObject({
-          listen: listenText.default('8000').describe('WebRTC media (UDP).'),
-          publicAddresses: z
-            .array(publicAddress)
-            .max(16)
-            .default([])
-            .describe(
-              'Addresses offered to clients, one candidate each. Empty: the address on which the request came in.',
-            ),
-          idleSeconds: seconds
-            .default(30)
-            .describe('A session without packets from one of its ends for so long is ended.'),
-          maxSessions: z
-            .int()
-            .min(1)
-            .max(10_000_000)
-            .default(10_000)
-            .describe('Most sessions; further ones get 503.'),
-          allowIceQuery: z
-            .boolean()
-            .default(false)
-            .describe('Whether `ice-ufrag` and `ice-pwd` in the query reach the origin.'),
-        })
-        .prefault({}),
-    })
-    .prefault({}),
+  media: mediaSchema,
+
+  origins: originsSchema.describe(
+    'Origins that do not announce themselves: media servers of any make, and SRS without `heartbeat`.',
+  ),
 
   turn: turnSchema,
 
@@ -198,6 +124,12 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
     .strictObject({
       listen: listenText.default('127.0.0.1:9190').describe('Health, metrics and the admin API (HTTP).'),
       token: secret.optional().describe('Bearer token for metrics and the admin API. Health needs none.'),
+      profiler: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Whether profiles of the process are served at `/debug/pprof/`, for `go tool pprof`. Sampling the heap costs next to nothing.',
+        ),
     })
     .prefault({}),
 

@@ -46,7 +46,7 @@ const acmeSchema: z.ZodType<AcmeConfig> = z.strictObject({
     .describe('File of authorities (PEM) that the directory may be signed by, besides the public ones.'),
 })
 
-export const mediaTlsSchema: z.ZodType<MediaTlsConfig> = z
+export const mediaTlsSchema: z.ZodPrefault<z.ZodType<MediaTlsConfig>> = z
   .strictObject({
     certificates: z
       .array(

@@ -8,9 +8,9 @@ import { NetError, NetErrorCode } from './errors.ts'
 /** How certificates of origins are verified. */
 export interface OriginTls {
   /** A file of authorities (PEM) to be believed besides those that Node knows. @defaultValue none */
-  readonly ca?: string
+  readonly ca?: string | undefined
   /** Takes any certificate, and so anybody in between. @defaultValue false */
-  readonly insecure?: boolean
+  readonly insecure?: boolean | undefined
 }
 
 /** Where an origin is asked; an `OriginTarget` of the balancer is one. */

@@ -355,7 +355,9 @@ describe('SocketPipe', () => {
     let rounds = 0
     for (; !right.readableEnded; rounds++) {
       const before = charged.length
-      await expect.poll(() => charged.length > before || right.readableEnded || clock.pending > 1).toBe(true)
+      await expect
+        .poll(() => charged.length > before || right.readableEnded || clock.pending > 1, slow)
+        .toBe(true)
       expect(charged.length).toBeLessThanOrEqual(rounds + 1)
       clock.advance(1000)
     }
@@ -375,18 +377,18 @@ describe('a pipe whose second side is lost', () => {
     left.on('data', (bytes: Buffer) => (heard.left += bytes.toString()))
     other.accepted.on('data', (bytes: Buffer) => (heard.other += bytes.toString()))
     right.write('first ')
-    await expect.poll(() => heard.left).toBe('first ')
+    await expect.poll(() => heard.left, slow).toBe('first ')
     right.resetAndDestroy()
-    await expect.poll(() => pipe.isWaiting).toBe(true)
+    await expect.poll(() => pipe.isWaiting, slow).toBe(true)
     left.write('into nothing')
-    await expect.poll(() => pipe.bytesFromFirst).toBe(12)
+    await expect.poll(() => pipe.bytesFromFirst, slow).toBe(12)
     pipe.resume(other.dialled, (toFirst, toSecond) => ({
       fromFirst: (bytes) => toSecond(Buffer.from(`<${bytes.length}>`)),
       fromSecond: toFirst,
     }))
     other.accepted.write('second')
     left.write('abc')
-    await expect.poll(() => heard).toEqual({ left: 'first second', other: '<3>' })
+    await expect.poll(() => heard, slow).toEqual({ left: 'first second', other: '<3>' })
   })
 
   it('carries everything over one change after another, with backpressure', async () => {
@@ -402,15 +404,15 @@ describe('a pipe whose second side is lost', () => {
     }
     await send(right, 1)
     for (let round = 2; round < 14; round++) {
-      await expect.poll(() => pipe.isWaiting).toBe(true)
+      await expect.poll(() => pipe.isWaiting, slow).toBe(true)
       await using next = await openConnection()
       pipe.resume(next.dialled, (toFirst, toSecond) => ({ fromFirst: toSecond, fromSecond: toFirst }))
       await send(next.accepted, round)
-      await expect.poll(() => pipe.isWaiting).toBe(true)
+      await expect.poll(() => pipe.isWaiting, slow).toBe(true)
     }
     const all = Buffer.concat(sent)
-    await expect.poll(() => pipe.bytesTakenByFirst).toBe(all.length)
-    await expect.poll(() => atLeft.reduce((sum, { length }) => sum + length, 0)).toBe(all.length)
+    await expect.poll(() => pipe.bytesTakenByFirst, slow).toBe(all.length)
+    await expect.poll(() => atLeft.reduce((sum, { length }) => sum + length, 0), slow).toBe(all.length)
     expect(hash(Buffer.concat(atLeft))).toBe(hash(all))
     expect(pipe.bytesFromSecond).toBe(all.length)
   })
@@ -420,7 +422,7 @@ describe('a pipe whose second side is lost', () => {
     await using joined = await join({ clock, onSecondGone: () => true })
     const { left, right, pipe } = joined
     right.end()
-    await expect.poll(() => pipe.isWaiting).toBe(true)
+    await expect.poll(() => pipe.isWaiting, slow).toBe(true)
     if (how === 'ends') left.end()
     else left.resetAndDestroy()
     expect((await pipe.done).reason).toBe(how === 'ends' ? 'ended' : 'first-broken')
@@ -433,7 +435,7 @@ describe('a pipe whose second side is lost', () => {
     await using joined = await join({ clock, idleTimeoutMs: 1000, onSecondGone: () => true })
     const { pipe } = joined
     pipe.dropSecond()
-    await expect.poll(() => pipe.isWaiting).toBe(true)
+    await expect.poll(() => pipe.isWaiting, slow).toBe(true)
     for (let step = 0; step < 20; step++) clock.advance(250)
     expect(pipe.isWaiting).toBe(true)
     pipe.destroy(new Error('enough'))
@@ -459,6 +461,9 @@ describe('a pipe whose second side is lost', () => {
     expect(asked).toBe(0)
   })
 })
+
+/** For machines that do much besides. */
+const slow = { timeout: 10_000 }
 
 function hash(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')

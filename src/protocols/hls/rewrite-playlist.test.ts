@@ -88,6 +88,8 @@ describe('rewritePlaylist', () => {
     const line = Buffer.from(`#EXTM3U\n${'a'.repeat(99)}\n`)
     expect(rewritePlaylist(line, () => undefined, { maxLineBytes: 100 }).kind).toBe('playlist')
     expect(rewritePlaylist(line, () => undefined, { maxLineBytes: 99 }).kind).toBe('too-large')
+    expect(rewritePlaylist(large, () => undefined, { maxUris: 10 }).kind).toBe('playlist')
+    expect(rewritePlaylist(large, () => undefined, { maxUris: 9 }).kind).toBe('too-large')
   })
 
   it('takes time in proportion to the length, whatever the lines are', () => {

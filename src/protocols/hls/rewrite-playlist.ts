@@ -7,6 +7,8 @@ export interface PlaylistLimits {
   readonly maxBytes?: number
   /** Most bytes of one of its lines. @defaultValue 65536 */
   readonly maxLineBytes?: number
+  /** Most URIs of a playlist. @defaultValue 50000 */
+  readonly maxUris?: number
 }
 
 /** What shall stand in place of a URI; undefined: the URI stays as it is. */
@@ -41,7 +43,7 @@ export function isPlaylist(bytes: Buffer): boolean {
 export function rewritePlaylist(
   bytes: Buffer,
   decide: UriDecision,
-  { maxBytes = 4_194_304, maxLineBytes = 65_536 }: PlaylistLimits = {},
+  { maxBytes = 4_194_304, maxLineBytes = 65_536, maxUris = 50_000 }: PlaylistLimits = {},
 ): PlaylistRewrite {
   if (bytes.length > maxBytes) return { kind: 'too-large', reason: `more than ${maxBytes} bytes` }
   if (!isPlaylist(bytes)) return { kind: 'no-playlist' }
@@ -53,6 +55,7 @@ export function rewritePlaylist(
     if (next - at > maxLineBytes)
       return { kind: 'too-large', reason: `a line of more than ${maxLineBytes} bytes` }
     rewriter.line(at, next)
+    if (rewriter.uris > maxUris) return { kind: 'too-large', reason: `more than ${maxUris} URIs` }
     at = next
   }
   const result = rewriter.finish()
@@ -66,6 +69,8 @@ export function rewritePlaylist(
 /** Goes over the lines of one playlist. */
 class Rewriter {
   readonly text: string
+  /** How many were decided on. */
+  uris = 0
   readonly #decide: UriDecision
   readonly #variables = new Map<string, string>()
   #isVariantNext = false
@@ -124,6 +129,7 @@ class Rewriter {
   }
 
   #uri(start: number, end: number, kind: PlaylistUriKind): void {
+    this.uris++
     const uri = this.#filledIn(this.text.slice(start, end))
     const decision = uri === undefined ? undefined : this.#decide(uri, kind)
     if (decision === undefined) return

@@ -1,7 +1,7 @@
 import { ByteReader, ByteWriter } from '../../foundation/bytes.ts'
 import { ControlWord, HEADER_BYTES } from './packet.ts'
 
-/** Kinds of handshake packets; what is `REJECTION_BASE` or more is a rejection. draft-sharabayko-srt-01 §3.2.1 */
+/** Kinds of handshake packets; what is 1000 or more, but no conclusion, is a rejection. draft-sharabayko-srt-01 §3.2.1 */
 export const HandshakeType = {
   induction: 1,
   conclusion: 0xffff_ffff,
@@ -50,7 +50,7 @@ export interface Handshake {
 export type HandshakeFault = 'not-handshake' | 'too-short' | 'bad-extension' | 'too-many-extensions'
 
 /** Bytes of a handshake without extensions. */
-export const HANDSHAKE_BYTES: number = HEADER_BYTES + 48
+const HANDSHAKE_BYTES = HEADER_BYTES + 48
 /** There are eight types, and none comes twice. */
 const MAX_EXTENSIONS = 16
 

@@ -7,14 +7,10 @@
 export {
   decodeHandshake,
   encodeHandshake,
-  ExtensionFlag,
-  ExtensionType,
   type Handshake,
-  HANDSHAKE_BYTES,
   type HandshakeExtension,
   type HandshakeFault,
   HandshakeType,
-  HSV5_MAGIC,
 } from './handshake.ts'
 export { inductionAnswer, type InductionAnswerOptions, inductionOf } from './induction.ts'
 export {
@@ -22,11 +18,10 @@ export {
   DESTINATION_OFFSET,
   destinationOf,
   firstWord,
-  HEADER_BYTES,
   shutdownPacket,
 } from './packet.ts'
 export { peerIpBytes } from './peer-ip.ts'
-export { isRetryable, REJECTION_BASE, rejection, rejectReasonOf, RejectReason } from './rejection.ts'
+export { isRetryable, rejection, rejectReasonOf, RejectReason } from './rejection.ts'
 export { RelayedHandshake, type RelayedHandshakeStep } from './relayed-handshake.ts'
 export {
   originStreamId,

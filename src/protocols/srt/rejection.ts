@@ -36,7 +36,7 @@ export const RejectReason = {
 } as const
 
 /** On the wire a reason is the handshake's type: this much more. */
-export const REJECTION_BASE = 1000
+const REJECTION_BASE = 1000
 /** Reasons that an application makes up end here. */
 const MAX_REASON = 99_999
 

@@ -64,7 +64,7 @@ describe('rules', () => {
     if (rule?.publish.jwt === undefined) throw new Error('no jwt')
     const bad = { ...rule, publish: { ...rule.publish, jwt: { ...rule.publish.jwt, publicKeys: ['x'] } } }
     expect(() => {
-      control.reload([rule, bad])
+      control.prepareReload([rule, bad])()
     }).toThrow(/^media\.access\[1\] cannot be used: /)
     expect(await ask({ query: 'key=open-sesame' })).toBe('allowed')
   })
@@ -250,7 +250,7 @@ describe('limits', () => {
   it('of a reload count who was in before', async () => {
     const { control, ask } = asker()
     const first = await control.admit(request())
-    control.reload(rules({ publish: { limits: { maxPerStream: 1 } } }))
+    control.prepareReload(rules({ publish: { limits: { maxPerStream: 1 } } }))()
     expect(await ask()).toBe(tooMany)
     first.end()
     expect(await ask()).toBe('allowed')
@@ -359,14 +359,14 @@ describe('sessions', () => {
     const open = await admit({ key: 'v/vod/s' })
     const states = (): readonly boolean[] => [byA, byB, byToken, player, open].map(({ aborted }) => aborted)
 
-    control.reload(rules({ publish: { keys: ['a', 'c'], jwt: { secrets: ['x'.repeat(32), secret] } } }))
+    control.prepareReload(rules({ publish: { keys: ['a', 'c'], jwt: { secrets: ['x'.repeat(32), secret] } } }))()
     expect(states()).toEqual([false, true, false, false, false])
     expect(byB.reason).toMatchObject({ code: 'ACCESS_REVOKED', message: 'the key was taken away' })
-    control.reload(rules({ publish: { keys: ['a'] }, play: { policy: 'deny' } }))
+    control.prepareReload(rules({ publish: { keys: ['a'] }, play: { policy: 'deny' } }))()
     expect(states()).toEqual([false, true, true, false, false])
-    control.reload(rules({ publish: { policy: 'open' } }))
+    control.prepareReload(rules({ publish: { policy: 'open' } }))()
     expect(states()).toEqual([false, true, true, false, false])
-    control.reload(rules({ app: 'other' }))
+    control.prepareReload(rules({ app: 'other' }))()
     expect(states()).toEqual([true, true, true, false, false])
     expect(await metric('sluice_access_sessions_ended_total', { reason: 'revoked' })).toBe(3)
   })

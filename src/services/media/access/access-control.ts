@@ -106,16 +106,19 @@ export class AccessControl implements Access, Lifecycle {
   }
 
   /**
-   * Puts other rules in force. Sessions go on, also where they would not be let in now, but for those whose key was taken
-   * away: the one that let them in is in the rule for their stream no more, and that is not open. Bad rules change nothing.
+   * Checks other rules, and gives what puts them in force. Sessions go on, also where they would not be let in now, but for
+   * those whose key was taken away: the one that let them in is in the rule for their stream no more, and that is not open.
    *
    * @throws ACCESS_BAD_OPTION
    */
-  reload(rules: AccessConfig): void {
-    this.#rules = this.#compile(rules)
-    this.#hooks.keepOnly(this.#rules.hookUrls)
-    for (const session of this.#live) {
-      if (!this.#holds(session)) this.#cut(session, 'ACCESS_REVOKED', 'the key was taken away')
+  prepareReload(rules: AccessConfig): () => void {
+    const compiled = this.#compile(rules)
+    return () => {
+      this.#rules = compiled
+      this.#hooks.keepOnly(compiled.hookUrls)
+      for (const session of this.#live) {
+        if (!this.#holds(session)) this.#cut(session, 'ACCESS_REVOKED', 'the key was taken away')
+      }
     }
   }
 

@@ -421,7 +421,7 @@ describe('a reload', () => {
     const { admit, server, control } = await open()
     const [first, second] = [await admit(), await admit()]
     first?.end()
-    control.reload(rules({}))
+    control.prepareReload(rules({}))()
     await until(() => server.calls.length === 3)
     // Their connections are not kept.
     await until(() => server.sockets.size === 0)
@@ -435,7 +435,7 @@ describe('a reload', () => {
     const { admit, server, control } = await open()
     await admit()
     const [before] = server.sockets
-    control.reload(rules({ app: 'other' }, { hooks: { onPublish: [`${server.url}/publish`] } }))
+    control.prepareReload(rules({ app: 'other' }, { hooks: { onPublish: [`${server.url}/publish`] } }))()
     await admit()
     expect(server.calls).toHaveLength(2)
     expect(server.sockets).toContain(before)
@@ -446,7 +446,7 @@ describe('a reload', () => {
     const { admit, control } = await open((call) => void held.push(call), {}, { maxHooksInFlight: 1 })
     const answers = [outcome(admit()), outcome(admit())]
     await until(() => held.length === 1)
-    control.reload(rules({}))
+    control.prepareReload(rules({}))()
     held[0]?.response.end('0')
     await until(() => held.length === 2)
     held[1]?.response.end('0')
@@ -461,7 +461,7 @@ describe('a reload', () => {
     await until(() => server.calls.length === 2)
     admission.end()
     await until(() => server.calls.length === 3)
-    control.reload(rules({}))
+    control.prepareReload(rules({}))()
     await control.close()
     expect(await answer).toBe(away)
     expect(clock.pending).toBe(0)
@@ -474,7 +474,7 @@ describe('a reload', () => {
     const { control } = openControl([{ publish: { keys: ['a'], limits: { maxPerApp: 1 } }, hooks }])
     const answer = outcome(control.admit(request({ query: 'key=a' })))
     await until(() => held.length === 1)
-    control.reload(rules({ publish: { keys: ['b'], limits: { maxPerApp: 1 } }, hooks }))
+    control.prepareReload(rules({ publish: { keys: ['b'], limits: { maxPerApp: 1 } }, hooks }))()
     held[0]?.response.end('0')
     expect(await answer).toBe('ACCESS_REVOKED 403')
     await until(() => held.length === 2)

@@ -34,7 +34,7 @@ export function replyJson(
 
 /**
  * Answers `{code, message}`: the code of the error and the words of the status, never the error's own text. Says by which
- * scheme to ask again after 401, and when after 429 and 503.
+ * scheme to ask again after 401, and when after 429 and 503, unless the handler has said so.
  */
 export function replyError(
   response: ServerResponse,
@@ -42,12 +42,14 @@ export function replyError(
   code: string,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  replyJson(response, status, errorBody(status, code), { ...adviceFor(status), ...headers })
+  const advice = adviceFor(status)
+  if (advice !== undefined && !response.hasHeader(advice.name)) response.setHeader(advice.name, advice.value)
+  replyJson(response, status, errorBody(status, code), headers)
 }
 
-function adviceFor(status: number): Readonly<Record<string, string>> {
-  if (status === 401) return { 'WWW-Authenticate': 'Bearer' }
-  return status === 429 || status === 503 ? { 'Retry-After': RETRY_AFTER_SECONDS } : {}
+function adviceFor(status: number): { readonly name: string; readonly value: string } | undefined {
+  if (status === 401) return { name: 'WWW-Authenticate', value: 'Bearer' }
+  return status === 429 || status === 503 ? { name: 'Retry-After', value: RETRY_AFTER_SECONDS } : undefined
 }
 
 /** Long enough that clients do not pile up, short beside the time in which an origin comes back. */

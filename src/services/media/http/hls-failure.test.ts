@@ -122,6 +122,21 @@ describe('HLS when origins fail', () => {
     expect([balancer.kept, balancer.holds, first.urls.length]).toEqual([['o0', 'o1'], 1, 2])
   })
 
+  it('waits for an origin to register again, a viewer who is new as well', async () => {
+    const clock = new ManualClock()
+    await using origin = await TestOrigin.start(files(FILES))
+    const balancer = new HlsFakeBalancer([origin.port])
+    await using gateway = await HlsGateway.start(balancer, { clock })
+    await gateway.get('/live/s.m3u8')
+    const { origins } = balancer
+    balancer.origins = []
+    const reply = gateway.get('/live/s.m3u8?token=new')
+    await gateway.untilMetric('sluice_hls_waiting', 1)
+    balancer.origins = origins
+    clock.advance(500)
+    expect((await reply).status).toBe(200)
+  })
+
   it('gives up waiting in time, and says then what the origin says', async () => {
     const clock = new ManualClock()
     const first = await TestOrigin.start(files(FILES))

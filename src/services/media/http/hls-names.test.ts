@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
 import type { StreamKey } from '../../../mechanisms/balancer/index.ts'
-import { HlsNames, type NamedStream } from './hls-names.ts'
+import { HlsNames, type NameOwner } from './hls-names.ts'
 
 const VHOST = '__defaultVhost__'
 
-function named(name: string, vhost: string = VHOST): NamedStream {
-  return { key: `${vhost}/live/${name}` as StreamKey, need: 'hls', playlistPath: `/live/${name}.m3u8` }
+function named(name: string, vhost: string = VHOST): NameOwner {
+  return { vhost, key: `${vhost}/live/${name}` as StreamKey, need: 'hls', playlistPath: `/live/${name}.m3u8` }
 }
 
 function newNames(maxEntries = 100): HlsNames {
@@ -16,8 +16,8 @@ function newNames(maxEntries = 100): HlsNames {
 describe('HlsNames', () => {
   it('finds paths that were named, and those that count on', () => {
     const names = newNames()
-    names.addPath(VHOST, '/live/s-33.ts', named('s'), true)
-    names.addPath(VHOST, '/live/key-1.bin', named('s'), false)
+    names.addPath('/live/s-33.ts', named('s'), true)
+    names.addPath('/live/key-1.bin', named('s'), false)
     const keyOf = (path: string): string | undefined => names.find(VHOST, path)?.key
     expect(keyOf('/live/s-33.ts')).toBe(named('s').key)
     expect(keyOf('/live/s-34.ts')).toBe(named('s').key)
@@ -28,8 +28,8 @@ describe('HlsNames', () => {
 
   it('finds files named like a playlist, the longest name first, but no live stream', () => {
     const names = newNames()
-    names.addPlaylist(VHOST, named('s'))
-    names.addPlaylist(VHOST, named('s-2'))
+    names.addPlaylist(named('s'))
+    names.addPlaylist(named('s-2'))
     const keyOf = (path: string): string | undefined => names.find(VHOST, path)?.key
     expect(keyOf('/live/s-33.m4s')).toBe(named('s').key)
     expect(keyOf('/live/s-2-33.m4s')).toBe(named('s-2').key)
@@ -43,8 +43,8 @@ describe('HlsNames', () => {
 
   it('keeps vhosts apart', () => {
     const names = newNames()
-    names.addPath('a.example.com', '/live/s-1.ts', named('s', 'a.example.com'), true)
-    names.addPath('b.example.com', '/live/s-1.ts', named('s', 'b.example.com'), true)
+    names.addPath('/live/s-1.ts', named('s', 'a.example.com'), true)
+    names.addPath('/live/s-1.ts', named('s', 'b.example.com'), true)
     expect(names.find('a.example.com', '/live/s-1.ts')?.key).toBe('a.example.com/live/s')
     expect(names.find('b.example.com', '/live/s-1.ts')?.key).toBe('b.example.com/live/s')
     expect(names.find(VHOST, '/live/s-1.ts')).toBeUndefined()
@@ -52,9 +52,9 @@ describe('HlsNames', () => {
 
   it('tells what a stream named from what others did', () => {
     const names = newNames()
-    names.addPath(VHOST, '/keys/1', named('s'), false)
-    names.addPath(VHOST, '/media/s/', named('s'), false)
-    names.addPrefix(VHOST, '/live/chunk-', named('t'))
+    names.addPath('/keys/1', named('s'), false)
+    names.addPath('/media/s/', named('s'), false)
+    names.addPrefix('/live/chunk-', named('t'))
     expect(names.isNamed(named('s').key, '/keys/1')).toBe(true)
     expect(names.isNamed(named('t').key, '/keys/1')).toBe(false)
     expect(names.isNamed(named('s').key, '/media/s/a/b.m4s')).toBe(true)
@@ -65,11 +65,13 @@ describe('HlsNames', () => {
 
   it('remembers so many names, and so many streams of one', () => {
     const names = newNames(3)
-    for (let count = 0; count < 10; count++) names.addPath(VHOST, `/live/${count}.ts`, named('s'), true)
+    for (let count = 0; count < 10; count++) names.addPath(`/live/${count}.ts`, named('s'), true)
     expect(
       Array.from({ length: 10 }, (_, count) => names.knows(`/live/${count}.ts`)).filter(Boolean),
     ).toHaveLength(3)
-    for (let count = 0; count < 20; count++) names.addPath(VHOST, '/live/seg.ts', named(`s${count}`), true)
+    names.addPath(`/${'a'.repeat(1024)}`, named('s'), true)
+    expect(names.knows(`/${'a'.repeat(1024)}`)).toBe(false)
+    for (let count = 0; count < 20; count++) names.addPath('/live/seg.ts', named(`s${count}`), true)
     expect(names.isNamed(named('s11').key, '/live/seg.ts')).toBe(false)
     expect(names.isNamed(named('s12').key, '/live/seg.ts')).toBe(true)
     expect(names.find(VHOST, '/live/seg.ts')?.key).toBe(named('s19').key)

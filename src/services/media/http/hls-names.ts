@@ -9,7 +9,8 @@ export interface NamedStream {
   readonly playlistPath: string
 }
 
-interface Owner extends NamedStream {
+/** The same, and where it was asked for. */
+export interface NameOwner extends NamedStream {
   /** Of the Host that the playlist was asked for at. */
   readonly vhost: string
 }
@@ -18,6 +19,8 @@ interface Owner extends NamedStream {
 const MAX_OWNERS = 8
 /** What is live under the same endings as segments: there a likeness of names is not enough. */
 const LIVE_ENDINGS = /\.(?:ts|aac|mp3|flv)$/i
+/** Longer paths are not remembered: they are looked up by each of their beginnings. */
+const MAX_PATH = 1024
 /** Most characters of a prefix that are looked at. */
 const MAX_PREFIX = 100
 /** Parts of a file name behind the name of its stream: `s-33.m4s`, `s_init.mp4`, `s/33.m4s`. */
@@ -28,30 +31,31 @@ const CUTS = /[-_./]/
  * alone, and a path that no playlist named is not asked for. Paths are as clients send them.
  */
 export class HlsNames {
-  readonly #owners: ExpiringMap<readonly Owner[]>
+  readonly #owners: ExpiringMap<readonly NameOwner[]>
 
   constructor(options: ExpiringMapOptions) {
     this.#owners = new ExpiringMap(options)
   }
 
   /** Notes that a playlist was served: files whose names begin like its own belong to it. */
-  addPlaylist(vhost: string, stream: NamedStream): void {
-    this.#add(stemName(withoutEnding(stream.playlistPath)), { vhost, ...stream })
+  addPlaylist(owner: NameOwner): void {
+    this.#add(stemName(withoutEnding(owner.playlistPath)), owner)
   }
 
   /**
    * Notes a path that a playlist named. One that ends with a slash stands for all below it. `counts`: the number before its
    * ending counts on, so that what the next playlist will name is known as well.
    */
-  addPath(vhost: string, path: string, stream: NamedStream, counts: boolean): void {
-    this.#add(path, { vhost, ...stream })
+  addPath(path: string, owner: NameOwner, counts: boolean): void {
+    if (path.length > MAX_PATH) return
+    this.#add(path, owner)
     const counted = counts ? countedName(path) : undefined
-    if (counted !== undefined) this.#add(counted, { vhost, ...stream })
+    if (counted !== undefined) this.#add(counted, owner)
   }
 
   /** Notes how names begin that a template of DASH makes. */
-  addPrefix(vhost: string, prefix: string, stream: NamedStream): void {
-    this.#add(prefixName(prefix), { vhost, ...stream })
+  addPrefix(prefix: string, owner: NameOwner): void {
+    if (prefix.length <= MAX_PATH) this.#add(prefixName(prefix), owner)
   }
 
   /** Whether any playlist of late named the path, or one like it. */
@@ -66,11 +70,13 @@ export class HlsNames {
 
   /** Whether a playlist of the stream named the path, a directory that it lies in, or how it begins. */
   isNamed(key: StreamKey, path: string): boolean {
+    if (path.length > MAX_PATH) return false
     const names = [path, countedName(path) ?? path, ...directoriesOf(path), ...prefixesOf(path)]
     return names.some((name) => this.#owners.get(name)?.some((owner) => owner.key === key))
   }
 
-  #candidates(path: string): readonly Owner[] {
+  #candidates(path: string): readonly NameOwner[] {
+    if (path.length > MAX_PATH) return []
     const named = this.#owners.get(path) ?? this.#owners.get(countedName(path) ?? path)
     if (named !== undefined || LIVE_ENDINGS.test(path)) return named ?? []
     for (const name of [...prefixesOf(path), ...directoriesOf(path), ...stemsOf(path)]) {
@@ -80,7 +86,7 @@ export class HlsNames {
     return []
   }
 
-  #add(name: string, owner: Owner): void {
+  #add(name: string, owner: NameOwner): void {
     const owners = this.#owners.get(name)
     const newest = owners?.at(-1)
     if (newest?.key === owner.key && newest.vhost === owner.vhost) return

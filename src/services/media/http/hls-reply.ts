@@ -83,20 +83,36 @@ export class HlsReplies {
     this.#sweep = undefined
   }
 
-  /** True when the body is on its way, and the viewer's request with it. */
+  /**
+   * True when the body is on its way, and the viewer's request with it.
+   *
+   * @throws HTTP_SESSION_KICKED, HTTP_ACCESS_ENDED when the viewer was ended meanwhile
+   * @throws what `gatherBody` throws
+   */
   async reply(asked: Asked, route: HlsRoute, viewer: HlsViewer, found: HlsAnswer): Promise<boolean> {
+    try {
+      return await this.#reply(asked, route, viewer, found)
+    } catch (error) {
+      // Or its connection would wait for somebody to take the body.
+      found.answer.destroy()
+      throw error
+    }
+  }
+
+  async #reply(asked: Asked, route: HlsRoute, viewer: HlsViewer, found: HlsAnswer): Promise<boolean> {
     const { request, response } = asked
     const { answer } = found
     const { status } = answer.head
-    if (response.destroyed) {
-      answer.destroy()
-      return false
-    }
+    if (viewer.isOver) throw endedError(viewer)
     if (status >= 400) {
       this.#refuse(response, route, found)
       return false
     }
     const headers = await this.#headers(asked, route, found)
+    if (response.destroyed) {
+      answer.destroy()
+      return false
+    }
     if (route.kind !== 'segment' && status === 200) {
       await this.#replyText(asked, route, viewer, found, headers)
       return false
@@ -187,12 +203,7 @@ export class HlsReplies {
   ): Promise<{ readonly bytes: Buffer; readonly isChanged: boolean }> {
     if (route.kind === 'playlist' && !isPlaylist(text)) return { bytes: text, isChanged: false }
     const uris = await this.#uris(asked, route, found)
-    const { key, need, playlistPath } = route
-    this.#parts.names.addPlaylist(this.#parts.routes.vhostOf(asked.request.headers.host), {
-      key,
-      need,
-      playlistPath,
-    })
+    uris.notePlaylist()
     if (route.kind === 'manifest') return rewriteManifest(text, (uri) => uris.inManifest(uri))
     const { maxPlaylistBytes: maxBytes } = this.#options
     const result = rewritePlaylist(text, (uri, kind) => uris.inPlaylist(uri, kind), { maxBytes })
@@ -288,6 +299,11 @@ export class HlsReplies {
       if (this.#bodies.size > 0) this.#sweepLater()
     })
   }
+}
+
+function endedError({ id, isKicked }: HlsViewer): SluiceError {
+  const code = isKicked ? 'HTTP_SESSION_KICKED' : 'HTTP_ACCESS_ENDED'
+  return httpError(code, `session ${id} was ended`, { side: 'client', retryable: false, status: 403 })
 }
 
 function badText(what: string): SluiceError {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { SluiceError } from '../../../foundation/errors.ts'
+import { HlsOrigin } from './hls-origin.testkit.ts'
 import { FakeAccess, files, HlsFakeBalancer, HlsGateway, playlist, TestOrigin } from './hls-proxy.testkit.ts'
 import { until } from './http.testkit.ts'
 
@@ -80,6 +81,15 @@ describe('a viewer of HLS', () => {
     expect(await gateway.metric('sluice_hls_sessions')).toBe(4)
   })
 
+  it('is another one when a second player of the address begins with the same playlist', async () => {
+    const access = new FakeAccess()
+    await using origin = await TestOrigin.start(files(FILES))
+    await using gateway = await HlsGateway.start(new HlsFakeBalancer([origin.port]), { access })
+    for (const query of ['', '?hls_ctx=c1', '', '?hls_ctx=c2', '?hls_ctx=c1'])
+      await gateway.get(`/live/s.m3u8${query}`)
+    expect(access.asked).toHaveLength(2)
+  })
+
   it('is asked for once when its first requests come together', async () => {
     const access = new FakeAccess()
     await using origin = await TestOrigin.start(files(FILES))
@@ -155,6 +165,28 @@ describe('a viewer of HLS', () => {
     }
     clock.advance(130_000)
     expect((await gateway.get('/live/s.m3u8')).status).toBe(200)
+  })
+
+  it('gets nothing any more that an origin answers after its end', async () => {
+    await using origin = await HlsOrigin.start()
+    origin.publish(4)
+    const access = new FakeAccess()
+    const hls = `http://127.0.0.1:${origin.port}/{app}/{stream}.m3u8`
+    await using gateway = await HlsGateway.start(new HlsFakeBalancer([{ http: [], urls: { hls } }]), {
+      access,
+    })
+    await gateway.get('/live/s/main.m3u8')
+    const replies = [
+      gateway.get('/live/s/main.m3u8?_HLS_msn=2'),
+      gateway.get('/live/s/seg1.0.m4s?spbhid=0000001'),
+    ]
+    await until(() => origin.waiting === 2)
+    expect(gateway.hls.kickSession(gateway.hls.listSessions()[0]?.id ?? '')).toBe(true)
+    origin.publish(8)
+    for (const { status, text } of await Promise.all(replies)) {
+      expect([status, JSON.parse(text).code]).toEqual([403, 'HTTP_SESSION_KICKED'])
+    }
+    expect([access.ended, access.running.size]).toEqual([1, 0])
   })
 
   it('is served no faster than its limits say', async () => {

@@ -1,5 +1,5 @@
 import type { ManifestUri, PlaylistUriKind } from '../../../protocols/hls/index.ts'
-import type { HlsNames } from './hls-names.ts'
+import type { HlsNames, NameOwner } from './hls-names.ts'
 import type { OriginPaths } from './hls-origin-path.ts'
 import { credentialsOf, withParameters, withSpbhid } from './hls-query.ts'
 import type { HlsRoute } from './hls-routes.ts'
@@ -31,12 +31,16 @@ const PLAYLISTS: ReadonlySet<PlaylistUriKind> = new Set(['variant', 'rendition',
 export class HlsUris {
   readonly #options: HlsUrisOptions
   readonly #base: string
+  /** Where the text is at the origin. */
+  readonly #directory: string
   readonly #originHost: string | undefined
   readonly #clientHost: string | undefined
   /** Whether what lies beside the text at the origin lies beside it for the client: not so behind some redirections. */
   readonly #isBeside: boolean
   /** Of a manifest: what its URIs may be relative to, without our looking at which elements are within which. */
   readonly #bases: string[]
+  readonly #owner: NameOwner
+  #notes = 0
 
   constructor(options: HlsUrisOptions) {
     this.#options = options
@@ -44,8 +48,17 @@ export class HlsUris {
     this.#originHost = hostOf(this.#base)
     this.#clientHost = hostOf(`${options.url.scheme}://${options.clientHost ?? ''}`)
     this.#bases = [this.#base]
-    const path = options.paths.toClient(options.url.pathAndQuery.split('?', 1)[0] ?? '')
+    const { key, need, playlistPath } = options.route
+    this.#owner = { vhost: options.vhost, key, need, playlistPath }
+    const there = options.url.pathAndQuery.split('?', 1)[0] ?? ''
+    const path = options.paths.toClient(there)
+    this.#directory = directoryOf(there)
     this.#isBeside = directoryOf(path) === directoryOf(options.target.pathname)
+  }
+
+  /** Notes that the text is served: files named like it are the stream's. */
+  notePlaylist(): void {
+    this.#options.names.addPlaylist(this.#owner)
   }
 
   /** For a URI of a playlist. */
@@ -91,6 +104,11 @@ export class HlsUris {
   #resolve(
     uri: string,
   ): { readonly uri: string; readonly path: string; readonly isWritten: boolean } | undefined {
+    const plain = PLAIN.exec(uri)
+    if (plain !== null && this.#isBeside) {
+      const path = this.#options.paths.toClient(this.#directory + (plain[1] ?? ''))
+      return { uri, path, isWritten: true }
+    }
     const url = parseUrl(Buffer.from(uri, 'latin1').toString(), this.#base)
     if (url === undefined || !/^https?:$/.test(url.protocol)) return undefined
     const isRelative = !/^(?:[a-z][a-z0-9+.-]*:|[\\/]{2})/i.test(uri)
@@ -114,8 +132,7 @@ export class HlsUris {
   }
 
   #note(path: string, counts: boolean): void {
-    const { names, route, vhost } = this.#options
-    names.addPath(vhost, path, route, counts)
+    if (++this.#notes <= MAX_NOTES) this.#options.names.addPath(path, this.#owner, counts)
   }
 
   #addBase(uri: string): void {
@@ -126,25 +143,31 @@ export class HlsUris {
 
   /** Notes the names that a template makes, or the one that it is, below each base that it may belong to. */
   #noteTemplate(uri: string): void {
-    const { names, paths, route, url, vhost } = this.#options
+    const { names, paths } = this.#options
     const dollar = uri.indexOf('$')
     const literal = dollar === -1 ? uri : uri.slice(0, dollar)
     for (const base of this.#bases) {
+      if (this.#notes >= MAX_NOTES) return
       const to = parseUrl(literal === '' ? '.' : literal, base)
       if (to === undefined || to.host !== this.#originHost) continue
       const path = paths.toClient(to.pathname)
       if (dollar === -1) this.#note(path, false)
-      else if (!path.endsWith('/')) names.addPrefix(vhost, path, route)
+      else if (!path.endsWith('/')) names.addPrefix(path, this.#owner)
       // The directory of the manifest is shared with other streams.
-      else if (to.pathname !== directoryOf(url.pathAndQuery.split('?', 1)[0] ?? '')) this.#note(path, false)
+      else if (to.pathname !== this.#directory) this.#note(path, false)
     }
   }
 }
 
+/** Most URIs of one text that are remembered. */
+const MAX_NOTES = 5000
 /** Most bases of a manifest that are followed. */
 const MAX_BASES = 16
 /** What playlists count on. */
 const COUNTED: ReadonlySet<PlaylistUriKind> = new Set(['segment', 'part', 'hint'])
+
+/** What most URIs are: names below, which need no parsing. */
+const PLAIN = /^((?:\w[\w.~-]*\/)*\w[\w.~-]*)(?:\?[\w.~&=-]*)?$/
 
 function directoryOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/') + 1)

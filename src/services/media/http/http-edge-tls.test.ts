@@ -259,6 +259,19 @@ describe('errors', () => {
     expect(text).toContain('"code":"ACCESS_X"')
     expect(text).not.toContain('10.1.2.3')
   })
+
+  it('leave it to the handler when to ask again', async () => {
+    const refuses: HttpHandler = {
+      matches: () => true,
+      handle: (_, response) => {
+        response.setHeader('Retry-After', '60')
+        throw new SluiceError('X', 'x', { side: 'client', retryable: true, status: 503 })
+      },
+    }
+    await using bench = await Bench.start({ handlers: [refuses] })
+    const text = await closed(await bench.send('plain', get('/')))
+    expect(text.match(/Retry-After: \d+/g)).toEqual(['Retry-After: 60'])
+  })
 })
 
 it('handlers are asked with the query too', async () => {

@@ -66,16 +66,16 @@ describe('OriginPool', () => {
     const pool = newPool()
     const answer = await ask(pool, urlAt(origin.port))
     const events: string[] = []
-    let left = LARGE.length
+    const body = { left: LARGE.length }
     answer.deliver({
       bytes(bytes) {
-        left -= bytes.length
+        body.left -= bytes.length
         events.push('bytes')
         return false
       },
       ended: (error) => events.push(error === undefined ? 'end' : 'error'),
     })
-    while (left > 0) {
+    while (body.left > 0) {
       const seen = events.length
       expect(events).not.toContain('end')
       answer.resume()

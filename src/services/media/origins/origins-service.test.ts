@@ -241,11 +241,11 @@ describe('other static origins', () => {
     const key = streamKeyOf('', 'live', 's')
     await store.pin(key, (await store.list())[2]?.id ?? ('' as never))
     await (await store.pick(key, 'rtmp', { role: 'publish' })).keep()
-    await service.update([
+    await service.prepareUpdate([
       kept,
       nginx(2, { name: 'changed', check: false, weight: 5 }),
       nginx(4, { name: 'added', check: false }),
-    ])
+    ])()
     await settled(clock, 3)
     expect((await store.list()).map(({ server, weight }) => [server, weight])).toEqual([
       ['kept', undefined],
@@ -268,7 +268,9 @@ describe('other static origins', () => {
   it('with one at fault nothing changes', async () => {
     const { clock, store, service } = await open({ origins: [nginx(1, { check: false })] })
     await settled(clock)
-    await expect(service.update([nginx(0)])).rejects.toMatchObject({ code: 'ORIGINS_BAD_URL' })
+    expect(() => service.prepareUpdate([nginx(0)])).toThrow(
+      expect.objectContaining({ code: 'ORIGINS_BAD_URL' }),
+    )
     expect(await store.list()).toHaveLength(1)
     expect(clock.pending).toBe(1)
   })
@@ -334,7 +336,11 @@ describe('streams that are published past the gateways', () => {
   })
 
   it('of many streams every page is asked for', async () => {
-    const all = Array.from({ length: 1500 }, (_, at) => ({ name: `app/${at}`, ready: true, source: {} }))
+    const all = [
+      ...Array.from({ length: 1498 }, (_, at) => ({ name: `app/${at}`, ready: true, source: {} })),
+      { name: 'app/newer', ready: true, available: true, online: true },
+      { name: 'app/placeholder', ready: true, available: true, online: false },
+    ]
     const { port, seen } = await httpOrigin((request, response) => {
       const page = Number(new URL(request.url ?? '', 'http://h').searchParams.get('page'))
       response.end(
@@ -346,7 +352,8 @@ describe('streams that are published past the gateways', () => {
       origins: [{ name: 'm', kind: 'mediamtx', host: '127.0.0.1', api, ...FOLLOW }],
     })
     await settled(clock, 2)
-    expect(await followed(store)).toHaveLength(1500)
+    expect(await followed(store)).toHaveLength(1499)
+    expect(await followed(store)).toContain('__defaultVhost__/app/newer')
     expect(seen.map(({ url, headers }) => [url, headers.authorization])).toEqual(
       [0, 1].map((page) => [
         `/v3/paths/list?itemsPerPage=1000&page=${page}`,

@@ -35,7 +35,7 @@ export interface OriginsServiceOptions {
   /** How long such an answer may take, in milliseconds. @defaultValue 3000 */
   readonly followTimeoutMs?: number
   /** How certificates of origins are checked, over HTTPS. @defaultValue by the authorities that Node knows */
-  readonly tls?: Pick<ConnectionOptions, 'ca' | 'rejectUnauthorized'>
+  readonly tls?: Pick<ConnectionOptions, 'ca' | 'rejectUnauthorized' | 'secureContext'>
   /** Of checks by TCP. @defaultValue the dial of the machine */
   readonly dial?: Dial
   /** @defaultValue the clock of the machine */
@@ -94,15 +94,24 @@ export class OriginsService implements Lifecycle {
   }
 
   /**
-   * Other static origins: those that are new come, those that are missing go with their picks, those that changed are
-   * checked anew. Nothing changes when one of them is at fault. @throws what the constructor throws
+   * Checks other static origins, and gives what puts them in the place of those that are there: the new ones come, those that
+   * are missing go with their picks, those that changed are checked anew. @throws what the constructor throws
    */
-  async update(given: readonly StaticOrigin[]): Promise<void> {
+  prepareUpdate(given: readonly StaticOrigin[]): () => Promise<void> {
     const origins = resolveAll(given)
-    const before = this.#origins
-    this.#origins = origins
-    const run = this.#run
-    if (run === undefined) return
+    return async () => {
+      const before = this.#origins
+      const run = this.#run
+      if (run !== undefined) await this.#apply(run, before, origins)
+      this.#origins = origins
+    }
+  }
+
+  async #apply(
+    run: Run,
+    before: readonly ResolvedOrigin[],
+    origins: readonly ResolvedOrigin[],
+  ): Promise<void> {
     for (const { id } of before) {
       if (origins.some((origin) => origin.id === id)) continue
       run.drop(id)

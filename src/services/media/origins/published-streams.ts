@@ -82,7 +82,10 @@ const srsSchema = z.object({
 })
 
 const mediamtxSchema = z.object({
-  items: z.array(z.object({ name: z.string(), ready: z.boolean().optional() })),
+  // `online` is the newer word: a path may be ready without anybody who publishes.
+  items: z.array(
+    z.object({ name: z.string(), online: z.boolean().optional(), ready: z.boolean().optional() }),
+  ),
 })
 
 const APIS: Readonly<Record<PublishedSource['api'], ListApi>> = {
@@ -101,7 +104,9 @@ const APIS: Readonly<Record<PublishedSource['api'], ListApi>> = {
     page: (from) => `/v3/paths/list?itemsPerPage=${PAGE}&page=${from / PAGE}`,
     read: (answer) => {
       const { items } = mediamtxSchema.parse(answer)
-      const live = items.filter(({ ready }) => ready === true).map(({ name }) => placeOfPath(name))
+      const live = items
+        .filter(({ online, ready }) => online ?? ready ?? false)
+        .map(({ name }) => placeOfPath(name))
       return { count: items.length, live }
     },
   },

@@ -97,6 +97,7 @@ describe('registration', () => {
     expect(lines).toMatchObject([{ msg: 'origin registered', origin: 'vid-13772xk-3114493m-28955' }])
   })
 
+  // Reference 2.3: URLs and addresses were promised in all lists, and bare numbers alone taken in most.
   it('listen texts of newer origins, RTC over TCP and summaries are taken', async () => {
     const { post, store } = await open()
     const body = {
@@ -184,6 +185,7 @@ describe('registration', () => {
     expect((await post({ ...LEAST, summaries: 'x'.repeat(1024 * 1000) })).status).toBe(200)
   })
 
+  // Reference 9, number 38: anybody could register.
   it('asks for the token, and tells versions to everybody', async () => {
     const { service, post, store } = await open({ token: 'correct' })
     expect((await post(LEAST)).json).toMatchObject({ code: 401, error: { code: 'API_UNAUTHORIZED' } })
@@ -249,6 +251,7 @@ describe('registration', () => {
     expect((await post(LEAST)).json).toMatchObject({ code: 403, error: { code: 'API_FORBIDDEN' } })
   })
 
+  // Reference 9, number 43: no list of origins.
   it('lists origins with state and heartbeat', async () => {
     const { service, post, clock } = await open()
     await post(LEAST)

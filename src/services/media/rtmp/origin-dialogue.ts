@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net'
 import { errorMessage, SluiceError } from '../../../foundation/errors.ts'
+import type { OriginTarget } from '../../../mechanisms/balancer/index.ts'
+import type { ConnectionInfo } from '../../../mechanisms/net/index.ts'
 import {
   ClientDialogue,
   type ClientDialogueOutput,
@@ -8,8 +10,6 @@ import {
   type RtmpMessage,
   type StreamRequest,
 } from '../../../protocols/rtmp/index.ts'
-import type { OriginTarget } from '../../../mechanisms/balancer/index.ts'
-import type { ConnectionInfo } from '../../../mechanisms/net/index.ts'
 import { DialogueSocket } from './dialogue-socket.ts'
 import { rtmpServiceError } from './errors.ts'
 import type { CompleteRtmpOptions } from './options.ts'
@@ -50,8 +50,8 @@ export function askOrigin(
   return new Promise((resolve, reject) => {
     const { clock } = options
     const where = `${target.host}:${target.port}`
-    const { socket, readyEvent } = dialOrigin(target, client, options)
     const dialogue = new ClientDialogue(requestAt(target, request), options)
+    const { socket, readyEvent } = dialOrigin(target, client, options)
     let isConnected = false
     let dialFailure: unknown
     let timer = clock.after(options.dialTimeoutMs, () =>

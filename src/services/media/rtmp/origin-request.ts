@@ -10,9 +10,8 @@ export function requestAt(target: OriginTarget, request: StreamRequest): StreamR
   if (target.name === undefined) return request
   const [path, query] = splitQuery(target.name)
   const slash = path.lastIndexOf('/')
-  // RTMP names are no parts of a URL: nothing in them is escaped.
-  const app = decodeURIComponent(path.slice(1, Math.max(1, slash)))
-  const stream = decodeURIComponent(path.slice(slash + 1))
+  const app = unescaped(path.slice(1, Math.max(1, slash)))
+  const stream = unescaped(path.slice(slash + 1))
   const [, queryOfName] = splitQuery(request.streamName)
   const [, queryOfUrl] = splitQuery(request.tcUrl)
   return requestElsewhere(request, {
@@ -20,6 +19,15 @@ export function requestAt(target: OriginTarget, request: StreamRequest): StreamR
     tcUrl: withQuery(`${target.scheme}://${authority(target)}/${app}`, queryOfUrl),
     streamName: withQuery(stream, joinQueries(query, queryOfName)),
   })
+}
+
+/** RTMP names are no parts of a URL: nothing in them is escaped. A template may hold a % that is none of an escape. */
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 function authority({ host, port }: OriginTarget): string {

@@ -119,16 +119,17 @@ describe('behind a balancer', () => {
 describe('a connection that was accepted elsewhere', () => {
   async function adopted(service: RtmpService): Promise<TestClient> {
     const server = createServer({ allowHalfOpen: true })
-    server.on('connection', async (socket: Socket) => {
+    const from = {
+      remoteAddress: '203.0.113.9',
+      remotePort: 4321,
+      localAddress: '127.0.0.1',
+      localPort: 443,
+      isProxied: false,
+    }
+    server.on('connection', (socket: Socket) => {
       // As a port that several protocols share does.
-      await peekBytes(socket, 1, { timeoutMs: 1000, clock: stage.clock })
-      service.adopt(socket, {
-        remoteAddress: '203.0.113.9',
-        remotePort: 4321,
-        localAddress: '127.0.0.1',
-        localPort: 443,
-        isProxied: false,
-      })
+      const peeked = peekBytes(socket, 1, { timeoutMs: 1000, clock: stage.clock })
+      void peeked.then(() => service.adopt(socket, from))
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')

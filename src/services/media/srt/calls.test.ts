@@ -3,8 +3,9 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { SluiceError } from '../../../foundation/errors.ts'
 import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
-import { createLogger } from '../../../mechanisms/telemetry/index.ts'
+import { createLogger, Registry } from '../../../mechanisms/telemetry/index.ts'
 import {
+  decodeHandshake,
   encodeHandshake,
   type Handshake,
   inductionOf,
@@ -164,6 +165,23 @@ describe('a caller', () => {
     expect([origin.inductions, origin.conclusions.length]).toEqual([2, 1])
   })
 
+  test('gets through though each packet towards the origin is lost once', async () => {
+    const { gateway, origin, caller } = await stage()
+    const delivered = (): number => gateway.datapath.totals().delivered.packets
+    origin.manner = 'silent'
+    await caller.conclude()
+    await until(() => origin.inductions === 1, 'the induction that is lost')
+    origin.manner = 'silent-after-induction'
+    const before = delivered()
+    gateway.clock.advance(250)
+    await until(() => delivered() === before + 1, 'the answer to the second one')
+    await until(() => origin.lost === 2, 'the conclusion that is lost')
+    origin.manner = 'accept'
+    gateway.clock.advance(250)
+    expect((await caller.handshake()).socketId).toBe(0x1000)
+    expect(origin.conclusions).toHaveLength(1)
+  })
+
   test('that was refused and repeats its conclusion gets the same answer; nobody is asked again', async () => {
     let asked = 0
     const { gateway, caller } = await stage({
@@ -177,10 +195,13 @@ describe('a caller', () => {
     await caller.send(encodeHandshake(conclusion))
     expect(await caller.handshake()).toEqual(refused)
     expect(asked).toBe(1)
+    // Another call of the same socket is another question.
+    await caller.refusal({ initialSequence: 43 })
+    expect(asked).toBe(2)
     gateway.clock.advance(3000)
     await caller.send(encodeHandshake(conclusion))
     await caller.handshake()
-    expect(asked).toBe(2)
+    expect(asked).toBe(3)
   })
 
   test('of handshake version 4 is refused', async () => {
@@ -455,6 +476,46 @@ describe('stream ids', () => {
     await gateway.store.announce({ ...other.announcement, srt: [], kind: 'custom', urls })
     expect(await caller.refusal({ streamId })).toBeUndefined()
     expect([streamIdAt(other), origin.inductions]).toEqual([told, 0])
+  })
+})
+
+describe('listeners', () => {
+  test('are several, of both families; the answer comes from where the call went', async () => {
+    const listen = [
+      { host: '127.0.0.1', port: 0 },
+      { host: '::1', port: 0 },
+    ]
+    const { gateway, origin } = await stage({ listen })
+    const [, v6] = gateway.service.addresses
+    const caller = await TestCaller.open(gateway, '::1', v6)
+    const conclusion = await caller.conclude()
+    const { bytes, from } = await caller.udp.next()
+    expect(from).toEqual({ address: '::1', port: v6?.port })
+    const answer = decodeHandshake(bytes) as Handshake
+    expect(answer).toMatchObject({ cookie: conclusion.cookie, socketId: 0x1000 })
+    expect(Buffer.from(answer.peerIp).toString('hex')).toBe('01000000'.padStart(32, '0'))
+    await caller.send(data(answer.socketId, 'by IPv6'))
+    const arrived = await origin.next()
+    expect(textOf(arrived.bytes)).toBe('by IPv6')
+    origin.send(data(0x77, 'back'), arrived.from)
+    expect(textOf(await caller.next())).toBe('back')
+    expect(gateway.service.listSessions()).toMatchObject([{ address: '::1' }])
+  })
+
+  test('are all closed when one cannot be bound', async () => {
+    const { gateway } = await stage()
+    const { datapath, store: balancer, address } = gateway
+    const logger = createLogger({ level: 'silent' })
+    const listen = [
+      { host: '127.0.0.1', port: 0 },
+      { host: address.address, port: address.port },
+    ]
+    const second = new SrtService({
+      ...{ listen, datapath, balancer, logger, registry: new Registry() },
+      streamKeyOf: () => '' as never,
+    })
+    await expect(second.start()).rejects.toMatchObject({ code: 'DATAPATH_PORT_TAKEN' })
+    expect([second.addresses, datapath.totals().endpoints]).toEqual([[], 1])
   })
 })
 

@@ -1,4 +1,5 @@
 import { errorCode, errorMessage, SluiceError } from '../../../foundation/errors.ts'
+import type { OriginId } from '../../../mechanisms/balancer/index.ts'
 import { encodeHandshake, RejectReason, rejection } from '../../../protocols/srt/index.ts'
 import type { Caller } from './caller.ts'
 import { rejectReasonFor, SrtError } from './errors.ts'
@@ -36,10 +37,10 @@ export class Calls {
   readonly #sessions: Sessions
   readonly #addresses: OriginAddresses
   readonly #log: RefusalLog
-  /** By the caller's key, as are refusals. */
+  /** By the caller's key. */
   readonly #dialogues = new Map<string, Dialogue>()
   readonly #dialoguesOf = new Map<string, number>()
-  /** The oldest first. */
+  /** By `refusalKey`, the oldest first. */
   readonly #refusals = new Map<string, Refusal>()
   readonly #running = new Set<Promise<void>>()
   #isDraining = false
@@ -66,7 +67,7 @@ export class Calls {
     }
     if (known !== undefined) this.#sessions.end(known, 'replaced')
     if (this.#dialogues.has(key)) return
-    const refusal = this.#refusals.get(key)
+    const refusal = this.#refusals.get(refusalKey(caller))
     if (refusal !== undefined && this.#options.clock.nowMs() < refusal.untilMs) {
       this.#send(caller, refusal.packet)
       return
@@ -105,7 +106,13 @@ export class Calls {
     const abort = new AbortController()
     this.#dialogues.set(key, { source, abort })
     this.#dialoguesOf.set(source, (this.#dialoguesOf.get(source) ?? 0) + 1)
-    const running: Promise<void> = this.#run(caller, abort).finally(() => {
+    const run = this.#run(caller, abort).catch((error: unknown) => {
+      this.#options.logger.error(
+        { code: errorCode(error), err: error },
+        'an SRT caller could not be answered',
+      )
+    })
+    const running: Promise<void> = run.finally(() => {
       this.#dialogues.delete(key)
       const left = (this.#dialoguesOf.get(source) ?? 1) - 1
       if (left > 0) this.#dialoguesOf.set(source, left)
@@ -134,7 +141,6 @@ export class Calls {
     return undefined
   }
 
-  /** Never rejects. */
   async #run(caller: Caller, abort: AbortController): Promise<void> {
     const { clock, dialogueTimeoutMs } = this.#options
     const timer = clock.after(dialogueTimeoutMs, () => abort.abort(dialogueTimeout()))
@@ -171,13 +177,12 @@ export class Calls {
       const context = {
         conclusion: caller.conclusion,
         signal: AbortSignal.any([signal, admission.signal]),
-        log: logger,
         isFree: (socket: number) => this.#sessions.isFree(caller, socket),
         onMoved: () => {
           isMoved = true
           if (session !== undefined) this.#sessions.end(session, 'moved')
         },
-        onFailure: (code: string) => count(this.originFailures, code),
+        onFailure: (origin: OriginId, error: SrtError) => this.#onOriginFailure(origin, error),
       }
       const found = await findOrigin(request, context, this.#options, this.#addresses)
       try {
@@ -201,11 +206,19 @@ export class Calls {
     const reason = rejectReasonFor(error)
     count(this.refused, code)
     const packet = encodeHandshake(rejection(caller.conclusion, reason))
-    this.#remember(caller.key, { packet, untilMs: clock.nowMs() + REFUSAL_KEPT_MS })
+    this.#remember(refusalKey(caller), { packet, untilMs: clock.nowMs() + REFUSAL_KEPT_MS })
     this.#send(caller, packet)
+    if (!this.#log.isDue(caller.source)) return
     if (!(error instanceof SluiceError)) logger.error({ code, err: error }, 'an SRT call failed')
-    else if (this.#log.isDue(caller.address)) {
+    else {
       logger.warn({ from: caller.source, code, reason, message: errorMessage(error) }, 'SRT caller refused')
+    }
+  }
+
+  #onOriginFailure(origin: OriginId, { code, message }: SrtError): void {
+    count(this.originFailures, code)
+    if (this.#log.isDue(`${origin} ${code}`)) {
+      this.#options.logger.warn({ origin, code, reason: message }, 'origin failed')
     }
   }
 
@@ -222,6 +235,11 @@ export class Calls {
   #send({ endpoint, address, port, local }: Caller, packet: Buffer): void {
     this.#options.datapath.send(endpoint, { address, port }, packet, { local })
   }
+}
+
+/** Of one call, however often its conclusion is repeated. */
+function refusalKey({ key, proof }: Caller): string {
+  return `${key} ${proof}`
 }
 
 function count(counts: Map<string, number>, code: string): void {

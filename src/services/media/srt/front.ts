@@ -5,7 +5,7 @@ import {
   type Endpoint,
   type LocalAddress,
 } from '../../../mechanisms/datapath/index.ts'
-import { type ListenAddress } from '../../../mechanisms/net/index.ts'
+import type { ListenAddress } from '../../../mechanisms/net/index.ts'
 import {
   ControlWord,
   decodeHandshake,
@@ -18,6 +18,7 @@ import {
 import { callerOf } from './caller.ts'
 import type { Calls } from './calls.ts'
 import type { CompleteSrtOptions } from './options.ts'
+import { RefusalLog } from './refusal-log.ts'
 import type { Sessions } from './sessions.ts'
 
 /** Why a datagram was dropped; the labels of its metric. */
@@ -53,6 +54,7 @@ export class Front {
   readonly #calls: Calls
   readonly #sessions: Sessions
   readonly #cookies: SynCookies
+  readonly #log: RefusalLog
   #endpoints: readonly Endpoint[] = []
 
   constructor(options: CompleteSrtOptions, calls: Calls, sessions: Sessions) {
@@ -60,6 +62,7 @@ export class Front {
     this.#calls = calls
     this.#sessions = sessions
     this.#cookies = new SynCookies(options.random(32))
+    this.#log = new RefusalLog(options.clock)
   }
 
   /** Where callers are heard at present. */
@@ -107,7 +110,10 @@ export class Front {
       if (dropped !== undefined) this.dropped[dropped]++
     } catch (error) {
       // The datapath refused a flow or a datagram; the others go on.
-      this.#options.logger.error({ code: errorCode(error), err: error }, 'a datagram could not be handled')
+      const code = errorCode(error)
+      if (this.#log.isDue(code)) {
+        this.#options.logger.error({ code, err: error }, 'a datagram could not be handled')
+      }
     }
   }
 

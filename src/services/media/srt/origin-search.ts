@@ -1,4 +1,3 @@
-import { errorCode, errorMessage } from '../../../foundation/errors.ts'
 import {
   type Claim,
   type Hold,
@@ -8,7 +7,6 @@ import {
   streamKeyParts,
   type OriginTarget,
 } from '../../../mechanisms/balancer/index.ts'
-import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import {
   type Handshake,
   MAX_STREAM_ID_BYTES,
@@ -33,12 +31,11 @@ export interface OriginFound {
 export interface SearchContext {
   readonly conclusion: Handshake
   readonly signal: AbortSignal
-  readonly log: Logger
   /** Whether packets of this caller can be told from those of its other sessions by this socket id. */
   readonly isFree: (originSocketId: number) => boolean
   /** The stream is live at another origin now. */
   readonly onMoved: () => void
-  readonly onFailure: (code: string) => void
+  readonly onFailure: (origin: OriginId, error: SrtError) => void
 }
 
 /**
@@ -53,7 +50,6 @@ export async function findOrigin(
   options: CompleteSrtOptions,
   addresses: OriginAddresses,
 ): Promise<OriginFound> {
-  const { key, role } = request
   let avoid: readonly OriginId[] = []
   let failure: unknown
   for (let attempt = 1; attempt <= options.maxOrigins; attempt++) {
@@ -74,7 +70,6 @@ export async function findOrigin(
     await claim.release()
     failure = socketIdTaken()
   }
-  context.log.debug({ key, role }, 'every origin that may be tried has failed')
   throw failure
 }
 
@@ -124,11 +119,7 @@ function withStreamIdFor(
 }
 
 /** Tells the balancer how an origin failed. @throws what ends the search */
-async function giveUp(
-  claim: Claim,
-  error: unknown,
-  { signal, log, onFailure }: SearchContext,
-): Promise<void> {
+async function giveUp(claim: Claim, error: unknown, { signal, onFailure }: SearchContext): Promise<void> {
   const isOrigins = error instanceof SrtError && error.side === 'origin'
   if (signal.aborted || !isOrigins || !error.retryable) {
     await claim.release()
@@ -136,8 +127,7 @@ async function giveUp(
   }
   // One that answers is there, however unwell.
   await claim.failed(error.code === 'SRT_ORIGIN_UNREACHABLE' ? 'unreachable' : 'silent')
-  onFailure(error.code)
-  log.warn({ origin: claim.origin.id, code: errorCode(error), reason: errorMessage(error) }, 'origin failed')
+  onFailure(claim.origin.id, error)
 }
 
 async function keep(

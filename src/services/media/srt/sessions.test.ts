@@ -59,6 +59,8 @@ describe.each(engines)('a session on engine-%s', (engine) => {
         bytesOut: 24,
       },
     ])
+    // Not by TypeScript.
+    expect(gateway.datapath.totals().forwarded.packets).toBe(2)
     expect(await gateway.metric('sluice_srt_sessions{role="publish"}')).toBe(1)
     expect(await gateway.metric('sluice_srt_packets_total{direction="from_caller"}')).toBe(1)
     expect(await gateway.metric('sluice_srt_bytes_total{direction="from_origin"}')).toBe(24)

@@ -255,7 +255,7 @@ export class Sessions {
     controlFlows(datapath, link.endpoint, link.remote)
     const flow = datapath.addFlow({
       kind: 'forward',
-      from: { ...link, match: { offset: 0, value: 1 } },
+      from: { ...link, match: { offset: DESTINATION_OFFSET, value: callerSocketOf(session) } },
       to: { endpoint: caller.endpoint, remote: addressOf(caller), local: caller.local },
       meters: role === 'play' ? meters.meters : [],
     })

@@ -37,6 +37,8 @@ export class FakeOrigin {
   /** All datagrams that are no handshakes. */
   readonly received: { readonly bytes: Buffer; readonly from: Remote }[] = []
   inductions = 0
+  /** Handshakes that it did not answer. */
+  lost = 0
   readonly port: number
   readonly #socket: Socket
   readonly #socketIds = new Map<string, number>()
@@ -96,7 +98,10 @@ export class FakeOrigin {
     }
     const isInduction = handshake.type === HandshakeType.induction
     if (isInduction) this.inductions++
-    if (this.manner === 'silent' || (this.manner === 'silent-after-induction' && !isInduction)) return
+    if (this.manner === 'silent' || (this.manner === 'silent-after-induction' && !isInduction)) {
+      this.lost++
+      return
+    }
     this.send(
       encodeHandshake(isInduction ? this.#induced(handshake) : this.#concluded(handshake, from)),
       from,
@@ -136,15 +141,20 @@ const template = decodeHandshake(bytesOf(captured.conclusion)) as Handshake
 /** A caller: a UDP port that does the caller's part of handshakes. */
 export class TestCaller {
   readonly udp: UdpPeer
-  readonly #gateway: TestGateway
+  readonly #gateway: Remote
 
-  static async open(gateway: TestGateway, address = '127.0.0.1'): Promise<TestCaller> {
+  /** From this address, to the first one of the gateway unless another is named. */
+  static async open(
+    gateway: TestGateway,
+    address = '127.0.0.1',
+    to: Remote = gateway.address,
+  ): Promise<TestCaller> {
     const udp = await UdpPeer.open(address)
     onTestFinished(() => udp.close())
-    return new TestCaller(udp, gateway)
+    return new TestCaller(udp, to)
   }
 
-  private constructor(udp: UdpPeer, gateway: TestGateway) {
+  private constructor(udp: UdpPeer, gateway: Remote) {
     this.udp = udp
     this.#gateway = gateway
   }
@@ -196,7 +206,7 @@ export class TestCaller {
   }
 
   send(bytes: Uint8Array): Promise<void> {
-    return this.udp.send(bytes, this.#gateway.address)
+    return this.udp.send(bytes, this.#gateway)
   }
 
   async next(): Promise<Buffer> {

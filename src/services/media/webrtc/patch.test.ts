@@ -16,14 +16,17 @@ const fragment = [
 
 const restart = fragment.replace('clnt', 'clnt2')
 
-async function stage(reply?: OriginReply): Promise<{
+async function stage(
+  reply?: OriginReply,
+  options: Parameters<typeof TestGateway.start>[0] = {},
+): Promise<{
   readonly origin: FakeOrigin
   readonly gateway: TestGateway
   readonly location: string
   readonly username: string
 }> {
   const origin = await FakeOrigin.start()
-  const gateway = await TestGateway.start({ headersTimeoutMs: 1000 })
+  const gateway = await TestGateway.start(options)
   await gateway.store.announce(origin.announcement())
   origin.reply = (request) => origin.accept(request, 'or16')
   const opened = await gateway.open('clnt')
@@ -157,7 +160,7 @@ describe('an ICE restart', () => {
 })
 
 test('an origin that does not answer is a 504', async () => {
-  const { location } = await stage('hang')
+  const { location } = await stage('hang', { headersTimeoutMs: 1000 })
   const response = await patch(location, fragment)
   expect([response.status, await codeOf(response)]).toEqual([504, 'WEBRTC_ORIGIN_TIMEOUT'])
 })
