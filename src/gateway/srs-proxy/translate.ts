@@ -41,9 +41,11 @@ export function configOfSettings(settings: SrsProxySettings, flags: SrsProxyFlag
     ...(backend !== undefined && {
       origins: [
         {
-          id: 'default',
+          name: 'default',
           kind: 'srs',
           host: backend.host,
+          // As at SRS: it is taken to be there. What fails on the way to it counts all the same.
+          check: false,
           ports: {
             rtmp: backend.rtmp,
             http: backend.http,

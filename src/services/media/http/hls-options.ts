@@ -3,6 +3,8 @@ import type { BalancerStore, KeyRules } from '../../../mechanisms/balancer/index
 import {
   AddressRanges,
   type Dial,
+  dialOptionsOf,
+  type DialOptionsOf,
   dialTcp,
   type HttpClientOf,
   httpClientOf,
@@ -18,6 +20,8 @@ export interface HlsProxyOptions {
   readonly clock?: Clock
   /** Opens connections to origins. @defaultValue node:net's and node:tls's */
   readonly dial?: Dial
+  /** How certificates of origins are verified. @defaultValue by the authorities that Node knows */
+  readonly dialOptionsOf?: DialOptionsOf
   /** Asked once for each viewer. @defaultValue everybody may play */
   readonly access?: Access
   /** Reads who a client is. @defaultValue no proxy is trusted */
@@ -60,6 +64,7 @@ type Defaulted = Omit<HlsProxyOptions, 'balancer' | 'keyRules' | 'logger' | 'reg
 
 export const HLS_DEFAULTS: Required<Defaulted> = {
   dial: dialTcp,
+  dialOptionsOf,
   access: openAccess,
   clientOf: httpClientOf(new AddressRanges([])),
   connectTimeoutMs: 3000,

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../../../foundation/clock.ts'
 import { errorCode, errorMessage, SluiceError } from '../../../foundation/errors.ts'
-import { type Dial, dialOptionsOf } from '../../../mechanisms/net/index.ts'
+import type { Dial, DialOptionsOf } from '../../../mechanisms/net/index.ts'
 import {
   type BodyFraming,
   ChunkedBody,
@@ -47,6 +47,7 @@ export interface OriginCall {
 export interface OriginConnectionOptions {
   readonly url: OriginUrl
   readonly dial: Dial
+  readonly dialOptionsOf: DialOptionsOf
   readonly clock: Clock
   readonly connectTimeoutMs: number
   /** How long the connection may rest, if the origin does not say less. */
@@ -85,7 +86,7 @@ export class OriginConnection {
 
   constructor(options: OriginConnectionOptions) {
     this.#options = options
-    const dialled = { ...dialOptionsOf(options.url), noDelay: true }
+    const dialled = { ...options.dialOptionsOf(options.url), noDelay: true }
     // TLS goes on giving what it has decrypted after a pause, and would write over what is still being sent.
     this.#socket = dialled.tls === undefined ? this.#dialReused(dialled) : options.dial(dialled)
     const socket = this.#socket

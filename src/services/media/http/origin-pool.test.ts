@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { type Clock, ManualClock, systemClock } from '../../../foundation/clock.ts'
 import { makeCertificate } from '../../../mechanisms/net/certificate.testkit.ts'
-import { type Dial, dialTcp } from '../../../mechanisms/net/index.ts'
+import { type Dial, dialOptionsOf, dialTcp } from '../../../mechanisms/net/index.ts'
 import { gatherBody } from './gather-body.ts'
 import { FakeOrigin, until } from './http.testkit.ts'
 import type { OriginAnswer } from './origin-connection.ts'
@@ -148,6 +148,7 @@ describe('gatherBody', () => {
 function newPool(options: Partial<ConstructorParameters<typeof OriginPool>[0]> = {}): OriginPool {
   return new OriginPool({
     dial: dialTcp,
+    dialOptionsOf,
     clock: systemClock,
     connectTimeoutMs: 1000,
     idleMs: 60_000,

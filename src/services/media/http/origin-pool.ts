@@ -1,11 +1,12 @@
 import type { Clock, Timer } from '../../../foundation/clock.ts'
 import { errorCode } from '../../../foundation/errors.ts'
-import type { Dial } from '../../../mechanisms/net/index.ts'
+import type { Dial, DialOptionsOf } from '../../../mechanisms/net/index.ts'
 import { type OriginAnswer, type OriginCall, OriginConnection } from './origin-connection.ts'
 import type { OriginUrl } from './origin-url.ts'
 
 export interface OriginPoolOptions {
   readonly dial: Dial
+  readonly dialOptionsOf: DialOptionsOf
   readonly clock: Clock
   /** How long a connection may take, with its TLS handshake, in milliseconds. */
   readonly connectTimeoutMs: number
@@ -61,11 +62,12 @@ export class OriginPool {
   }
 
   #connect(url: OriginUrl): OriginConnection {
-    const { clock, connectTimeoutMs, dial, idleMs } = this.#options
+    const { clock, connectTimeoutMs, dial, dialOptionsOf, idleMs } = this.#options
     const connection = new OriginConnection({
       url,
       clock,
       dial,
+      dialOptionsOf,
       connectTimeoutMs,
       idleMs,
       onIdle: (connection, restMs) => this.#rest(url, connection, restMs),

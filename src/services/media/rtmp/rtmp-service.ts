@@ -66,6 +66,7 @@ export class RtmpService implements Lifecycle, SessionDirectory {
   /**
    * Shows another certificate on RTMPS connections that come from now on; the others go on.
    * @throws NetError `NET_BAD_CERTIFICATE`; then the one before stays
+   * @throws TypeError when `tls` was given a source of certificates, which listeners follow by themselves (misuse)
    */
   setCertificate(certificate: Certificate): void {
     for (const listener of this.#secureListeners) listener.setCertificate(certificate)

@@ -94,7 +94,7 @@ async function call(
   options: CompleteSrtOptions,
   addresses: OriginAddresses,
 ): Promise<OriginLink> {
-  const target = originTarget(origin, 'srt', request.key)
+  const target = originTarget(origin, 'srt', request.key, request.role)
   if (target === undefined) throw new Error('the balancer picks origins that offer SRT')
   const asked = withStreamIdFor(target, request, conclusion)
   const address = await addresses.find(target.host, options.originTimeoutMs)
