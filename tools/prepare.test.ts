@@ -16,7 +16,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 
-// The real script in a clone of its own, with an npm, a compiler and an apt-get that only note that they ran.
+// The real script in a clone of its own, with an npm, a compiler and an apt-get that only note that they ran. It looks
+// for programs in the clone's bin and sbin only, so that what this machine has makes no difference.
 let clone: string
 
 beforeEach(() => {
@@ -27,9 +28,10 @@ beforeEach(() => {
   write('src/cli/main.ts', '')
   write('console/index.html', '')
   mkdirSync(join(clone, 'tools'))
-  for (const name of ['prepare.mjs', 'build-native.mjs']) {
-    copyFileSync(join(import.meta.dirname, name), join(clone, 'tools', name))
-  }
+  copyFileSync(join(import.meta.dirname, 'build-native.mjs'), join(clone, 'tools/build-native.mjs'))
+  const script = readFileSync(join(import.meta.dirname, 'prepare.mjs'), 'utf8')
+  expect(script.match(/'\/usr\/sbin'/g)).toHaveLength(1)
+  write('tools/prepare.mjs', script.replace("'/usr/sbin'", `'${join(clone, 'sbin')}'`))
   for (const name of ['Cargo.toml', 'Cargo.lock', 'src/lib.rs']) write(`native/${name}`, '')
   write('interop/turn/aioice/requirements.txt', 'aioice==0.13.0')
   writeProgram(
@@ -165,7 +167,10 @@ test('--test installs the Debian packages of peers that are missing, and says wh
     'apt-get',
     `case "$*" in
        *install*) echo install >> '${clone}/ran'
-         for name in ffmpeg ffprobe chromium turnutils_uclient; do cp '${clone}/bin/go' '${clone}/bin/'$name; done ;;
+         for name in ffmpeg ffprobe chromium turnutils_uclient srt-live-transmit; do
+           cp '${clone}/bin/go' '${clone}/bin/'$name
+         done
+         mkdir '${clone}/sbin'; cp '${clone}/bin/go' '${clone}/sbin/nginx' ;;
        *) echo update >> '${clone}/ran' ;;
      esac`,
   )
@@ -173,7 +178,9 @@ test('--test installs the Debian packages of peers that are missing, and says wh
   writeProgram('go', 'echo go version go1.24.4 linux/amd64')
   const first = prepare('--test')
   expect(first.stderr).toBe('')
-  expect(first.stdout).toMatch(/prepare: Debian packages ffmpeg, chromium, coturn \.\.\. \d+\.\d s\n/)
+  expect(first.stdout).toMatch(
+    /prepare: Debian packages ffmpeg, chromium, coturn, srt-tools, libnginx-mod-rtmp \.\.\. \d+\.\d s\n/,
+  )
   expect(ran()).toEqual(['npm', 'update', 'install', 'venv', 'pip', 'cargo', 'tsc', 'vite'])
   expect(prepare('--test').stdout).toBe('')
 })
@@ -182,7 +189,7 @@ test('--test without apt-get names the packages in one line', () => {
   const { status, stderr } = prepare('--test')
   expect(status).toBe(1)
   expect(stderr).toBe(
-    'prepare: the tests need ffmpeg, chromium, golang, coturn, python3-venv; this system has no apt-get to install them, please do so yourself\n',
+    'prepare: the tests need ffmpeg, chromium, golang, coturn, srt-tools, libnginx-mod-rtmp, python3-venv; this system has no apt-get to install them, please do so yourself\n',
   )
 })
 
@@ -230,6 +237,21 @@ test('--test masks a service before it installs the package that would start it'
   )
   expect(prepare('--test').status).toBe(0)
   expect(ran()).toEqual(['npm', 'mask coturn.service', 'install', 'venv', 'pip', 'cargo', 'tsc', 'vite'])
+})
+
+test('--test brings the RTMP module of an nginx that has none', () => {
+  writeProgram('go', 'echo go version go1.24.4 linux/amd64')
+  writeOtherPeers()
+  writeProgram('nginx', nginx('exit 1'), 'sbin')
+  writeProgram('newer', nginx('exit 0'))
+  writeProgram('sudo', 'shift; exec "$@"')
+  writeProgram(
+    'apt-get',
+    `case "$*" in *install*libnginx-mod-rtmp) cp '${clone}/bin/newer' '${clone}/sbin/nginx' ;; esac`,
+  )
+  const { status, stdout } = prepare('--test')
+  expect(status).toBe(0)
+  expect(stdout).toContain('prepare: Debian packages libnginx-mod-rtmp ... ')
 })
 
 test('--test installs Python packages again when other ones are listed, or when the Python is another', () => {
@@ -289,8 +311,8 @@ function rewrite(name: string, text: string): void {
 }
 
 /** A shell program on the PATH of the script, which has nothing else on it. */
-function writeProgram(name: string, body: string): void {
-  const path = join(clone, 'bin', name)
+function writeProgram(name: string, body: string, folder = 'bin'): void {
+  const path = join(clone, folder, name)
   mkdirSync(dirname(path), { recursive: true })
   writeFileSync(path, `#!/bin/sh\nPATH='${clone}/bin':/usr/bin:/bin\n${body}\n`)
   chmodSync(path, 0o755)
@@ -298,8 +320,16 @@ function writeProgram(name: string, body: string): void {
 
 /** All peers but the compilers. */
 function writeOtherPeers(): void {
-  for (const name of ['ffmpeg', 'ffprobe', 'chromium', 'turnutils_uclient']) writeProgram(name, '')
+  for (const name of ['ffmpeg', 'ffprobe', 'chromium', 'turnutils_uclient', 'srt-live-transmit']) {
+    writeProgram(name, '')
+  }
+  writeProgram('nginx', nginx('exit 0'), 'sbin')
   writePython()
+}
+
+/** An nginx that tests the configuration with the RTMP module, and nothing else, and ends as told. */
+function nginx(end: string): string {
+  return `[ "$*" = '-t -q -c ${join(clone, 'interop/nginx/rtmp-module.conf')}' ] || exit 2\n${end}`
 }
 
 /** A Python that makes an environment, whose Python notes that it installs. */

@@ -65,7 +65,7 @@ export async function findOrigin(
         report(claim.origin, answer.error, observer)
         continue
       }
-      const elsewhere = await othersThanRedirect(answer.refusal, key, options)
+      const elsewhere = await othersThanRedirect(answer.refusal, key, role, options)
       if (elsewhere === undefined) refused ??= answer
       if (isLast || (elsewhere === undefined && !isOfThisOrigin(answer.refusal, role)))
         return refused ?? answer
@@ -86,7 +86,7 @@ async function ask(
   options: CompleteRtmpOptions,
 ): Promise<OriginAnswer | { readonly kind: 'failed'; readonly error: unknown }> {
   try {
-    const answer = await askOrigin(targetOf(claim.origin, key), question, options)
+    const answer = await askOrigin(targetOf(claim.origin, key, question.request.action), question, options)
     if (answer.kind === 'refused') await claim.release()
     return answer
   } catch (error) {
@@ -138,8 +138,8 @@ async function keep(
   throw gone()
 }
 
-function targetOf(origin: Origin, key: StreamKey): OriginTarget {
-  const target = originTarget(origin, 'rtmp', key)
+function targetOf(origin: Origin, key: StreamKey, role: Role): OriginTarget {
+  const target = originTarget(origin, 'rtmp', key, role)
   if (target !== undefined) return target
   // The balancer picks only origins that offer RTMP, so its URL does not hold for this key.
   throw rtmpServiceError('RTMP_ORIGIN_UNREACHABLE', `${origin.id} has no RTMP address for ${key}`, {
@@ -152,6 +152,7 @@ function targetOf(origin: Origin, key: StreamKey): OriginTarget {
 async function othersThanRedirect(
   refusal: Refusal | undefined,
   key: StreamKey,
+  role: Role,
   options: CompleteRtmpOptions,
 ): Promise<readonly OriginId[] | undefined> {
   if (refusal?.redirect === undefined || !URL.canParse(refusal.redirect)) return undefined
@@ -161,7 +162,7 @@ async function othersThanRedirect(
   const port = url.port === '' ? (scheme === 'rtmps' ? 443 : 1935) : Number(url.port)
   const origins = await options.origins.list()
   const named = origins.find((origin) => {
-    const target = originTarget(origin, 'rtmp', key)
+    const target = originTarget(origin, 'rtmp', key, role)
     return target?.scheme === scheme && target.host === host && target.port === port
   })
   return named && origins.filter((origin) => origin !== named).map((origin) => origin.id)

@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { makeCertificate, type TestCertificate } from '../../../mechanisms/net/certificate.testkit.ts'
-import { peekBytes } from '../../../mechanisms/net/index.ts'
+import { type CertificateSource, peekBytes } from '../../../mechanisms/net/index.ts'
 import { createLogger } from '../../../mechanisms/telemetry/index.ts'
 import { encodeProxyHeader } from '../../../protocols/proxy-protocol/index.ts'
 import type { RtmpService } from './rtmp-service.ts'
@@ -53,9 +53,21 @@ describe('RTMPS', () => {
 
   test('shows another certificate to those who come later, and drops nobody', async () => {
     const origin = await stage.origin('a')
-    const service = await stage.service({ secureListen: [loopback], tls: { certificate } })
+    let certificates = [certificate]
+    let onChange = (): void => {}
+    const source: CertificateSource = {
+      get certificates() {
+        return certificates
+      },
+      onChange: (listener) => {
+        onChange = listener
+        return () => {}
+      },
+    }
+    const service = await stage.service({ secureListen: [loopback], tls: { certificate: source } })
     const before = await secureClient(service, certificate.cert).untilReady()
-    service.setCertificate(another)
+    certificates = [another]
+    onChange()
     await secureClient(service, another.cert, 'other.test').untilReady()
     before.send(videoMessage(1, Buffer.alloc(10)))
     await until(() => origin.visits[0]!.messages.length === 1)

@@ -3,7 +3,6 @@ import { errorCode } from '../../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../../foundation/lifecycle.ts'
 import type { SessionDirectory, SessionInfo } from '../../../foundation/session-info.ts'
 import {
-  type Certificate,
   ConnectionCap,
   type ConnectionInfo,
   type ListenAddress,
@@ -61,15 +60,6 @@ export class RtmpService implements Lifecycle, SessionDirectory {
   /** Those of `secureListen`. */
   get securePorts(): readonly number[] {
     return this.#secureListeners.flatMap((listener) => listener.port ?? [])
-  }
-
-  /**
-   * Shows another certificate on RTMPS connections that come from now on; the others go on.
-   * @throws NetError `NET_BAD_CERTIFICATE`; then the one before stays
-   * @throws TypeError when `tls` was given a source of certificates, which listeners follow by themselves (misuse)
-   */
-  setCertificate(certificate: Certificate): void {
-    for (const listener of this.#secureListeners) listener.setCertificate(certificate)
   }
 
   /**
