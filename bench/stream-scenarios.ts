@@ -41,6 +41,7 @@ export function streamGroups(tools: Tools): readonly ScenarioGroup[] {
         {
           name: 'HTTP-FLV, 100 viewers of 2 Mbit/s, tags of 10 kB',
           order: [],
+          warmupSeconds: 3,
           comparisons: [
             { subject: 'gateway', against: 'nginx', atLeast: 0.6 },
             { subject: 'gateway', against: 'nginx, buffering', atLeast: 0.6 },
@@ -59,6 +60,8 @@ export function streamGroups(tools: Tools): readonly ScenarioGroup[] {
         {
           name: 'HLS, 200 viewers of 2 Mbit/s, segments of 250 kB',
           order: [],
+          // There are only 200 requests per second by which V8 learns what to compile.
+          warmupSeconds: 10,
           comparisons: [{ subject: 'gateway', against: 'nginx' }],
           limits: [],
         },

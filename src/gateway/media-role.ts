@@ -30,7 +30,13 @@ import { RtmpService } from '../services/media/rtmp/index.ts'
 import { SrtService } from '../services/media/srt/index.ts'
 import { WebRtcService } from '../services/media/webrtc/index.ts'
 import { drainable } from './drainable.ts'
-import { addressText, datagramAddresses, listenAddress, milliseconds, millisecondsOrNone } from './settings.ts'
+import {
+  addressText,
+  datagramAddresses,
+  listenAddress,
+  milliseconds,
+  millisecondsOrNone,
+} from './settings.ts'
 import { version } from './version.ts'
 
 /** What the role stands on. */

@@ -31,7 +31,9 @@ const http = z.strictObject({
   listen: listeners('8080', '1985').describe(
     'WHIP, WHEP, HTTP-FLV, HTTP-TS, HLS and pages. 1985 is where clients of SRS look. Empty: none.',
   ),
-  secureListen: listeners().describe('The same over TLS (HTTPS), with the certificates of `media.tls`. Empty: none.'),
+  secureListen: listeners().describe(
+    'The same over TLS (HTTPS), with the certificates of `media.tls`. Empty: none.',
+  ),
   takesRtmp: z
     .boolean()
     .default(false)
@@ -108,9 +110,7 @@ const webrtc = z.strictObject({
   iceTcp: z
     .boolean()
     .default(false)
-    .describe(
-      'Whether every answer offers `tcpListen`; otherwise that to a URL with `transport=tcp` does.',
-    ),
+    .describe('Whether every answer offers `tcpListen`; otherwise that to a URL with `transport=tcp` does.'),
   idleSeconds: seconds
     .default(30)
     .describe('A session without packets from one of its ends for so long is ended.'),
@@ -133,7 +133,8 @@ const srt = z.strictObject({
     .max(512)
     .superRefine((text, context) => {
       const fault = text === '' ? undefined : parseStreamId(text)
-      if (typeof fault === 'string') context.addIssue({ code: 'custom', message: `is no stream id: ${fault}` })
+      if (typeof fault === 'string')
+        context.addIssue({ code: 'custom', message: `is no stream id: ${fault}` })
     })
     .default('')
     .describe('Stands for the stream id of callers that send none. Empty: they are refused.'),

@@ -359,7 +359,9 @@ describe('sessions', () => {
     const open = await admit({ key: 'v/vod/s' })
     const states = (): readonly boolean[] => [byA, byB, byToken, player, open].map(({ aborted }) => aborted)
 
-    control.prepareReload(rules({ publish: { keys: ['a', 'c'], jwt: { secrets: ['x'.repeat(32), secret] } } }))()
+    control.prepareReload(
+      rules({ publish: { keys: ['a', 'c'], jwt: { secrets: ['x'.repeat(32), secret] } } }),
+    )()
     expect(states()).toEqual([false, true, false, false, false])
     expect(byB.reason).toMatchObject({ code: 'ACCESS_REVOKED', message: 'the key was taken away' })
     control.prepareReload(rules({ publish: { keys: ['a'] }, play: { policy: 'deny' } }))()

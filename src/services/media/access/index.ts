@@ -4,5 +4,5 @@
  */
 export { AccessControl, type AccessControlOptions } from './access-control.ts'
 export type * from './contract.ts'
-export { AccessError, type AccessErrorCode } from './errors.ts'
+export type { AccessErrorCode } from './errors.ts'
 export { openAccess } from './open-access.ts'

@@ -125,7 +125,7 @@ export class FakeBalancer implements Pick<Balancer, 'pick'>, Pick<OriginRegistry
   }
 }
 
-export function fakeOrigin(id: OriginId, ip: string, port: number): Origin {
+function fakeOrigin(id: OriginId, ip: string, port: number): Origin {
   return {
     id,
     ip,

@@ -65,9 +65,13 @@ describe('the APIs of origins', () => {
   it('one origin is asked with method, path, query and body, and its answer passes', async () => {
     const { store, ask } = await gateway()
     let got = ''
-    const { id, seen } = await origin(store, 'a', async (request, response) => {
-      for await (const chunk of request) got += String(chunk)
-      response.writeHead(202, { 'content-type': 'application/json' }).end('{"code":7}')
+    const { id, seen } = await origin(store, 'a', (request, response) => {
+      request.on('data', (chunk) => {
+        got += String(chunk)
+      })
+      request.on('end', () =>
+        response.writeHead(202, { 'content-type': 'application/json' }).end('{"code":7}'),
+      )
     })
     const response = await ask(`/origins/${id}/api/v1/raw%20x/1?rpc=reload&a=b`, {
       method: 'POST',
