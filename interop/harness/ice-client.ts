@@ -20,7 +20,7 @@ export async function openIceClient(url: string): Promise<IceClient> {
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/sdp' },
-    body: offer(ufrag),
+    body: iceOffer(ufrag, 'recvonly'),
   })
   const answer = await response.text()
   if (response.status !== 201) throw new Error(`${url} answered ${response.status}: ${answer}`)
@@ -69,7 +69,8 @@ async function exchange(socket: Socket, datagram: Uint8Array, port: number): Pro
   throw new Error(`nothing came back from port ${port}`)
 }
 
-function offer(ufrag: string): string {
+/** An offer with one picture in it, and a fingerprint that is nobody's. */
+export function iceOffer(ufrag: string, direction: 'sendonly' | 'recvonly'): string {
   return [
     'v=0',
     'o=- 1 1 IN IP4 127.0.0.1',
@@ -83,7 +84,7 @@ function offer(ufrag: string): string {
     `a=fingerprint:sha-256 ${Array.from({ length: 32 }, () => 'CD').join(':')}`,
     'a=setup:actpass',
     'a=mid:0',
-    'a=recvonly',
+    `a=${direction}`,
     'a=rtcp-mux',
     'a=rtpmap:96 VP8/90000',
     '',

@@ -1,60 +1,41 @@
-import { once } from 'node:events'
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { Program } from './program.ts'
-import { until } from './until.ts'
+import { quietPorts } from '../tunnel/quiet-ports.ts'
+import { filesBlock, startNginx } from './nginx.ts'
+import type { Program } from './program.ts'
 
-/** An nginx with the RTMP module: one server with the live application `live`. */
+/** An nginx with the RTMP module: one server with the live application `live`, and what is live there as HLS at `/hls/{stream}.m3u8`. */
 export interface NginxRtmp {
   readonly port: number
+  readonly httpPort: number
   readonly program: Program
+  /** Runs it again after its end, at the same ports and with the same files. */
+  again(): Promise<NginxRtmp>
 }
 
-/** @param listenOptions As `proxy_protocol`: what stands behind the address of its `listen`. */
+/** @param listenOptions As `proxy_protocol`: what stands behind the address of its `listen` for RTMP. */
 export async function startNginxRtmp(folder: string, name: string, listenOptions = ''): Promise<NginxRtmp> {
   const home = join(folder, name)
-  mkdirSync(home)
-  const port = await freePort()
-  const file = join(home, 'nginx.conf')
-  writeFileSync(
-    file,
-    `load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
-daemon off;
-master_process off;
-pid ${home}/pid;
-error_log stderr error;
-events {}
-rtmp {
+  mkdirSync(join(home, 'hls'), { recursive: true })
+  const [port = 0, httpPort = 0] = await quietPorts(2)
+  const blocks = `rtmp {
   access_log off;
   server {
     listen 127.0.0.1:${port} ${listenOptions};
-    application live { live on; }
+    application live {
+      live on;
+      hls on;
+      hls_path ${home}/hls;
+      hls_fragment 1s;
+      hls_playlist_length 10s;
+      hls_continuous on;
+    }
   }
 }
-`,
-  )
-  const program = new Program('nginx', ['-e', 'stderr', '-p', home, '-c', file])
-  await until(`nginx at ${port}`, () => isListening(port))
-  return { port, program }
-}
-
-/** nginx takes no port 0. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  const closed = once(server, 'close')
-  server.close()
-  await closed
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
-}
-
-async function isListening(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1')
-  await once(socket, 'connect')
-  socket.destroy()
-  return true
+${filesBlock(home, home, httpPort)}`
+  const again = async (): Promise<NginxRtmp> => {
+    const program = await startNginx({ home, blocks, ports: [port, httpPort] })
+    return { port, httpPort, program, again }
+  }
+  return again()
 }

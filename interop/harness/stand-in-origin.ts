@@ -3,6 +3,7 @@ import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { registerOrigin } from './register-origin.ts'
 
 /** An origin that signs every offer and echoes every datagram: cheap enough for thousands of sessions. */
 export interface StandInOrigin extends AsyncDisposable {
@@ -35,15 +36,10 @@ export async function startStandInOrigin(registrationUrl: string): Promise<Stand
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const response = await fetch(registrationUrl, {
-    method: 'POST',
-    body: JSON.stringify({
-      ...{ ip: '127.0.0.1', server: 'stand-in', service: 'stand-in', pid: '1', rtmp: ['1'] },
-      api: [String((server.address() as AddressInfo).port)],
-      rtc: [`udp://0.0.0.0:${media.address().port}`],
-    }),
+  await registerOrigin(registrationUrl, 'stand-in', {
+    api: [String((server.address() as AddressInfo).port)],
+    rtc: [`udp://0.0.0.0:${media.address().port}`],
   })
-  if (!response.ok) throw new Error(`registration: ${response.status} ${await response.text()}`)
   return {
     get sessions() {
       return sessions.size

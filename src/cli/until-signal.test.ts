@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { eventually } from '../foundation/eventually.testkit.ts'
 import { silentLogger } from '../mechanisms/telemetry/index.ts'
 import { runUntilSignal } from './until-signal.ts'
 
@@ -31,7 +32,7 @@ describe('runUntilSignal', () => {
     process.emit('SIGHUP', 'SIGHUP')
     expect(told).toEqual([])
     stand?.()
-    await vi.waitFor(() => expect(told).toEqual(['ready', 'hung up']))
+    await eventually(() => expect(told).toEqual(['ready', 'hung up']))
     process.emit('SIGHUP', 'SIGHUP')
     process.emit('SIGTERM', 'SIGTERM')
     await run
@@ -44,8 +45,8 @@ describe('runUntilSignal', () => {
     const service = { start: async () => {}, close: () => new Promise<void>(() => {}) }
     const onReady = vi.fn()
     void runUntilSignal(service, { logger: silentLogger(), graceMs: 7, forceMs: 1, onReady })
-    await vi.waitFor(() => expect(onReady).toHaveBeenCalled())
+    await eventually(() => expect(onReady).toHaveBeenCalled())
     process.emit('SIGTERM', 'SIGTERM')
-    await vi.waitFor(() => expect(exit).toHaveBeenCalledWith(1))
+    await eventually(() => expect(exit).toHaveBeenCalledWith(1))
   })
 })

@@ -30,7 +30,13 @@ pub fn main(args: &Args) -> Result<()> {
     let mut viewers = (0..clients).map(|_| Viewer::connect(gateway)).collect::<Result<Vec<_>>>()?;
     let kbits = args.number("kbits", 2000)?;
     let beat = Duration::from_secs_f64(size as f64 * 8.0 / (kbits as f64 * 1000.0));
-    serve(args, |_, duration| watch(&mut viewers, request.as_bytes(), size, beat, duration))
+    serve(args, |_, duration| {
+        // Who stood idle for long while others ran was sent away.
+        for viewer in viewers.iter_mut().filter(|viewer| !viewer.is_at_rest()) {
+            *viewer = Viewer::connect(gateway)?;
+        }
+        watch(&mut viewers, request.as_bytes(), size, beat, duration)
+    })
 }
 
 fn accept(listener: &TcpListener, size: usize) {
@@ -82,6 +88,12 @@ impl Viewer {
         let stream = http::connect(gateway)?;
         stream.set_nonblocking(true)?;
         Ok(Viewer { stream, due: Instant::now(), head: Vec::new(), left: 0, is_waiting: false })
+    }
+
+    /// Whether the connection stands and nothing waits in it.
+    fn is_at_rest(&self) -> bool {
+        !self.is_waiting
+            && self.stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     fn ask(&mut self, request: &[u8]) -> Result<()> {

@@ -1,4 +1,5 @@
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { eventually } from '../../foundation/eventually.testkit.ts'
 import type { FrpcConfig, LoadedConfig } from '../../mechanisms/frp-config/index.ts'
 import { freePort } from '../../services/tunnel/server/tunnel-server.testkit.ts'
 import { ClientFolder, type FolderClient } from './client-folder.ts'
@@ -43,14 +44,14 @@ describe('a folder of clients', () => {
       msg: 'frpc service error for config file [b]',
       reason: expect.stringContaining('ECONNREFUSED'),
     })
-    await vi.waitFor(() => {
+    await eventually(() => {
       for (const name of ['a', 'c']) isTold({ msg: 'start proxy success', proxy: name })
     })
     await folder.reload()
     isTold({ level: 'warn', msg: 'the configuration is not reloaded', reason: 'no file' })
-    await vi.waitFor(() => isTold({ msg: 'start proxy success', proxy: 'd' }))
+    await eventually(() => isTold({ msg: 'start proxy success', proxy: 'd' }))
     await folder.close()
-    await vi.waitFor(() => expect(lines.filter(({ msg }) => msg === 'client exit success')).toHaveLength(2))
+    await eventually(() => expect(lines.filter(({ msg }) => msg === 'client exit success')).toHaveLength(2))
   })
 
   test('of which none can be started says why the first could not', async () => {

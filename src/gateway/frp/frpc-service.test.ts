@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
+import { eventually } from '../../foundation/eventually.testkit.ts'
 import type { FrpcConfig, LoadedConfig } from '../../mechanisms/frp-config/index.ts'
 import { askWeb } from '../../services/tunnel/api/web-client.testkit.ts'
 import { freePort } from '../../services/tunnel/server/tunnel-server.testkit.ts'
@@ -41,12 +42,12 @@ describe('a client as a service', () => {
     const service = await run(
       new FrpcService(config({ start: ['a'] }), parts, { path: 'x', load, onStop: () => undefined }),
     )
-    await vi.waitFor(async () => expect(await namesOf(webPort)).toEqual(['a']))
+    await eventually(async () => expect(await namesOf(webPort)).toEqual(['a']))
 
     load.mockResolvedValueOnce({ config: config({ start: ['b', 'c'] }), notes: ['a note'] })
     await service.reload({ strict: false })
     expect(load.mock.calls).toEqual([[false]])
-    await vi.waitFor(async () => expect(await namesOf(webPort)).toEqual(['b', 'c']))
+    await eventually(async () => expect(await namesOf(webPort)).toEqual(['b', 'c']))
     expect(lines.filter(({ level }) => level === 'warn').map(({ msg }) => msg)).toEqual(['a note'])
 
     load.mockRejectedValueOnce(new Error('line 3 is wrong'))
@@ -59,7 +60,7 @@ describe('a client as a service', () => {
 
     load.mockResolvedValueOnce({ config: config({}), notes: [] })
     await service.reload()
-    await vi.waitFor(async () => expect(await namesOf(webPort)).toEqual(['a', 'b', 'c']))
+    await eventually(async () => expect(await namesOf(webPort)).toEqual(['a', 'b', 'c']))
   })
 
   test('puts its store above its file, `start` above both, also after a reload', async () => {
@@ -75,10 +76,10 @@ describe('a client as a service', () => {
       proxies: [proxy('a', filed), proxy('b')],
     }
     const service = await run(new FrpcService(clientConfig(serverPort, raw), parts))
-    await vi.waitFor(async () => expect(await namesOf(webPort)).toEqual(['a', 'b', 's']))
+    await eventually(async () => expect(await namesOf(webPort)).toEqual(['a', 'b', 's']))
     expect(await statusOf(webPort)).toMatchObject({ a: `127.0.0.1:${stored}` })
     service.apply(clientConfig(serverPort, { ...raw, start: [], proxies: [proxy('a', filed)] }))
-    await vi.waitFor(async () => expect(await namesOf(webPort)).toEqual(['a', 'not started', 's']))
+    await eventually(async () => expect(await namesOf(webPort)).toEqual(['a', 'not started', 's']))
     expect(await statusOf(webPort)).toMatchObject({ a: `127.0.0.1:${stored}` })
   })
 

@@ -90,5 +90,5 @@ export function id(known: OriginId | undefined): OriginId {
 }
 
 export async function eventually(check: () => Promise<void>): Promise<void> {
-  await vi.waitFor(check, { timeout: 5000, interval: 10 })
+  await vi.waitFor(check, { timeout: 15_000, interval: 10 })
 }

@@ -55,8 +55,8 @@ export class UdpPeer implements Remote {
   }
 }
 
-/** Resolves when the condition holds, looking once per turn of the event loop; rejects after some seconds. */
-export async function until(condition: () => boolean, what: string, deadlineMs = 5000): Promise<void> {
+/** Resolves when the condition holds, looking once per turn of the event loop; rejects after 15 s. */
+export async function until(condition: () => boolean, what: string, deadlineMs = 15_000): Promise<void> {
   const deadline = performance.now() + deadlineMs
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`waited ${deadlineMs} ms in vain for ${what}`)

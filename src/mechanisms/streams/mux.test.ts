@@ -20,7 +20,7 @@ const made: Pair[] = []
 
 /** Waits until nothing in it throws. */
 function until(check: () => void): Promise<void> {
-  return vi.waitFor(check, { interval: 2, timeout: 5000 })
+  return vi.waitFor(check, { interval: 2, timeout: 15_000 })
 }
 
 function muxPair(options: Partial<MuxOptions> = {}): Pair {

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { expect, describe, it, vi } from 'vitest'
+import { expect, describe, it } from 'vitest'
+import { eventually } from '../../foundation/eventually.testkit.ts'
 import type { ByteSink, ByteStream } from '../../foundation/byte-stream.ts'
 import { joinStreams } from './join.ts'
 import { memoryStreamPair } from './memory-stream.testkit.ts'
@@ -57,7 +58,7 @@ describe('a TLS socket that closes in order while nobody reads', () => {
     await using _ = connection
     expect(told).toHaveLength(1)
     stream.resume()
-    await vi.waitFor(() => expect(told.at(-1)).toBe('closed'))
+    await eventually(() => expect(told.at(-1)).toBe('closed'))
     expect([told.slice(0, -2).join(''), told.at(-2)]).toEqual(['firstlast', 'end'])
   })
 
@@ -67,7 +68,7 @@ describe('a TLS socket that closes in order while nobody reads', () => {
     stream.destroy()
     stream.destroy()
     expect(told).toHaveLength(1)
-    await vi.waitFor(() => expect(told.slice(1)).toEqual(['closed']))
+    await eventually(() => expect(told.slice(1)).toEqual(['closed']))
     await new Promise((resolve) => setImmediate(resolve))
     expect(told.slice(1)).toEqual(['closed'])
   })

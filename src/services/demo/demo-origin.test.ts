@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { connect } from 'node:net'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
+import { eventually } from '../../foundation/eventually.testkit.ts'
 import type { RTCPeerConnection, RtpPacket } from 'werift'
 import { ManualClock } from '../../foundation/clock.ts'
 import { FlvTagType } from '../../protocols/flv/index.ts'
@@ -141,7 +142,7 @@ describe('rtmp', () => {
     await until(() => media(late.tags).length === 5 && media(player.tags).length === 5)
     expect(media(late.tags)).toEqual(expected)
     expect(media(player.tags)).toEqual(expected)
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const list: unknown = await (await fetch(`http://127.0.0.1:${ports.http}/api/v1/streams`)).json()
       expect(list).toEqual([{ app: 'live', stream: 's', protocol: 'rtmp', players: 2 }])
     })

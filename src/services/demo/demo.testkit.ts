@@ -24,7 +24,7 @@ import { loadWerift } from './webrtc/werift.ts'
 
 /** Waits until `condition` holds, at most five seconds. */
 export async function until(condition: () => boolean): Promise<void> {
-  await vi.waitUntil(condition, { timeout: 5_000, interval: 5 })
+  await vi.waitUntil(condition, { timeout: 15_000, interval: 5 })
 }
 
 /** A registration API that says yes and keeps what it was told. */

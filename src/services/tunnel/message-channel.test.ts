@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { eventually } from '../../foundation/eventually.testkit.ts'
 import fc from 'fast-check'
 import type { ByteStream } from '../../foundation/byte-stream.ts'
 import { memoryStreamPair } from '../../mechanisms/streams/memory-stream.testkit.ts'
@@ -59,7 +60,7 @@ describe('MessageChannel', () => {
     await settle()
     expect(told).toEqual([])
     channel.resume()
-    await vi.waitFor(() => expect(told.map(({ name }) => name)).toEqual(['Ping', 'Ping']))
+    await eventually(() => expect(told.map(({ name }) => name)).toEqual(['Ping', 'Ping']))
   })
 
   it('a pause within a message holds back those that came with it', async () => {
@@ -86,10 +87,10 @@ describe('MessageChannel', () => {
     channel.resume()
     const peer = codecs[1] ?? fail()
     far.write(Buffer.concat([encodeMessage('v1', 'LoginResp', { run_id: 'r' }), peer.encode(ping)]))
-    await vi.waitFor(() => expect(told.map(({ name }) => name)).toEqual(['LoginResp', 'Ping']))
+    await eventually(() => expect(told.map(({ name }) => name)).toEqual(['LoginResp', 'Ping']))
     const answer = read(far)
     channel.send('Pong', {})
-    await vi.waitFor(() => expect(answer.bytes().length).toBeGreaterThan(16))
+    await eventually(() => expect(answer.bytes().length).toBeGreaterThan(16))
     expect(Buffer.from(peer.decode(answer.bytes()))).toEqual(encodeMessage('v1', 'Pong', {}))
   })
 
@@ -105,7 +106,7 @@ describe('MessageChannel', () => {
     )
     await settle()
     const rest = read(near)
-    await vi.waitFor(() => expect(rest.bytes().toString()).toBe('hello'))
+    await eventually(() => expect(rest.bytes().toString()).toBe('hello'))
     expect(told).toHaveLength(1)
     near.destroy()
     await settle()
@@ -129,7 +130,7 @@ describe('MessageChannel', () => {
       channel.expectHello('client', (hello) => void hellos.push(hello))
       channel.resume()
       far.write(Buffer.concat([helloFrame('client', payload), encodeMessage('v2', 'Login', { user: 'u' })]))
-      await vi.waitFor(() => expect(told.map(({ name }) => name)).toEqual(['Login']))
+      await eventually(() => expect(told.map(({ name }) => name)).toEqual(['Login']))
       expect(hellos).toEqual([payload])
     },
   )
@@ -139,7 +140,7 @@ describe('MessageChannel', () => {
     channel.expectHello('client', fail)
     channel.resume()
     far.write(encodeMessage('v2', 'NewWorkConn', { run_id: 'r' }))
-    await vi.waitFor(() => expect(told.map(({ name }) => name)).toEqual(['NewWorkConn']))
+    await eventually(() => expect(told.map(({ name }) => name)).toEqual(['NewWorkConn']))
   })
 
   it('ends with a reason at what is no message, and tells nothing after it', async () => {
@@ -147,18 +148,18 @@ describe('MessageChannel', () => {
     const peer = read(far)
     channel.resume()
     far.write(Buffer.concat([ping, Buffer.from('GET / HTTP/1.1\r\n\r\n'), ping]))
-    await vi.waitFor(() => expect(closes).toHaveLength(1))
+    await eventually(() => expect(closes).toHaveLength(1))
     expect(told).toHaveLength(1)
     expect(closes[0]).toMatchObject({ code: 'TUNNEL_PROTOCOL', cause: { code: 'FRP_MESSAGE_TYPE' } })
     expect(channel.isOver).toBe(true)
-    await vi.waitFor(() => expect(peer.closes).toHaveLength(1))
+    await eventually(() => expect(peer.closes).toHaveLength(1))
   })
 
   it('takes the end of the peer for the end of all', async () => {
     const { channel, far, closes } = channelOf()
     channel.resume()
     far.end()
-    await vi.waitFor(() => expect(closes).toEqual([undefined]))
+    await eventually(() => expect(closes).toEqual([undefined]))
   })
 
   it('destroyed within a message, it tells none of those that came with it', async () => {
@@ -169,7 +170,7 @@ describe('MessageChannel', () => {
     }
     channel.resume()
     far.write(Buffer.concat([ping, ping]))
-    await vi.waitFor(() => expect(closes).toHaveLength(1))
+    await eventually(() => expect(closes).toHaveLength(1))
     expect(told).toHaveLength(1)
   })
 
@@ -199,7 +200,7 @@ describe('MessageChannel', () => {
     const reader = channelOf()
     reader.channel.resume()
     reader.far.write(peer.bytes())
-    await vi.waitFor(() => expect(reader.told).toHaveLength(5))
+    await eventually(() => expect(reader.told).toHaveLength(5))
     expect(reader.told.map(({ name }) => name)).toEqual([...Array<string>(4).fill('ReqWorkConn'), 'Ping'])
     expect(told).toEqual([])
   })
@@ -210,7 +211,7 @@ describe('MessageChannel', () => {
     for (let i = 0; i < 300; i++) channel.sendSoon('NewProxy', { proxy_name: 'x'.repeat(5000) })
     await settle()
     for (let i = 0; i < 300; i++) channel.sendSoon('NewProxy', { proxy_name: 'x'.repeat(5000) })
-    await vi.waitFor(() => expect(closes).toHaveLength(1))
+    await eventually(() => expect(closes).toHaveLength(1))
     expect(closes[0]).toMatchObject({ code: 'TUNNEL_CLOSED' })
   })
 
@@ -228,7 +229,7 @@ describe('MessageChannel', () => {
     expect(closes).toEqual([])
     expect(near.bytesWritten).toBeLessThan(700_000)
     for (let i = 0; i < 200; i++) channel.send('NewProxy', { proxy_name: 'x'.repeat(5000) })
-    await vi.waitFor(() => expect(closes).toHaveLength(1))
+    await eventually(() => expect(closes).toHaveLength(1))
     expect(closes[0]).toMatchObject({ code: 'TUNNEL_CLOSED' })
   })
 
@@ -238,7 +239,7 @@ describe('MessageChannel', () => {
     channel.onDrain = onDrain
     expect(channel.send('NewProxy', { proxy_name: 'x'.repeat(500) })).toBe(false)
     read(far)
-    await vi.waitFor(() => expect(onDrain).toHaveBeenCalledOnce())
+    await eventually(() => expect(onDrain).toHaveBeenCalledOnce())
     expect(channel.send('Ping', {})).toBe(true)
   })
 

@@ -3,7 +3,7 @@ import type { Lifecycle } from '../../../foundation/lifecycle.ts'
 import { sourceOf } from '../../../foundation/source-of.ts'
 import { type Role, type StreamKeyParts, streamKeyParts } from '../../../mechanisms/balancer/index.ts'
 import type { AccessConfig, AccessJwtConfig } from '../../../mechanisms/config/access-config.ts'
-import type { Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
+import { LinePace, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
 import { AccessRules, boundsOf, type RoleRule } from './access-rules.ts'
 import { Bandwidth } from './bandwidth.ts'
 import type { Access, AccessRequest, Admission } from './contract.ts'
@@ -12,7 +12,6 @@ import { AccessError } from './errors.ts'
 import { GuessGuard } from './guess-guard.ts'
 import { Hooks } from './hooks.ts'
 import { accessMetrics, type AccessMetrics } from './metrics.ts'
-import { RefusalLog } from './refusal-log.ts'
 import { RemoteKeys } from './remote-keys.ts'
 import { SessionCounts } from './session-counts.ts'
 import type { Wish } from './token-claims.ts'
@@ -61,7 +60,7 @@ export class AccessControl implements Access, Lifecycle {
   readonly #options: AccessControlOptions & typeof defaults
   readonly #log: Logger
   readonly #metrics: AccessMetrics
-  readonly #refusals: RefusalLog
+  readonly #refusals: LinePace
   readonly #guard: GuessGuard
   readonly #hooks: Hooks
   readonly #counts = new SessionCounts()
@@ -78,7 +77,7 @@ export class AccessControl implements Access, Lifecycle {
     const { clock, registry, maxHooksInFlight, maxHooksWaiting } = this.#options
     this.#log = options.logger.child({ component: 'access' })
     this.#metrics = accessMetrics(registry, () => this.#sessionCounts())
-    this.#refusals = new RefusalLog(clock, this.#log)
+    this.#refusals = new LinePace(clock)
     this.#guard = new GuessGuard(clock)
     this.#bandwidth = new Bandwidth(clock)
     this.#hooks = new Hooks({
@@ -132,9 +131,17 @@ export class AccessControl implements Access, Lifecycle {
       const isRefusal = error instanceof AccessError
       const result = isRefusal ? error.code.slice('ACCESS_'.length).toLowerCase() : 'aborted'
       this.#metrics.decisions.inc({ protocol, role, result })
-      if (isRefusal) this.#refusals.refused(request, error)
+      if (isRefusal) this.#tell(request, error)
       throw error
     }
+  }
+
+  /** Neither the query nor what it was refused for with is in the line: one for each source, whatever it asks for. */
+  #tell({ address, protocol, role, key }: AccessRequest, { code, message: reason }: AccessError): void {
+    const source = sourceOf(address)
+    const due = this.#refusals.due(source)
+    if (due !== undefined)
+      this.#log.info({ source, protocol, role, stream: key, code, reason, ...due }, 'refused')
   }
 
   async #decide(request: AccessRequest): Promise<Admission> {

@@ -87,7 +87,7 @@ export async function outcome(answer: Promise<unknown>): Promise<string> {
 
 /** Waits for what another turn of the event loop brings. */
 export async function until(isSo: () => boolean): Promise<void> {
-  const deadline = Date.now() + 30_000
+  const deadline = Date.now() + 15_000
   while (!isSo()) {
     if (Date.now() > deadline) throw new Error('waited in vain')
     await new Promise((resolve) => setImmediate(resolve))

@@ -5,4 +5,5 @@
 export { AccessControl, type AccessControlOptions } from './access-control.ts'
 export type * from './contract.ts'
 export type { AccessErrorCode } from './errors.ts'
+export { LimitMeters, type MetersInUse } from './limit-meters.ts'
 export { openAccess } from './open-access.ts'

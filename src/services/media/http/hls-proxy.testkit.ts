@@ -80,7 +80,10 @@ export class HlsGateway {
 
   /** Waits until a metric has a value. */
   async untilMetric(name: string, value: number): Promise<void> {
-    await vi.waitFor(async () => expect(await this.metric(name)).toBe(value), { timeout: 5000, interval: 5 })
+    await vi.waitFor(async () => expect(await this.metric(name)).toBe(value), {
+      timeout: 15_000,
+      interval: 5,
+    })
   }
 
   /** Asks by connections that are kept. */

@@ -15,8 +15,8 @@ import { HttpEdge, type HttpEdgeOptions } from './http-edge.ts'
 import type { LiveProxyOptions } from './live-options.ts'
 import { LiveProxy } from './live-proxy.ts'
 
-/** Waits for a condition, at most five seconds unless told otherwise. */
-export async function until(condition: () => boolean, timeout = 5000): Promise<void> {
+/** Waits for a condition, at most 15 s unless told otherwise: a busy machine takes its time. */
+export async function until(condition: () => boolean, timeout = 15_000): Promise<void> {
   await vi.waitFor(
     () => {
       if (!condition()) throw new Error('not yet')

@@ -385,7 +385,7 @@ describe('LiveProxy and viewers who wait', () => {
       seen = session?.bytesOut ?? -1
       return stands
     }
-    await vi.waitFor(() => expect(standsStill()).toBe(true), { interval: 100, timeout: 5000 })
+    await vi.waitFor(() => expect(standsStill()).toBe(true), { interval: 100, timeout: 15_000 })
     balancer.onMoved[0]?.()
     await until(() => origin.accepted === 2 && balancer.holds === 1)
     viewer.socket.resume()

@@ -12,10 +12,9 @@ import {
   type StreamKey,
 } from '../../../mechanisms/balancer/index.ts'
 import type { Dial, DialOptionsOf, HttpClient } from '../../../mechanisms/net/index.ts'
-import type { Counter, Logger } from '../../../mechanisms/telemetry/index.ts'
+import { type Counter, LinePace, type Logger } from '../../../mechanisms/telemetry/index.ts'
 import type { BodyFraming, ResponseHead } from '../../../protocols/http/index.ts'
 import { httpError } from './errors.ts'
-import { FailureLog } from './failure-log.ts'
 import { OriginExchange } from './origin-exchange.ts'
 import { isOriginsPlace, isSamePlace, redirectOf } from './origin-redirect.ts'
 import { originRequest } from './origin-request.ts'
@@ -61,11 +60,11 @@ export interface Answer {
 /** Asks origins on behalf of a client until one of them answers. */
 export class OriginSearch {
   readonly #options: OriginSearchOptions
-  readonly #log: FailureLog
+  readonly #pace: LinePace
 
   constructor(options: OriginSearchOptions) {
     this.#options = options
-    this.#log = new FailureLog(options.clock, options.logger)
+    this.#pace = new LinePace(options.clock)
   }
 
   /**
@@ -83,7 +82,7 @@ export class OriginSearch {
         claim = await this.#options.balancer.pick(ask.key, ask.need, { role: 'play', avoid })
       } catch (error) {
         const fields = { streamKey: ask.key, code: errorCode(error), tried: avoid.length }
-        this.#log.failed('warn', sourceOf(ask.client.address), fields, 'no origin')
+        this.#tell('warn', sourceOf(ask.client.address), fields, 'no origin')
         throw failure ?? error
       }
       try {
@@ -102,6 +101,12 @@ export class OriginSearch {
     throw failure
   }
 
+  /** Strangers can cause each of these as often as they like. */
+  #tell(level: 'info' | 'warn', source: string, fields: { readonly code: string }, message: string): void {
+    const due = this.#pace.due(`${source} ${fields.code}`)
+    if (due !== undefined) this.#options.logger[level]({ ...fields, ...due }, message)
+  }
+
   /** Says whether the origin only waits for the stream. */
   async #onFailure({ key }: Ask, claim: Claim, error: unknown): Promise<boolean> {
     const code = errorCode(error)
@@ -109,7 +114,7 @@ export class OriginSearch {
     const isWaiting = code === 'HTTP_ORIGIN_SILENT'
     const originId = claim.origin.id
     const fields = { streamKey: key, originId, code, reason: errorMessage(error) }
-    this.#log.failed(isWaiting ? 'info' : 'warn', originId, fields, 'origin failed')
+    this.#tell(isWaiting ? 'info' : 'warn', originId, fields, 'origin failed')
     // What an origin does after it took the connection can hang on what was asked of it; strangers who ask for
     // streams that nobody publishes must not bring it into disrepute.
     if (code === 'HTTP_ORIGIN_UNREACHABLE') await claim.failed()

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer as createTcpServer, type Server as TcpSe
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { MemoryBalancerStore, streamKeyOf } from '../../../mechanisms/balancer/index.ts'
 import { makeCertificate } from '../../../mechanisms/net/certificate.testkit.ts'
@@ -144,7 +145,7 @@ describe('static origins', () => {
     })
     const check = `http://127.0.0.1:${port}/`
     const { clock, state, lines } = await open({ origins: [nginx(1, { check, checkFailures: 1 })] })
-    await vi.waitFor(() => expect(seen).toHaveLength(1))
+    await eventually(() => expect(seen).toHaveLength(1))
     clock.advance(TIMEOUT_MS)
     await settled(clock)
     expect(await state()).toBe('suspect')
@@ -210,12 +211,12 @@ describe('static origins', () => {
   it('closing leaves no timer and no check, also when called in the middle of one', async () => {
     const { port, seen } = await httpOrigin(() => {})
     const { clock, service } = await open({ origins: [nginx(1, { check: `http://127.0.0.1:${port}/` })] })
-    await vi.waitFor(() => expect(seen).toHaveLength(1))
+    await eventually(() => expect(seen).toHaveLength(1))
     await service.close()
     await service.close()
-    await vi.waitFor(() => expect(clock.pending).toBe(0))
+    await eventually(() => expect(clock.pending).toBe(0))
     await service.start()
-    await vi.waitFor(() => expect(seen).toHaveLength(2))
+    await eventually(() => expect(seen).toHaveLength(2))
   })
 
   it('two of one name, and one at fault, are refused', async () => {
@@ -390,18 +391,18 @@ describe('streams that are published past the gateways', () => {
     const { clock, lines } = await open({
       origins: [{ name: 's', kind: 'srs', host: '127.0.0.1', ports: { api: port }, ...FOLLOW }],
     })
-    await vi.waitFor(() => expect(seen).toHaveLength(1))
+    await eventually(() => expect(seen).toHaveLength(1))
     clock.advance(TIMEOUT_MS)
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(lines.at(-1)).toMatchObject({
         msg: 'origin does not list its streams',
         code: 'ORIGINS_TIMEOUT',
       }),
     )
     expect(seen).toHaveLength(1)
-    await vi.waitFor(() => expect(clock.pending).toBe(2))
+    await eventually(() => expect(clock.pending).toBe(2))
     clock.advance(INTERVAL_MS)
-    await vi.waitFor(() => expect(seen).toHaveLength(2))
+    await eventually(() => expect(seen).toHaveLength(2))
   })
 
   it('players go where a stream was published directly', async () => {

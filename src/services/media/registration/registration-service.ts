@@ -14,11 +14,10 @@ import {
 } from '../../../mechanisms/balancer/index.ts'
 import { type ApiReply, type ApiRequest, type ApiRoute, HttpApi } from '../../../mechanisms/http-api/index.ts'
 import type { ListenAddress } from '../../../mechanisms/net/index.ts'
-import { Counter, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
+import { Counter, LinePace, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
 import { parseAnnouncement } from './announcement.ts'
 import { EarlyHooks } from './early-hooks.ts'
 import { registrationError } from './errors.ts'
-import { RefusalLog } from './refusal-log.ts'
 import { parseSrsHook, type SrsHook } from './srs-hook.ts'
 
 /** Options of the registration API. */
@@ -54,7 +53,7 @@ export class RegistrationService implements Lifecycle {
   readonly #origins: RegistrationServiceOptions['origins']
   readonly #log: Logger
   readonly #clock: Clock
-  readonly #refusals: RefusalLog
+  readonly #refusals: LinePace
   readonly #results: Counter<'result'>
   readonly #hooks: Counter<'result'>
   readonly #early = new EarlyHooks()
@@ -69,7 +68,7 @@ export class RegistrationService implements Lifecycle {
     this.#streamKeyOf = options.streamKeyOf
     this.#log = logger.child({ component: 'registration' })
     this.#clock = clock
-    this.#refusals = new RefusalLog(clock)
+    this.#refusals = new LinePace(clock)
     this.#results = new Counter({
       name: 'sluice_registrations_total',
       help: 'Requests to the registration API, by whether they were accepted.',
@@ -106,11 +105,10 @@ export class RegistrationService implements Lifecycle {
         // Somebody who looks around is no origin.
         if (error.code === 'API_NOT_FOUND') return
         this.#results.inc({ result: 'refused' })
-        if (!this.#refusals.isDue(remoteAddress, error.code)) return
-        this.#log.warn(
-          { from: remoteAddress, code: error.code, reason: error.message },
-          'registration refused',
-        )
+        const { code, message: reason } = error
+        const due = this.#refusals.due(`${remoteAddress} ${code}`)
+        if (due === undefined) return
+        this.#log.warn({ from: remoteAddress, code, reason, ...due }, 'registration refused')
       },
     })
   }

@@ -9,10 +9,9 @@ import {
   type Role,
   type StreamKey,
 } from '../../../mechanisms/balancer/index.ts'
-import type { Logger } from '../../../mechanisms/telemetry/index.ts'
+import type { LinePace, Logger } from '../../../mechanisms/telemetry/index.ts'
 import type { Refusal } from '../../../protocols/rtmp/index.ts'
 import { rtmpServiceError } from './errors.ts'
-import type { LogPace } from './log-pace.ts'
 import type { CompleteRtmpOptions } from './options.ts'
 import { askOrigin, gone, type OriginAnswer, type OriginQuestion } from './origin-dialogue.ts'
 
@@ -32,7 +31,7 @@ type OriginRefused = Extract<OriginAnswer, { kind: 'refused' }>
 /** What is told of each origin that failed and was passed over. */
 export interface SearchObserver {
   readonly log: Logger
-  readonly pace: LogPace
+  readonly pace: LinePace
   onError(code: string): void
 }
 
@@ -113,10 +112,9 @@ function isOfThisOrigin(refusal: Refusal | undefined, role: Role): boolean {
 function report({ id }: Origin, error: unknown, observer: SearchObserver): void {
   const { log, pace } = observer
   observer.onError(errorCode(error))
-  log[pace.isDue(id) ? 'warn' : 'debug'](
-    { origin: id, code: errorCode(error), reason: errorMessage(error) },
-    'origin failed',
-  )
+  const due = pace.due(id)
+  const fields = { origin: id, code: errorCode(error), reason: errorMessage(error), ...due }
+  log[due === undefined ? 'debug' : 'warn'](fields, 'origin failed')
 }
 
 async function keep(

@@ -10,12 +10,13 @@ import {
   TcpListener,
   type TcpListenerOptions,
 } from '../../../mechanisms/net/index.ts'
-import type { Counter, Logger } from '../../../mechanisms/telemetry/index.ts'
-import { LogPace } from './log-pace.ts'
+import { type Counter, LinePace, type Logger } from '../../../mechanisms/telemetry/index.ts'
 import { registerRtmpMetrics, type RtmpCounts } from './metrics.ts'
 import { type CompleteRtmpOptions, rtmpDefaults, type RtmpServiceOptions } from './options.ts'
 import { RtmpSession } from './rtmp-session.ts'
 
+/** Encoders come back every few seconds, and their users look into the log. */
+const LINE_INTERVAL_MS = 10_000
 /** How much longer the listeners wait before they cut what the service should have cut. */
 const CUT_MS = 1000
 
@@ -31,7 +32,7 @@ export class RtmpService implements Lifecycle, SessionDirectory {
   readonly #running = new Set<Promise<void>>()
   readonly #listeners: readonly TcpListener[]
   readonly #secureListeners: readonly TcpListener[]
-  readonly #pace: LogPace
+  readonly #pace: LinePace
   readonly #cap: ConnectionCap
   /** Bytes of sessions that are over. */
   #endedBytesIn = 0
@@ -44,7 +45,7 @@ export class RtmpService implements Lifecycle, SessionDirectory {
     this.#log = options.logger.child({ component: 'rtmp' })
     this.#errors = registerRtmpMetrics(options.registry, () => this.#counts())
     const { clock, maxConnections, maxConnectionsPerAddress, listen, secureListen } = this.#options
-    this.#pace = new LogPace(clock)
+    this.#pace = new LinePace(clock, { intervalMs: LINE_INTERVAL_MS })
     this.#cap = new ConnectionCap({ maxConnections, maxConnectionsPerAddress })
     this.#listeners = listen.map((address) => this.#listener(address, {}))
     this.#secureListeners = secureListen.map((address) =>

@@ -1,23 +1,23 @@
 import type { Socket } from 'node:net'
 import { errorCode, errorMessage, SluiceError } from '../../../foundation/errors.ts'
 import type { SessionInfo } from '../../../foundation/session-info.ts'
+import { sourceOf } from '../../../foundation/source-of.ts'
 import type { StreamKey } from '../../../mechanisms/balancer/index.ts'
 import type { ConnectionInfo } from '../../../mechanisms/net/index.ts'
-import type { Logger } from '../../../mechanisms/telemetry/index.ts'
+import type { LinePace, Logger } from '../../../mechanisms/telemetry/index.ts'
 import type { Refusal, StreamRequest } from '../../../protocols/rtmp/index.ts'
 import type { Admission } from '../access/index.ts'
 import { accessRequest } from './access-request.ts'
 import { CarriedStream } from './carried-stream.ts'
 import { ClientConnection } from './client-connection.ts'
 import { rtmpServiceError, type RtmpServiceErrorCode } from './errors.ts'
-import type { LogPace } from './log-pace.ts'
 import type { CompleteRtmpOptions } from './options.ts'
 import { findOrigin, type OriginFound, type OriginReady } from './origin-search.ts'
 
 /** What a session asks and tells its service. */
 export interface RtmpSessionHost {
   readonly log: Logger
-  readonly pace: LogPace
+  readonly pace: LinePace
   onError(code: string): void
   /** Whether a client publishes the stream at present. */
   isPublished(key: StreamKey): boolean
@@ -193,9 +193,9 @@ export class RtmpSession {
     const isKnown = request !== undefined && !signal.aborted
     const level = levelOf(error, isKnown)
     // Strangers can cause each of them as often as they like.
-    const isDue = level !== 'debug' && this.#host.pace.isDue(this.#from.remoteAddress)
-    this.#log[isDue ? level : 'debug'](
-      { code, reason: errorMessage(error) },
+    const due = level === 'debug' ? undefined : this.#host.pace.due(sourceOf(this.#from.remoteAddress))
+    this.#log[due === undefined ? 'debug' : level](
+      { code, reason: errorMessage(error), ...due },
       isKnown ? 'client refused' : 'client dropped',
     )
     if (isKnown) this.#client.refuse(statusOf(request, code), descriptionOf(error))

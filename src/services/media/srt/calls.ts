@@ -1,12 +1,12 @@
 import { errorCode, errorMessage, SluiceError } from '../../../foundation/errors.ts'
 import type { OriginId } from '../../../mechanisms/balancer/index.ts'
 import { encodeHandshake, RejectReason, rejection } from '../../../protocols/srt/index.ts'
+import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import type { Caller } from './caller.ts'
 import { rejectReasonFor, SrtError } from './errors.ts'
 import { OriginAddresses } from './origin-addresses.ts'
 import { findOrigin } from './origin-search.ts'
 import type { CompleteSrtOptions } from './options.ts'
-import { RefusalLog } from './refusal-log.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 import { streamRequestOf } from './stream-request.ts'
@@ -36,7 +36,7 @@ export class Calls {
   readonly #options: CompleteSrtOptions
   readonly #sessions: Sessions
   readonly #addresses: OriginAddresses
-  readonly #log: RefusalLog
+  readonly #log: LinePace
   /** By the caller's key. */
   readonly #dialogues = new Map<string, Dialogue>()
   readonly #dialoguesOf = new Map<string, number>()
@@ -49,7 +49,7 @@ export class Calls {
     this.#options = options
     this.#sessions = sessions
     this.#addresses = new OriginAddresses(options)
-    this.#log = new RefusalLog(options.clock)
+    this.#log = new LinePace(options.clock)
   }
 
   /** Calls that are being answered. */
@@ -208,17 +208,20 @@ export class Calls {
     const packet = encodeHandshake(rejection(caller.conclusion, reason))
     this.#remember(refusalKey(caller), { packet, untilMs: clock.nowMs() + REFUSAL_KEPT_MS })
     this.#send(caller, packet)
-    if (!this.#log.isDue(caller.source)) return
-    if (!(error instanceof SluiceError)) logger.error({ code, err: error }, 'an SRT call failed')
+    const due = this.#log.due(caller.source)
+    if (due === undefined) return
+    if (!(error instanceof SluiceError)) logger.error({ code, err: error, ...due }, 'an SRT call failed')
     else {
-      logger.warn({ from: caller.source, code, reason, message: errorMessage(error) }, 'SRT caller refused')
+      const fields = { from: caller.source, code, reason, message: errorMessage(error), ...due }
+      logger.warn(fields, 'SRT caller refused')
     }
   }
 
   #onOriginFailure(origin: OriginId, { code, message }: SrtError): void {
     count(this.originFailures, code)
-    if (this.#log.isDue(`${origin} ${code}`)) {
-      this.#options.logger.warn({ origin, code, reason: message }, 'origin failed')
+    const due = this.#log.due(`${origin} ${code}`)
+    if (due !== undefined) {
+      this.#options.logger.warn({ origin, code, reason: message, ...due }, 'origin failed')
     }
   }
 

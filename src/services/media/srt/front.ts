@@ -15,10 +15,10 @@ import {
   inductionAnswer,
   SynCookies,
 } from '../../../protocols/srt/index.ts'
+import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import { callerOf } from './caller.ts'
 import type { Calls } from './calls.ts'
 import type { CompleteSrtOptions } from './options.ts'
-import { RefusalLog } from './refusal-log.ts'
 import type { Sessions } from './sessions.ts'
 
 /** Why a datagram was dropped; the labels of its metric. */
@@ -54,7 +54,7 @@ export class Front {
   readonly #calls: Calls
   readonly #sessions: Sessions
   readonly #cookies: SynCookies
-  readonly #log: RefusalLog
+  readonly #log: LinePace
   #endpoints: readonly Endpoint[] = []
 
   constructor(options: CompleteSrtOptions, calls: Calls, sessions: Sessions) {
@@ -62,7 +62,7 @@ export class Front {
     this.#calls = calls
     this.#sessions = sessions
     this.#cookies = new SynCookies(options.random(32))
-    this.#log = new RefusalLog(options.clock)
+    this.#log = new LinePace(options.clock)
   }
 
   /** Where callers are heard at present. */
@@ -111,8 +111,9 @@ export class Front {
     } catch (error) {
       // The datapath refused a flow or a datagram; the others go on.
       const code = errorCode(error)
-      if (this.#log.isDue(code)) {
-        this.#options.logger.error({ code, err: error }, 'a datagram could not be handled')
+      const due = this.#log.due(code)
+      if (due !== undefined) {
+        this.#options.logger.error({ code, err: error, ...due }, 'a datagram could not be handled')
       }
     }
   }

@@ -1,8 +1,7 @@
 import type { Hold, OriginId, Role, StreamKey } from '../../../mechanisms/balancer/index.ts'
 import type { Handshake } from '../../../protocols/srt/index.ts'
-import type { Admission } from '../access/index.ts'
+import type { Admission, MetersInUse } from '../access/index.ts'
 import type { Caller } from './caller.ts'
-import type { LimitMeters } from './limit-meters.ts'
 import type { OriginLink } from './origin-link.ts'
 import type { CountedFlow, Traffic } from './traffic.ts'
 
@@ -34,7 +33,7 @@ export interface Session {
   readonly originId: OriginId
   readonly admission: Admission
   readonly hold: Hold
-  readonly meters: ReturnType<LimitMeters['take']>
+  readonly meters: MetersInUse
   /** Wall time, in milliseconds. */
   readonly sinceMs: number
   readonly link: OriginLink

@@ -11,11 +11,10 @@ import {
   peerIpBytes,
   shutdownPacket,
 } from '../../../protocols/srt/index.ts'
-import type { Admission } from '../access/index.ts'
+import { type Admission, LimitMeters } from '../access/index.ts'
 import type { Caller } from './caller.ts'
 import { socketIdTaken } from './errors.ts'
 import { controlFlows, KnownCallers } from './known-callers.ts'
-import { LimitMeters } from './limit-meters.ts'
 import type { CompleteSrtOptions } from './options.ts'
 import type { OriginFound } from './origin-search.ts'
 import { callerSocketOf, type EndReason, originSocketOf, type Session } from './session.ts'

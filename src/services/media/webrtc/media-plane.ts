@@ -341,7 +341,7 @@ export class MediaPlane {
 
 /** The budgets of one direction: a stream flows from those who publish, and to those who play. */
 function metersOf(session: Session, role: Session['role']): readonly MeterId[] {
-  return session.role === role ? session.meters : []
+  return session.role === role ? session.meters.meters : []
 }
 
 function isSettled({ aim }: Session, path: UdpPath | TcpPath, local: number): boolean {

@@ -7,13 +7,13 @@ import {
   type StreamKey,
 } from '../../../mechanisms/balancer/index.ts'
 import { iceCredentials, SessionDescription } from '../../../protocols/sdp/index.ts'
+import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import type { Admission } from '../access/index.ts'
 import { identityOf } from './answer.ts'
 import { type ClientOffer, type OfferNeed, type OfferRequest, readOffer } from './client-offer.ts'
 import { badAnswer, clientError, failureError, OriginRefusal, WebRtcError } from './errors.ts'
 import { requestHeaders } from './forwarded-headers.ts'
 import { readJsonAnswer } from './json-envelope.ts'
-import { LogInterval } from './log-interval.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import { hostHeaderOf, type OriginResponse } from './origin-client.ts'
 import type { OriginDialogue } from './origin-dialogue.ts'
@@ -47,7 +47,7 @@ export class Offers {
   readonly #dialogue: OriginDialogue
   readonly #links: OriginLinks
   readonly #sessions: Sessions
-  readonly #logged: LogInterval
+  readonly #logged: LinePace
   #lastId = 0
 
   constructor(
@@ -60,7 +60,7 @@ export class Offers {
     this.#dialogue = dialogue
     this.#links = links
     this.#sessions = sessions
-    this.#logged = new LogInterval(options.clock)
+    this.#logged = new LinePace(options.clock)
   }
 
   /** @throws WebRtcError, and errors of access and the balancer, each with the status that fits */
@@ -297,7 +297,8 @@ export class Offers {
 
   #log(origin: OriginId, { code, message: reason, cause }: WebRtcError): void {
     const fields = { origin, code, reason, cause: errorCode(cause) }
-    if (this.#logged.isDue(origin)) this.#options.logger.warn(fields, 'origin took no offer')
+    const due = this.#logged.due(origin)
+    if (due !== undefined) this.#options.logger.warn({ ...fields, ...due }, 'origin took no offer')
     else this.#options.logger.debug(fields, 'origin took no offer')
   }
 }

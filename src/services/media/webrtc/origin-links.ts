@@ -5,7 +5,7 @@ import {
   type OriginTarget,
   type StreamKey,
 } from '../../../mechanisms/balancer/index.ts'
-import { LogInterval } from './log-interval.ts'
+import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import { authorityOf, type OriginApi } from './origin-client.ts'
 
@@ -26,11 +26,11 @@ export interface OriginResource {
  */
 export class OriginLinks {
   readonly #options: CompleteWebRtcOptions
-  readonly #logged: LogInterval
+  readonly #logged: LinePace
 
   constructor(options: CompleteWebRtcOptions) {
     this.#options = options
-    this.#logged = new LogInterval(options.clock)
+    this.#logged = new LinePace(options.clock)
   }
 
   /** Where an origin is; looked up once, so that media goes to the very host that answers. Undefined for unknown names. */
@@ -67,9 +67,10 @@ export class OriginLinks {
       const api = origin && (await this.locate({ ...schemeAndPort(url), host: isSame ? host : name }))
       if (origin && api) return { api, target, host: url.host, origin }
     }
-    if (this.#logged.isDue(from.origin.id)) {
+    const due = this.#logged.due(from.origin.id)
+    if (due !== undefined) {
       // The rest of the URL may be a secret.
-      const fields = { origin: from.origin.id, host: url?.host ?? 'unreadable' }
+      const fields = { origin: from.origin.id, host: url?.host ?? 'unreadable', ...due }
       this.#options.logger.warn(fields, 'origin names a host that is no origin')
     }
     return undefined

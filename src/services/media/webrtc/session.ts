@@ -1,6 +1,6 @@
 import type { Hold, OriginId, Role, StreamKey } from '../../../mechanisms/balancer/index.ts'
-import type { EndpointId, FlowId, MeterId, Remote } from '../../../mechanisms/datapath/index.ts'
-import type { Admission } from '../access/index.ts'
+import type { EndpointId, FlowId, Remote } from '../../../mechanisms/datapath/index.ts'
+import type { Admission, MetersInUse } from '../access/index.ts'
 import type { OriginResource } from './origin-links.ts'
 
 /** Packets and bytes of UDP payload. */
@@ -90,7 +90,7 @@ export interface Session {
   readonly hold: Hold
   readonly admission: Admission
   /** Budgets of the direction in which the stream flows. */
-  readonly meters: readonly MeterId[]
+  readonly meters: MetersInUse
   /** Wall time, in milliseconds. */
   readonly sinceMs: number
   readonly originMedia: Remote

@@ -1,9 +1,9 @@
 import type { Timer } from '../../../foundation/clock.ts'
 import { errorCode } from '../../../foundation/errors.ts'
 import type { OriginId, StreamKey } from '../../../mechanisms/balancer/index.ts'
+import { LimitMeters } from '../access/index.ts'
 import { clientError, type WebRtcError } from './errors.ts'
 import { IceTcp } from './ice-tcp.ts'
-import { LimitMeters } from './limit-meters.ts'
 import { MediaPlane } from './media-plane.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { OriginDialogue } from './origin-dialogue.ts'
@@ -108,7 +108,7 @@ export class Sessions {
     this.media.dismiss(session)
     this.table.delete(session)
     session.hold.end()
-    this.limits.give(session.admission.limits)
+    session.meters.end()
     const onDenied = this.#onDenied.get(session)
     if (onDenied !== undefined) session.admission.signal.removeEventListener('abort', onDenied)
     this.#onDenied.delete(session)

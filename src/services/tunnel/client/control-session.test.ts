@@ -1,5 +1,6 @@
 import fc from 'fast-check'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { frpcConfig, portProxy } from './client-config.testkit.ts'
 import { clientOfFake, FakeClients, settle } from './tunnel-client.testkit.ts'
 
@@ -43,15 +44,15 @@ describe('a server that talks nonsense', () => {
     await settle()
     expect(client.status()).toMatchObject([{ phase: 'running', error: '' }])
     server.control.channel.sendRaw(Buffer.alloc(1000, 0xff))
-    await vi.waitFor(() => expect(client.isLoggedIn).toBe(false))
+    await eventually(() => expect(client.isLoggedIn).toBe(false))
   })
 
   it('answers a work connection with something else: it is closed', async () => {
     const { server } = await clients.running(oneTcp)
     server.control.channel.send('ReqWorkConn', {})
-    await vi.waitFor(() => expect(server.works).toHaveLength(1))
+    await eventually(() => expect(server.works).toHaveLength(1))
     server.works[0]?.channel.send('Pong', {})
-    await vi.waitFor(() => expect(server.works[0]?.isClosed).toBe(true))
+    await eventually(() => expect(server.works[0]?.isClosed).toBe(true))
   })
 })
 
@@ -61,7 +62,7 @@ describe('heartbeats', () => {
   it('go out at once and every interval, and the session lives while they are answered', async () => {
     const { client, server, clock, lines } = await clients.running(beating)
     for (let i = 1; i <= 8; i++) {
-      await vi.waitFor(() => expect(server.said('Ping')).toHaveLength(i))
+      await eventually(() => expect(server.said('Ping')).toHaveLength(i))
       server.control.channel.send('Pong', {})
       await settle()
       clock.advance(30_000)
@@ -84,7 +85,7 @@ describe('heartbeats', () => {
   it('that the server finds fault with end the session', async () => {
     const { client, server } = await clients.running(beating)
     server.control.channel.send('Pong', { error: 'token in heartbeat does not match' })
-    await vi.waitFor(() => expect(client.isLoggedIn).toBe(false))
+    await eventually(() => expect(client.isLoggedIn).toBe(false))
   })
 
   it('are off by default', async () => {

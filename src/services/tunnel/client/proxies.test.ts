@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { frpcConfig, portProxy, proxyBase } from './client-config.testkit.ts'
 import { fail, FakeClients, reading, settle, startWork } from './tunnel-client.testkit.ts'
 
@@ -13,9 +14,9 @@ describe('a proxy', () => {
   it('that is refused says why, and is registered again after 30 s', async () => {
     const { client, server, clock, lines } = clients.make(oneTcp)
     await client.start()
-    await vi.waitFor(() => expect(server.said('NewProxy')).toHaveLength(1))
+    await eventually(() => expect(server.said('NewProxy')).toHaveLength(1))
     server.control.channel.send('NewProxyResp', { proxy_name: 'web', error: 'port already used' })
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(client.status()).toMatchObject([{ phase: 'start error', error: 'port already used' }]),
     )
     expect(lines).toContainEqual(
@@ -25,9 +26,9 @@ describe('a proxy', () => {
     await settle()
     expect(server.said('NewProxy')).toHaveLength(1)
     clock.advance(1)
-    await vi.waitFor(() => expect(server.said('NewProxy')).toHaveLength(2))
+    await eventually(() => expect(server.said('NewProxy')).toHaveLength(2))
     server.control.channel.send('NewProxyResp', { proxy_name: 'web', remote_addr: ':6000' })
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(client.status()).toMatchObject([{ phase: 'running', error: '', remoteAddr: ':6000' }]),
     )
     expect(clock.pending).toBe(0)
@@ -36,17 +37,17 @@ describe('a proxy', () => {
   it('that is not answered is registered again after 20 s', async () => {
     const { client, server, clock } = clients.make(oneTcp)
     await client.start()
-    await vi.waitFor(() => expect(server.said('NewProxy')).toHaveLength(1))
+    await eventually(() => expect(server.said('NewProxy')).toHaveLength(1))
     expect(client.status()).toMatchObject([{ phase: 'wait start' }])
     clock.advance(20_000)
-    await vi.waitFor(() => expect(server.said('NewProxy')).toHaveLength(2))
+    await eventually(() => expect(server.said('NewProxy')).toHaveLength(2))
   })
 
   it('that fits no message says so', async () => {
     const huge = portProxy('tcp', 'web', { annotations: { text: 'x'.repeat(11_000) } })
     const { client } = clients.make(frpcConfig({ proxies: [huge] }))
     await client.start()
-    await vi.waitFor(() => expect(client.status()).toMatchObject([{ phase: 'start error' }]))
+    await eventually(() => expect(client.status()).toMatchObject([{ phase: 'start error' }]))
   })
 
   it('of thousands is registered at the pace of the server', async () => {
@@ -55,7 +56,7 @@ describe('a proxy', () => {
     )
     const { client, server } = clients.make(frpcConfig({ proxies }))
     await client.start()
-    await vi.waitFor(() => expect(server.said('NewProxy')).toHaveLength(3000))
+    await eventually(() => expect(server.said('NewProxy')).toHaveLength(3000))
     expect(client.isLoggedIn).toBe(true)
   })
 })
@@ -69,7 +70,7 @@ describe('a hot reload', () => {
     ]
     const { client, server, locals } = await clients.running(frpcConfig({ proxies: [kept, changed, gone] }))
     const user = await startWork(server, 'gone')
-    await vi.waitFor(() => expect(locals).toHaveLength(1))
+    await eventually(() => expect(locals).toHaveLength(1))
 
     client.update({
       proxies: [structuredClone(kept), { ...changed, remotePort: 7 }, portProxy('udp', 'added')],
@@ -87,7 +88,7 @@ describe('a hot reload', () => {
     // Who is served goes on.
     user.stream.write(Buffer.from('more'))
     const service = reading(locals[0]?.stream ?? fail())
-    await vi.waitFor(() => expect(service.text()).toBe('more'))
+    await eventually(() => expect(service.text()).toBe('more'))
   })
 
   it('within the login takes the place of what was configured', async () => {
@@ -107,19 +108,19 @@ describe('a hot reload', () => {
     client.update({ proxies: [portProxy('tcp', 'other')], visitors: [] })
     answer?.()
     await started
-    await vi.waitFor(() => expect(server.said('NewProxy')).toMatchObject([{ proxy_name: 'other' }]))
+    await eventually(() => expect(server.said('NewProxy')).toMatchObject([{ proxy_name: 'other' }]))
   })
 
   it('does not take the answer to the old proxy for one to the new', async () => {
     const { client, server } = clients.make(oneTcp)
     await client.start()
-    await vi.waitFor(() => expect(server.said('NewProxy')).toHaveLength(1))
+    await eventually(() => expect(server.said('NewProxy')).toHaveLength(1))
     client.update({ proxies: [portProxy('tcp', 'web', { remotePort: 1 })], visitors: [] })
     server.control.channel.send('NewProxyResp', { proxy_name: 'web', remote_addr: ':old' })
     await settle()
     expect(client.status()).toMatchObject([{ phase: 'wait start' }])
     server.control.channel.send('NewProxyResp', { proxy_name: 'web', remote_addr: ':new' })
-    await vi.waitFor(() => expect(client.status()).toMatchObject([{ phase: 'running', remoteAddr: ':new' }]))
+    await eventually(() => expect(client.status()).toMatchObject([{ phase: 'running', remoteAddr: ':new' }]))
   })
 })
 
@@ -142,7 +143,7 @@ describe('a health check', () => {
     const made = clients.make(frpcConfig({ proxies: [proxy] }))
     const check = async (phase: string): Promise<void> => {
       made.clock.advance(10_000)
-      await vi.waitFor(() => expect(made.client.status()).toMatchObject([{ phase }]))
+      await eventually(() => expect(made.client.status()).toMatchObject([{ phase }]))
     }
     await made.client.start()
     return {
@@ -164,9 +165,9 @@ describe('a health check', () => {
     const { client, server, clock, lines, goAway, comeBack, end } = await checking()
     expect(client.status()).toMatchObject([{ phase: 'new' }])
     server.acceptProxies()
-    await vi.waitFor(() => expect(client.status()).toMatchObject([{ phase: 'running' }]))
+    await eventually(() => expect(client.status()).toMatchObject([{ phase: 'running' }]))
     await goAway()
-    await vi.waitFor(() => expect(server.said('CloseProxy')).toMatchObject([{ proxy_name: 'web' }]))
+    await eventually(() => expect(server.said('CloseProxy')).toMatchObject([{ proxy_name: 'web' }]))
     await comeBack('running')
     expect(server.said('NewProxy')).toHaveLength(2)
     const health = lines.filter(({ msg }) => msg.startsWith('health check')).map(({ msg }) => msg)
@@ -178,14 +179,14 @@ describe('a health check', () => {
 
   it('does not take the answer to what was withdrawn for one to what came after it', async () => {
     const { client, server, goAway, comeBack, end } = await checking()
-    await vi.waitFor(() => expect(client.status()).toMatchObject([{ phase: 'wait start' }]))
+    await eventually(() => expect(client.status()).toMatchObject([{ phase: 'wait start' }]))
     await goAway()
     await comeBack('wait start')
     server.control.channel.send('NewProxyResp', { proxy_name: 'web' })
     await settle()
     expect(client.status()).toMatchObject([{ phase: 'wait start' }])
     server.control.channel.send('NewProxyResp', { proxy_name: 'web', error: 'port already used' })
-    await vi.waitFor(() => expect(client.status()).toMatchObject([{ phase: 'start error' }]))
+    await eventually(() => expect(client.status()).toMatchObject([{ phase: 'start error' }]))
     end()
   })
 })

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { afterEach, expect, it, vi } from 'vitest'
+import { afterEach, expect, it } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { createDatapath } from '../../../mechanisms/datapath/index.ts'
 import { memoryStreamPair } from '../../../mechanisms/streams/memory-stream.testkit.ts'
@@ -69,9 +70,9 @@ it('a service that is named is found, and bytes go through the layers of the pro
   const answer = reading(user)
   user.write(Buffer.from('hello'))
   user.end()
-  await vi.waitFor(() => expect(answer.isEnded).toBe(true))
+  await eventually(() => expect(answer.isEnded).toBe(true))
   expect(answer.text()).toBe('hello')
-  await vi.waitFor(() => expect(joins.size).toBe(0))
+  await eventually(() => expect(joins.size).toBe(0))
   expect(clock.pending).toBe(0)
 })
 
@@ -105,7 +106,7 @@ it('tells a service of IPv6 addresses by version 2 of the PROXY protocol, withou
     socket.on('data', (bytes) => heard.push(bytes)),
   )
   service.serve(memoryStreamPair()[0], start, agreed)
-  await vi.waitFor(() => expect(Buffer.concat(heard)).toHaveLength(16 + 36))
+  await eventually(() => expect(Buffer.concat(heard)).toHaveLength(16 + 36))
   expect(Buffer.concat(heard)[13]).toBe(0x21)
 })
 
@@ -115,7 +116,7 @@ it('a server that names no addresses ends the connection', async () => {
   const [near, far] = memoryStreamPair()
   const user = reading(far)
   service.serve(near, { ...start, src_addr: 'not an address' }, agreed)
-  await vi.waitFor(() => expect(user.isClosed).toBe(true))
+  await eventually(() => expect(user.isClosed).toBe(true))
   expect(user.error).toBeDefined()
 })
 
@@ -125,8 +126,8 @@ it('who hangs up while the service is dialled leaves nothing open', async () => 
   const [near, far] = memoryStreamPair()
   service.serve(near, start, agreed)
   far.destroy(new Error('gone'))
-  await vi.waitFor(() => expect(sockets).toHaveLength(1))
-  await vi.waitFor(() => expect(sockets[0]?.readableEnded).toBe(true))
+  await eventually(() => expect(sockets).toHaveLength(1))
+  await eventually(() => expect(sockets[0]?.readableEnded).toBe(true))
   expect(joins.size).toBe(0)
 })
 
@@ -136,7 +137,7 @@ it('one connection too many is refused', async () => {
   const [near, far] = memoryStreamPair()
   const user = reading(far)
   service.serve(near, start, agreed)
-  await vi.waitFor(() => expect(user.error).toBeDefined())
+  await eventually(() => expect(user.error).toBeDefined())
   for (const release of releases) release()
 })
 

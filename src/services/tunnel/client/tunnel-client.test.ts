@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import type { Login } from '../../../protocols/frp/index.ts'
 import { frpcConfig, portProxy, secretProxy } from './client-config.testkit.ts'
 import { fail, FakeClients, reading, settle, startWork } from './tunnel-client.testkit.ts'
@@ -39,12 +40,12 @@ describe('a login', () => {
           timestamp: 1,
         },
       ])
-      await vi.waitFor(() => expect(server.said('NewProxy')).toHaveLength(2))
+      await eventually(() => expect(server.said('NewProxy')).toHaveLength(2))
       expect(server.said('NewProxy')).toMatchObject([
         { proxy_name: 'me.web', proxy_type: 'tcp', remote_port: 6000 },
         { proxy_name: 'me.hidden', proxy_type: 'stcp', sk: 'key' },
       ])
-      await vi.waitFor(() =>
+      await eventually(() =>
         expect(client.status()).toMatchObject([
           { name: 'web', type: 'tcp', phase: 'running', remoteAddr: ':1', error: '' },
           { name: 'hidden', type: 'stcp', phase: 'running' },
@@ -110,9 +111,9 @@ describe('a login', () => {
     }
     server.unreachable = undefined
     clock.advance(8000)
-    await vi.waitFor(() => expect(client.isLoggedIn).toBe(true))
+    await eventually(() => expect(client.isLoggedIn).toBe(true))
     server.acceptProxies()
-    await vi.waitFor(() => expect(client.status()).toMatchObject([{ phase: 'running' }]))
+    await eventually(() => expect(client.status()).toMatchObject([{ phase: 'running' }]))
   })
 
   it('is given up when the start is aborted', async () => {
@@ -133,13 +134,13 @@ describe('a server that is lost', () => {
     const { client, server, clock } = await clients.running(oneTcp)
     expect(client.status()).toMatchObject([{ phase: 'running' }])
     server.control.channel.destroy()
-    await vi.waitFor(() => expect(client.isLoggedIn).toBe(false))
+    await eventually(() => expect(client.isLoggedIn).toBe(false))
     expect(client.status()).toMatchObject([{ phase: 'new' }])
     clock.advance(200)
-    await vi.waitFor(() => expect(client.isLoggedIn).toBe(true))
+    await eventually(() => expect(client.isLoggedIn).toBe(true))
     expect(server.logins.map(({ run_id }: Login) => run_id)).toEqual(['', 'run-1'])
     server.acceptProxies()
-    await vi.waitFor(() => expect(client.status()).toMatchObject([{ phase: 'running' }]))
+    await eventually(() => expect(client.status()).toMatchObject([{ phase: 'running' }]))
     expect(server.closedLinks).toBe(1)
   })
 
@@ -147,24 +148,24 @@ describe('a server that is lost', () => {
     const { client, server, clock } = await clients.running(oneTcp)
     for (const delayMs of [200, 200, 200, 1000, 2000]) {
       server.control.channel.destroy()
-      await vi.waitFor(() => expect(client.isLoggedIn).toBe(false))
+      await eventually(() => expect(client.isLoggedIn).toBe(false))
       clock.advance(delayMs - 1)
       await settle()
       expect(client.isLoggedIn).toBe(false)
       clock.advance(1)
-      await vi.waitFor(() => expect(client.isLoggedIn).toBe(true))
+      await eventually(() => expect(client.isLoggedIn).toBe(true))
     }
   })
 
   it('without tcpMux keeps the user connections that run', async () => {
     const { client, server, locals } = await clients.running(oneTcp, { isMux: false })
     const user = await startWork(server, 'web')
-    await vi.waitFor(() => expect(locals).toHaveLength(1))
+    await eventually(() => expect(locals).toHaveLength(1))
     server.control.channel.destroy()
-    await vi.waitFor(() => expect(client.isLoggedIn).toBe(false))
+    await eventually(() => expect(client.isLoggedIn).toBe(false))
     user.stream.write(Buffer.from('still here'))
     const service = reading(locals[0]?.stream ?? fail())
-    await vi.waitFor(() => expect(service.text()).toBe('still here'))
+    await eventually(() => expect(service.text()).toBe('still here'))
   })
 })
 
@@ -174,9 +175,9 @@ describe('close', () => {
       frpcConfig({ ...oneTcp, wire: { heartbeatInterval: 30, heartbeatTimeout: 90 } }),
     )
     const user = await startWork(server, 'web')
-    await vi.waitFor(() => expect(locals).toHaveLength(1))
+    await eventually(() => expect(locals).toHaveLength(1))
     const closed = client.close({ graceMs: 5000 })
-    await vi.waitFor(() => expect(server.said('CloseProxy')).toMatchObject([{ proxy_name: 'web' }]))
+    await eventually(() => expect(server.said('CloseProxy')).toMatchObject([{ proxy_name: 'web' }]))
     expect(client.status()).toMatchObject([{ phase: 'closed' }])
     server.control.channel.send('ReqWorkConn', {})
     await settle()
@@ -185,7 +186,7 @@ describe('close', () => {
     const service = locals[0]?.stream ?? fail()
     service.write(Buffer.from('last words'))
     service.end()
-    await vi.waitFor(() => expect(answer.isEnded).toBe(true))
+    await eventually(() => expect(answer.isEnded).toBe(true))
     user.stream.end()
     reading(service)
     await closed
@@ -199,7 +200,7 @@ describe('close', () => {
   it('cuts those who are served when the time is over', async () => {
     const { client, server, clock, locals } = await clients.running(oneTcp)
     const user = await startWork(server, 'web')
-    await vi.waitFor(() => expect(locals).toHaveLength(1))
+    await eventually(() => expect(locals).toHaveLength(1))
     const told = reading(user.stream)
     const closed = client.close({ graceMs: 5000 })
     await settle()
@@ -224,7 +225,7 @@ describe('close', () => {
   it('ends the wait for the next attempt', async () => {
     const { client, server, clock } = await clients.running(oneTcp)
     server.control.channel.destroy()
-    await vi.waitFor(() => expect(client.isLoggedIn).toBe(false))
+    await eventually(() => expect(client.isLoggedIn).toBe(false))
     await client.close()
     expect(clock.pending).toBe(0)
     expect(server.links).toBe(1)

@@ -1,4 +1,5 @@
-import { expect, vi } from 'vitest'
+import { expect } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { ManualClock } from '../../../foundation/clock.ts'
 import type { ByteStream } from '../../../foundation/byte-stream.ts'
 import { createDatapath, type Datapath } from '../../../mechanisms/datapath/index.ts'
@@ -133,7 +134,7 @@ export async function startWork(
 ): Promise<{ readonly connection: FakeConnection; readonly stream: ByteStream }> {
   const before = server.works.length
   server.control.channel.send('ReqWorkConn', {})
-  await vi.waitFor(() => expect(server.works).toHaveLength(before + 1))
+  await eventually(() => expect(server.works).toHaveLength(before + 1))
   const connection = server.works[before] ?? fail()
   connection.channel.send('StartWorkConn', {
     proxy_name: proxyName,

@@ -1,6 +1,7 @@
 import { createSocket, type RemoteInfo } from 'node:dgram'
 import { once } from 'node:events'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { createDatapath } from '../../../mechanisms/datapath/index.ts'
 import { memoryStreamPair } from '../../../mechanisms/streams/memory-stream.testkit.ts'
@@ -95,12 +96,12 @@ describe('a relay of datagrams', () => {
       say(1, 'a1')
       say(2, 'b1')
       say(1, 'a2')
-      await vi.waitFor(() => expect(heard.map(({ text }) => text).toSorted()).toEqual(['a1', 'a2', 'b1']))
+      await eventually(() => expect(heard.map(({ text }) => text).toSorted()).toEqual(['a1', 'a2', 'b1']))
       const portOf = (text: string) => heard.find((one) => one.text === text)?.from.port ?? 0
       expect(portOf('a1')).toBe(portOf('a2'))
       expect(portOf('a1')).not.toBe(portOf('b1'))
       for (const { text, from } of heard) socket.send(`re ${text}`, from.port, from.address)
-      await vi.waitFor(() => expect(answers()).toHaveLength(3))
+      await eventually(() => expect(answers()).toHaveLength(3))
       expect(new Set(answers().map(String))).toEqual(new Set(['1,re a1', '1,re a2', '2,re b1']))
     },
   )
@@ -109,13 +110,13 @@ describe('a relay of datagrams', () => {
     const { say, heard, socket, told, lines } = await relaying()
     const big = Buffer.alloc(7000, 1)
     say(1, big)
-    await vi.waitFor(() => expect(heard).toHaveLength(1))
+    await eventually(() => expect(heard).toHaveLength(1))
     expect(heard[0]?.bytes).toEqual(big)
     const { port, address } = heard[0]?.from ?? { port: 0, address: '' }
     socket.send(Buffer.alloc(9000), port, address)
     socket.send(Buffer.alloc(9000), port, address)
     socket.send(big, port, address)
-    await vi.waitFor(() => expect(told).toHaveLength(1))
+    await eventually(() => expect(told).toHaveLength(1))
     expect(told[0]).toMatchObject({ name: 'UDPPacket', body: { content: big } })
     expect(lines).toMatchObject([{ msg: 'a datagram of the service is too long for a message', bytes: 9000 }])
   })
@@ -123,16 +124,16 @@ describe('a relay of datagrams', () => {
   it('closes the socket of a user after 30 s of silence either way', async () => {
     const { say, heard, socket, answers, clock, datapath } = await relaying()
     say(1, 'one')
-    await vi.waitFor(() => expect(heard).toHaveLength(1))
+    await eventually(() => expect(heard).toHaveLength(1))
     clock.advance(25_000)
     socket.send('answer', heard[0]?.from.port ?? 0, '127.0.0.1')
-    await vi.waitFor(() => expect(answers()).toHaveLength(1))
+    await eventually(() => expect(answers()).toHaveLength(1))
     clock.advance(25_000)
     expect(datapath.totals().endpoints).toBe(1)
     clock.advance(10_000)
     expect(datapath.totals().endpoints).toBe(0)
     say(1, 'two')
-    await vi.waitFor(() => expect(heard).toHaveLength(2))
+    await eventually(() => expect(heard).toHaveLength(2))
     expect(heard[1]?.from.port).not.toBe(heard[0]?.from.port)
   })
 
@@ -145,12 +146,12 @@ describe('a relay of datagrams', () => {
       [3, 'd'],
     ] as const) {
       say(port, text)
-      await vi.waitFor(() => expect(heard.at(-1)?.text).toBe(text))
+      await eventually(() => expect(heard.at(-1)?.text).toBe(text))
       clock.advance(100)
     }
     expect(datapath.totals().endpoints).toBe(2)
     say(1, 'e')
-    await vi.waitFor(() => expect(heard.at(-1)?.text).toBe('e'))
+    await eventually(() => expect(heard.at(-1)?.text).toBe('e'))
     expect(heard.at(-1)?.from.port).toBe(heard[0]?.from.port)
   })
 
@@ -158,16 +159,16 @@ describe('a relay of datagrams', () => {
     const { clock, told } = await relaying()
     for (let i = 1; i <= 3; i++) {
       clock.advance(30_000)
-      await vi.waitFor(() => expect(told.filter(({ name }) => name === 'Ping')).toHaveLength(i))
+      await eventually(() => expect(told.filter(({ name }) => name === 'Ping')).toHaveLength(i))
     }
   })
 
   it('puts a PROXY protocol header in front of the first datagram of a user only', async () => {
     const { say, heard, socket } = await relaying({ proxyProtocolVersion: 'v2' })
     say(1, 'one')
-    await vi.waitFor(() => expect(heard).toHaveLength(1))
+    await eventually(() => expect(heard).toHaveLength(1))
     say(1, 'two')
-    await vi.waitFor(() => expect(heard).toHaveLength(2))
+    await eventually(() => expect(heard).toHaveLength(2))
     const first = heard[0]?.bytes ?? Buffer.alloc(0)
     // IPv4, datagrams.
     expect(first[13]).toBe(0x12)
@@ -188,15 +189,15 @@ describe('a relay of datagrams', () => {
   it('says by version 1 of the PROXY protocol that it does not know', async () => {
     const { say, heard } = await relaying({ proxyProtocolVersion: 'v1' })
     say(1, 'one')
-    await vi.waitFor(() => expect(heard.map(({ text }) => text)).toEqual(['PROXY UNKNOWN\r\none']))
+    await eventually(() => expect(heard.map(({ text }) => text)).toEqual(['PROXY UNKNOWN\r\none']))
   })
 
   it('ends with its work connection, and leaves neither sockets nor timers', async () => {
     const { say, heard, channel, clock, datapath, onClose } = await relaying()
     say(1, 'one')
-    await vi.waitFor(() => expect(heard).toHaveLength(1))
+    await eventually(() => expect(heard).toHaveLength(1))
     channel.destroy()
-    await vi.waitFor(() => expect(onClose).toHaveBeenCalledOnce())
+    await eventually(() => expect(onClose).toHaveBeenCalledOnce())
     expect(datapath.totals().endpoints).toBe(0)
     expect(clock.pending).toBe(0)
   })
@@ -212,9 +213,9 @@ describe('a relay of datagrams', () => {
       return open(...parts)
     })
     say(1, 'one')
-    await vi.waitFor(() => expect(goOn).toBeDefined())
+    await eventually(() => expect(goOn).toBeDefined())
     relay.close()
-    await vi.waitFor(() => expect(onClose).toHaveBeenCalledOnce())
+    await eventually(() => expect(onClose).toHaveBeenCalledOnce())
     goOn?.()
     await opened.mock.results[0]?.value
     await settle()
@@ -227,6 +228,6 @@ describe('a relay of datagrams', () => {
     channel.send('Ping', {})
     channel.sendDatagram({ content: Buffer.from('lost'), remote: undefined })
     say(1, 'one')
-    await vi.waitFor(() => expect(heard.map(({ text }) => text)).toEqual(['one']))
+    await eventually(() => expect(heard.map(({ text }) => text)).toEqual(['one']))
   })
 })

@@ -1,6 +1,7 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { afterEach, expect, it, vi } from 'vitest'
+import { afterEach, expect, it } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { createDatapath } from '../../../mechanisms/datapath/index.ts'
 import { memoryStreamPair } from '../../../mechanisms/streams/memory-stream.testkit.ts'
@@ -63,7 +64,7 @@ it('a udp proxy has one work connection: a new one takes the place of the old', 
   const old = reading(first[1])
   service.serve(first[0], start, agreed)
   service.serve(second[0], start, agreed)
-  await vi.waitFor(() => expect(old.isEnded).toBe(true))
+  await eventually(() => expect(old.isEnded).toBe(true))
   await echoes(new MessageChannel(second[1], 'v1'))
 })
 
@@ -88,10 +89,10 @@ it('a close ends the work connections, and takes no more', async () => {
   service.serve(first[0], start, agreed)
   await echoes(new MessageChannel(first[1], 'v1'))
   service.close()
-  await vi.waitFor(() => expect(datapath.totals().endpoints).toBe(0))
+  await eventually(() => expect(datapath.totals().endpoints).toBe(0))
   const late = reading(second[1])
   service.serve(second[0], start, agreed)
-  await vi.waitFor(() => expect(late.isEnded).toBe(true))
+  await eventually(() => expect(late.isEnded).toBe(true))
   expect(clock.pending).toBe(0)
 })
 
@@ -102,5 +103,5 @@ async function echoes(channel: MessageChannel): Promise<void> {
   }
   channel.resume()
   channel.sendDatagram({ content: Buffer.from('hello'), remote })
-  await vi.waitFor(() => expect(heard).toEqual(['hello']))
+  await eventually(() => expect(heard).toEqual(['hello']))
 }

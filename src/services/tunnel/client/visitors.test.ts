@@ -1,7 +1,8 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import type { Lifecycle } from '../../../foundation/lifecycle.ts'
 import { createDatapath } from '../../../mechanisms/datapath/index.ts'
 import type { VisitorConfig } from '../../../mechanisms/frp-config/index.ts'
@@ -27,7 +28,7 @@ async function visiting(
   await made.client.start()
   const started = (name: string): boolean =>
     made.lines.some(({ msg, proxy }) => msg === 'start visitor success' && proxy === name)
-  await vi.waitFor(() => expect(visitors.every(({ name }) => started(name))).toBe(true))
+  await eventually(() => expect(visitors.every(({ name }) => started(name))).toBe(true))
   return { ...made, started }
 }
 
@@ -53,7 +54,7 @@ describe('a stcp visitor', () => {
     connection.channel.sendRaw(Buffer.from('welcome'))
     const stream = connection.channel.detach()
     const asked = reading(stream)
-    await vi.waitFor(() => expect(asked.text()).toBe('question'))
+    await eventually(() => expect(asked.text()).toBe('question'))
     const [welcome] = (await once(socket, 'data')) as [Buffer]
     expect(welcome.toString()).toBe('welcome')
   })
@@ -78,7 +79,7 @@ describe('a stcp visitor', () => {
     expect(lines).toContainEqual(
       expect.objectContaining({ proxy: 'v', error: 'visitor connection of [hidden] auth failed' }),
     )
-    await vi.waitFor(() => expect(connection.isClosed).toBe(true))
+    await eventually(() => expect(connection.isClosed).toBe(true))
     expect(clock.pending).toBe(before - 1)
   })
 
@@ -108,7 +109,7 @@ describe('a stcp visitor', () => {
       second.channel.send('NewVisitorConnResp', {})
       const asked = reading(second.channel.detach())
       socket.write('hello')
-      await vi.waitFor(() => expect(asked.text()).toBe('hello'))
+      await eventually(() => expect(asked.text()).toBe('hello'))
     }
   })
 
@@ -134,22 +135,22 @@ describe('a stcp visitor', () => {
     const made = clientOfFake(frpcConfig({ visitors: [visitorConfig('stcp', 'v', { bindPort: port })] }))
     own(made.client)
     await made.client.start()
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(made.lines).toContainEqual(expect.objectContaining({ msg: 'start error', proxy: 'v' })),
     )
     await new Promise((resolve) => holder.close(resolve))
     made.clock.advance(10_000)
-    await vi.waitFor(() => expect(made.lines.some(({ msg }) => msg === 'start visitor success')).toBe(true))
+    await eventually(() => expect(made.lines.some(({ msg }) => msg === 'start visitor success')).toBe(true))
   })
 
   it('keeps its port while the server is away, and closes what comes then', async () => {
     const bindPort = await freePort()
     const { client, server, clock } = await visiting([visitorConfig('stcp', 'v', { bindPort })])
     server.control.channel.destroy()
-    await vi.waitFor(() => expect(client.isLoggedIn).toBe(false))
+    await eventually(() => expect(client.isLoggedIn).toBe(false))
     await closeOf(local(bindPort))
     clock.advance(200)
-    await vi.waitFor(() => expect(client.isLoggedIn).toBe(true))
+    await eventually(() => expect(client.isLoggedIn).toBe(true))
     local(bindPort)
     await visitorAt(server, 0)
   })
@@ -165,10 +166,10 @@ describe('a stcp visitor', () => {
     for (const at of [0, 1]) (await visitorAt(server, at)).channel.send('NewVisitorConnResp', {})
     const asked = server.visitors.map(({ channel }) => reading(channel.detach()))
     client.update({ proxies: [], visitors: [structuredClone(visitors[0])] })
-    await vi.waitFor(() => expect(refused(gone)).resolves.toBe(true))
+    await eventually(() => expect(refused(gone)).resolves.toBe(true))
     sockets[0].write('a')
     sockets[1].write('b')
-    await vi.waitFor(() => expect(asked.map((one) => one.text()).toSorted()).toEqual(['a', 'b']))
+    await eventually(() => expect(asked.map((one) => one.text()).toSorted()).toEqual(['a', 'b']))
     local(kept)
     await visitorAt(server, 2)
   })
@@ -180,7 +181,7 @@ describe('a stcp visitor', () => {
       proxies: [],
       visitors: [visitorConfig('stcp', 'new', { bindPort, serverName: 'other' })],
     })
-    await vi.waitFor(() => expect(started('new')).toBe(true))
+    await eventually(() => expect(started('new')).toBe(true))
     local(bindPort)
     expect(bodiesOf(await visitorAt(server, 0), 'NewVisitorConn')).toMatchObject([{ proxy_name: 'other' }])
   })
@@ -220,14 +221,14 @@ describe('a sudp visitor', () => {
       const connection = await visitorAt(made.server, 0)
       users[1].socket.send('two')
       connection.channel.send('NewVisitorConnResp', {})
-      await vi.waitFor(() => expect(bodiesOf(connection, 'UDPPacket')).toHaveLength(2))
+      await eventually(() => expect(bodiesOf(connection, 'UDPPacket')).toHaveLength(2))
       for (const { content, remote } of bodiesOf(connection, 'UDPPacket')) {
         connection.channel.sendDatagram({
           content: Buffer.from(`re ${Buffer.from(content).toString()}`),
           remote,
         })
       }
-      await vi.waitFor(() => expect(users.map(({ heard }) => heard)).toEqual([['re one'], ['re two']]))
+      await eventually(() => expect(users.map(({ heard }) => heard)).toEqual([['re one'], ['re two']]))
       expect(made.server.visitors).toHaveLength(1)
     },
   )
@@ -242,7 +243,7 @@ describe('a sudp visitor', () => {
     const to = (port: number) => ({ IP: '127.0.0.1', Port: port, Zone: '' })
     channel.sendDatagram({ content: Buffer.from('not asked for'), remote: to(other.socket.address().port) })
     channel.sendDatagram({ content: Buffer.from('asked for'), remote: to(user.socket.address().port) })
-    await vi.waitFor(() => expect(user.heard).toEqual(['asked for']))
+    await eventually(() => expect(user.heard).toEqual(['asked for']))
     expect(other.heard).toEqual([])
   })
 
@@ -253,7 +254,7 @@ describe('a sudp visitor', () => {
     user.socket.send('one')
     const connection = await visitorAt(server, 0)
     connection.channel.send('NewVisitorConnResp', {})
-    await vi.waitFor(() => expect(bodiesOf(connection, 'UDPPacket')).toHaveLength(1))
+    await eventually(() => expect(bodiesOf(connection, 'UDPPacket')).toHaveLength(1))
     clock.advance(50_000)
     connection.channel.send('Ping', {})
     await settle()
@@ -261,7 +262,7 @@ describe('a sudp visitor', () => {
     await settle()
     expect(connection.isClosed).toBe(false)
     clock.advance(1)
-    await vi.waitFor(() => expect(connection.isClosed).toBe(true))
+    await eventually(() => expect(connection.isClosed).toBe(true))
     clock.advance(1000)
     user.socket.send('two')
     await visitorAt(server, 1)
@@ -274,7 +275,7 @@ describe('a sudp visitor', () => {
     user.socket.send('one')
     const first = await visitorAt(server, 0)
     first.channel.send('NewVisitorConnResp', { error: 'no' })
-    await vi.waitFor(() => expect(first.isClosed).toBe(true))
+    await eventually(() => expect(first.isClosed).toBe(true))
     user.socket.send('two')
     await settle()
     expect(server.visitors).toHaveLength(1)
@@ -282,7 +283,7 @@ describe('a sudp visitor', () => {
     user.socket.send('three')
     const second = await visitorAt(server, 1)
     second.channel.send('NewVisitorConnResp', {})
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(bodiesOf(second, 'UDPPacket').map(({ content }) => Buffer.from(content).toString())).toEqual([
         'three',
       ]),
@@ -305,12 +306,12 @@ async function visitingWire(
   const made = clientOfFake(frpcConfig({ visitors, wire: { wireProtocol } }), options, {}, datapath)
   own(made.client)
   await made.client.start()
-  await vi.waitFor(() => expect(made.lines.some(({ msg }) => msg === 'start visitor success')).toBe(true))
+  await eventually(() => expect(made.lines.some(({ msg }) => msg === 'start visitor success')).toBe(true))
   return made
 }
 
 async function visitorAt(server: Awaited<ReturnType<typeof visiting>>['server'], at: number) {
-  await vi.waitFor(() => expect(server.visitors.length).toBeGreaterThan(at))
+  await eventually(() => expect(server.visitors.length).toBeGreaterThan(at))
   const connection = server.visitors[at]
   if (connection === undefined) throw new Error('no visitor')
   return connection

@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { frpcConfig, plainTransport, portProxy } from './client-config.testkit.ts'
 import { bodiesOf } from './fake-server.testkit.ts'
 import { fail, FakeClients, reading, settle, startWork } from './tunnel-client.testkit.ts'
@@ -13,15 +14,15 @@ describe('a work connection', () => {
     const { server, locals } = await clients.running(frpcConfig({ ...oneTcp, wire: { wireProtocol } }))
     const user = await startWork(server, 'web', Buffer.from('early '))
     expect(bodiesOf(user.connection, 'NewWorkConn')).toMatchObject([{ run_id: 'run-1', privilege_key: '' }])
-    await vi.waitFor(() => expect(locals).toMatchObject([{ host: '127.0.0.1', port: 8080 }]))
+    await eventually(() => expect(locals).toMatchObject([{ host: '127.0.0.1', port: 8080 }]))
     const service = locals[0]?.stream ?? fail()
     const asked = reading(service)
     user.stream.write(Buffer.from('question'))
-    await vi.waitFor(() => expect(asked.text()).toBe('early question'))
+    await eventually(() => expect(asked.text()).toBe('early question'))
     const answer = reading(user.stream)
     service.write(Buffer.from('answer'))
     service.end()
-    await vi.waitFor(() => expect(answer).toMatchObject({ isEnded: true }))
+    await eventually(() => expect(answer).toMatchObject({ isEnded: true }))
     expect(answer.text()).toBe('answer')
   })
 
@@ -30,16 +31,16 @@ describe('a work connection', () => {
       answer: () => ({ run_id: 'run-1', half_close: true }),
     })
     const user = await startWork(server, 'web')
-    await vi.waitFor(() => expect(locals).toHaveLength(1))
+    await eventually(() => expect(locals).toHaveLength(1))
     const service = locals[0]?.stream ?? fail()
     const asked = reading(service)
     user.stream.end()
-    await vi.waitFor(() => expect(asked.isEnded).toBe(true))
+    await eventually(() => expect(asked.isEnded).toBe(true))
     clock.advance(3_600_000)
     const answer = reading(user.stream)
     service.write(Buffer.from('at last'))
     service.end()
-    await vi.waitFor(() => expect(answer.isEnded).toBe(true))
+    await eventually(() => expect(answer.isEnded).toBe(true))
     expect(answer.text()).toBe('at last')
   })
 
@@ -47,9 +48,9 @@ describe('a work connection', () => {
     const proxy = portProxy('tcp', 'web', { transport: { ...plainTransport, proxyProtocolVersion: 'v1' } })
     const { server, locals } = await clients.running(frpcConfig({ proxies: [proxy] }))
     await startWork(server, 'web')
-    await vi.waitFor(() => expect(locals).toHaveLength(1))
+    await eventually(() => expect(locals).toHaveLength(1))
     const service = reading(locals[0]?.stream ?? fail())
-    await vi.waitFor(() => expect(service.text()).toBe('PROXY TCP4 9.8.7.6 127.0.0.1 1000 6000\r\n'))
+    await eventually(() => expect(service.text()).toBe('PROXY TCP4 9.8.7.6 127.0.0.1 1000 6000\r\n'))
   })
 
   it('without a local service ends with a reason, and the log is told once a second', async () => {
@@ -57,7 +58,7 @@ describe('a work connection', () => {
     local.failure = new Error('connect ECONNREFUSED')
     for (let i = 0; i < 3; i++) {
       const user = reading((await startWork(server, 'web')).stream)
-      await vi.waitFor(() => expect(user.isClosed).toBe(true))
+      await eventually(() => expect(user.isClosed).toBe(true))
       expect(user.error).toBeDefined()
     }
     const told = lines.filter(({ msg }) => msg === 'connect to local service error')
@@ -67,7 +68,7 @@ describe('a work connection', () => {
   it('for a proxy that there is not is closed', async () => {
     const { server, locals } = await clients.running(oneTcp)
     const user = reading((await startWork(server, 'other')).stream)
-    await vi.waitFor(() => expect(user.isClosed).toBe(true))
+    await eventually(() => expect(user.isClosed).toBe(true))
     expect(user.error).toBeDefined()
     expect(locals).toEqual([])
   })
@@ -75,9 +76,9 @@ describe('a work connection', () => {
   it('that the server does not want is closed, and a thousand of them make one line', async () => {
     const { server, lines } = await clients.running(oneTcp)
     for (let i = 0; i < 1000; i++) server.control.channel.send('ReqWorkConn', {})
-    await vi.waitFor(() => expect(server.works).toHaveLength(1000))
+    await eventually(() => expect(server.works).toHaveLength(1000))
     for (const { channel } of server.works) channel.send('StartWorkConn', { error: 'pool is full' })
-    await vi.waitFor(() => expect(server.works.every(({ isClosed }) => isClosed)).toBe(true))
+    await eventually(() => expect(server.works.every(({ isClosed }) => isClosed)).toBe(true))
     const told = lines.filter(({ msg }) => msg === 'StartWorkConn contains error')
     expect(told).toMatchObject([{ level: 'debug', error: 'pool is full' }])
   })
@@ -85,11 +86,11 @@ describe('a work connection', () => {
   it('of a flood of requests is opened up to a bound', async () => {
     const { server } = await clients.running(oneTcp)
     for (let i = 0; i < 5000; i++) server.control.channel.send('ReqWorkConn', {})
-    await vi.waitFor(() => expect(server.works).toHaveLength(1024))
+    await eventually(() => expect(server.works).toHaveLength(1024))
     await settle()
     expect(server.works).toHaveLength(1024)
     server.works[0]?.channel.send('StartWorkConn', { error: 'no' })
-    await vi.waitFor(() => expect(server.works).toHaveLength(1025))
+    await eventually(() => expect(server.works).toHaveLength(1025))
   })
 
   it('shows the proof that the scope wants', async () => {
@@ -97,7 +98,7 @@ describe('a work connection', () => {
     const { client, server } = clients.make(oneTcp, {}, { newWorkConn: async () => proof })
     await client.start()
     server.control.channel.send('ReqWorkConn', {})
-    await vi.waitFor(() => expect(server.works).toHaveLength(1))
+    await eventually(() => expect(server.works).toHaveLength(1))
     expect(bodiesOf(server.works[0] ?? fail(), 'NewWorkConn')).toMatchObject([proof])
   })
 })

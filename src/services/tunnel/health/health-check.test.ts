@@ -2,6 +2,7 @@ import { createServer as createHttpServer, type IncomingMessage, type RequestLis
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import type { HealthCheckConfig } from '../../../mechanisms/frp-config/index.ts'
 import { createLogger } from '../../../mechanisms/telemetry/index.ts'
 import { HealthCheck } from './health-check.ts'
@@ -15,23 +16,23 @@ describe('a health check', () => {
   it('calls a service healthy at its first success, and once', async () => {
     const port = await listen(createServer((socket) => socket.end()))
     const { events, clock } = watch(port, { type: 'tcp' })
-    await until(() => expect(events).toEqual(['healthy']))
-    await until(() => expect(clock.dueInMs).toBe(10_000))
+    await eventually(() => expect(events).toEqual(['healthy']))
+    await eventually(() => expect(clock.dueInMs).toBe(10_000))
     clock.advance(10_000)
-    await until(() => expect(clock.dueInMs).toBe(10_000))
+    await eventually(() => expect(clock.dueInMs).toBe(10_000))
     expect(events).toEqual(['healthy'])
   })
 
   it('a service that never was healthy is not called ill', async () => {
     const port = await unusedPort()
     const { events, lines, clock } = watch(port, { type: 'tcp' })
-    await until(() => expect(lines).toHaveLength(1))
+    await eventually(() => expect(lines).toHaveLength(1))
     expect(lines[0]).toMatchObject({
       level: 'warn',
       proxy: 'web',
       reason: expect.stringContaining('ECONNREFUSED'),
     })
-    await until(() => expect(clock.pending).toBe(1))
+    await eventually(() => expect(clock.pending).toBe(1))
     expect(events).toEqual([])
   })
 
@@ -44,7 +45,7 @@ describe('a health check', () => {
     const { events, clock, lines } = watch(port, { type: 'http', maxFailed: 3 })
     for (let i = 1; i <= answers.length; i++) {
       // Due so late only after the check: while it runs, its own deadline comes first.
-      await until(() => expect([asked, clock.dueInMs]).toEqual([i, 10_000]))
+      await eventually(() => expect([asked, clock.dueInMs]).toEqual([i, 10_000]))
       if (i === 9) expect(events).toEqual(['healthy'])
       if (i === 10) expect(events).toEqual(['healthy', 'ill'])
       if (i < answers.length) clock.advance(10_000)
@@ -70,7 +71,7 @@ describe('a health check', () => {
       { name: 'x-probe', value: 'last' },
     ]
     const { events } = watch(port, { type: 'http', path: 'health?full=1', httpHeaders })
-    await until(() => expect(events).toEqual(['healthy']))
+    await eventually(() => expect(events).toEqual(['healthy']))
     expect(seen[0]?.url).toBe('/health?full=1')
     expect(seen[0]?.headers).toMatchObject({ host: 'inner.example', 'x-probe': 'last' })
   })
@@ -81,9 +82,9 @@ describe('a health check', () => {
       else response.writeHead(302, { Location: url === '/once' ? '/there' : '/round' }).end()
     })
     const good = watch(port, { type: 'http', path: '/once' })
-    await until(() => expect(good.events).toEqual(['healthy']))
+    await eventually(() => expect(good.events).toEqual(['healthy']))
     const round = watch(port, { type: 'http', path: '/round' })
-    await until(() => expect(round.lines[0]).toMatchObject({ level: 'warn' }))
+    await eventually(() => expect(round.lines[0]).toMatchObject({ level: 'warn' }))
     expect(round.events).toEqual([])
   })
 
@@ -94,12 +95,12 @@ describe('a health check', () => {
       response.write('begun')
     })
     const { lines, clock } = watch(port, { type: 'http' })
-    await until(() => expect(asked).toHaveBeenCalled())
+    await eventually(() => expect(asked).toHaveBeenCalled())
     clock.advance(2999)
     expect(lines).toEqual([])
     clock.advance(1)
-    await until(() => expect(lines[0]).toMatchObject({ reason: 'no answer within 3 s' }))
-    await until(() => expect(clock.pending).toBe(1))
+    await eventually(() => expect(lines[0]).toMatchObject({ reason: 'no answer within 3 s' }))
+    await eventually(() => expect(clock.pending).toBe(1))
   })
 
   it('stopped, it tells nobody anything and leaves no timer', async () => {
@@ -109,10 +110,10 @@ describe('a health check', () => {
       request.socket.on('close', asked)
     })
     const { events, lines, clock, check } = watch(port, { type: 'http' })
-    await until(() => expect(asked).toHaveBeenCalledTimes(1))
+    await eventually(() => expect(asked).toHaveBeenCalledTimes(1))
     check.stop()
-    await until(() => expect(asked).toHaveBeenCalledTimes(2))
-    await until(() => expect(clock.pending).toBe(0))
+    await eventually(() => expect(asked).toHaveBeenCalledTimes(2))
+    await eventually(() => expect(clock.pending).toBe(0))
     expect([events, lines]).toEqual([[], []])
     check.stop()
   })
@@ -123,7 +124,7 @@ describe('a health check', () => {
     const onHealthy = vi.fn(() => check.stop())
     const check = new HealthCheck({ ...optionsOf(port, { type: 'http' }), clock, onHealthy })
     check.start()
-    await until(() => expect(onHealthy).toHaveBeenCalled())
+    await eventually(() => expect(onHealthy).toHaveBeenCalled())
     expect(clock.pending).toBe(0)
   })
 })
@@ -201,9 +202,4 @@ async function unusedPort(): Promise<number> {
   const port = await listen(server)
   await new Promise((resolve) => server.close(resolve))
   return port
-}
-
-/** A busy machine takes its time. */
-function until(check: () => void): Promise<void> {
-  return vi.waitFor(check, { timeout: 5000 })
 }

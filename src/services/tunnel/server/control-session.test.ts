@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { Server } from 'node:net'
 import { describe, expect, test, vi } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { DatapathError } from '../../../mechanisms/datapath/index.ts'
 import { readToEnd } from '../../../mechanisms/net/sockets.testkit.ts'
@@ -135,7 +136,7 @@ describe('a client asks for a proxy', () => {
     const first = await login(served)
     const port = await first.register({ proxy_name: 'p' })
     await first.close()
-    await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+    await eventually(() => expect(served.server.clients()).toEqual([]))
     const second = await login(served)
     expect(await second.register({ proxy_name: 'q' })).not.toBe(port)
     expect(await second.register({ proxy_name: 'p' })).toBe(port)
@@ -149,7 +150,7 @@ describe('a client asks for a proxy', () => {
       client.control.channel.send('NewProxy', { proxy_name: 'p', remote_port })
       client.control.channel.send('NewProxy', { proxy_name: 'q', proxy_type: 'stcp' })
       client.control.channel.destroy()
-      await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+      await eventually(() => expect(served.server.clients()).toEqual([]))
     }
     const client = await login(served)
     expect(await client.register({ proxy_name: 'p', remote_port })).toBe(remote_port)
@@ -169,7 +170,7 @@ describe('a proxy that is being opened', () => {
     const request = { proxy_name: 'p', proxy_type: 'udp', remote_port }
     client.control.channel.send('NewProxy', request)
     await client.control.closed
-    await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+    await eventually(() => expect(served.server.clients()).toEqual([]))
     expect(served.recorder.events).toEqual([`+client ${client.runId}`, `-client ${client.runId}`])
     kick = () => undefined
     expect(await (await login(served)).register(request)).toBe(remote_port)
@@ -202,7 +203,7 @@ describe('a control channel', () => {
     bad.control.channel.sendRaw(Buffer.alloc(100, 0xff))
     await bad.control.closed
     await good.register({ proxy_name: 'p' })
-    await vi.waitFor(() => expect(served.server.clients()).toHaveLength(1))
+    await eventually(() => expect(served.server.clients()).toHaveLength(1))
   })
 
   test('that floods is read no faster than its messages are dealt with, and nobody else waits for it', async () => {
@@ -226,7 +227,7 @@ describe('a control channel', () => {
     })
     const [flood, other] = [await login(served), await login(served)]
     for (let count = 0; count < 5000; count++) flood.control.channel.send('Ping', {})
-    await vi.waitFor(() => expect(pings).toBe(1))
+    await eventually(() => expect(pings).toBe(1))
     await other.register({ proxy_name: 'p' })
     expect(pings).toBe(1)
     goOn()
@@ -250,7 +251,7 @@ describe('a control channel', () => {
     for (let count = 0; count < 100; count++) client.control.channel.send('Ping', {})
     served.server.kick(client.runId)
     await client.control.closed
-    await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+    await eventually(() => expect(served.server.clients()).toEqual([]))
   })
 
   test('that ends leaves user connections alone that have a connection of their own', async () => {
@@ -262,10 +263,10 @@ describe('a control channel', () => {
     socket.write('1')
     await once(socket, 'data')
     client.control.channel.destroy()
-    await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+    await eventually(() => expect(served.server.clients()).toEqual([]))
     socket.end('2')
     expect((await readToEnd(socket)).toString()).toBe('2')
-    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
+    await eventually(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
   })
 
   test('that ends takes those with it that wait, and all that its session carries', async () => {
@@ -276,12 +277,12 @@ describe('a control channel', () => {
     const carried = client.startedWork()
     await carried
     const second = await user(port)
-    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(2))
+    await eventually(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(2))
     const over = [closeOf(waits), closeOf(second)]
     for (const socket of [waits, second]) socket.resume()
     await client.close()
     await Promise.all(over)
-    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
+    await eventually(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
   })
 })
 
@@ -308,14 +309,14 @@ describe('the bandwidth of a proxy', () => {
     let got = 0
     socket.on('data', (bytes: Buffer) => (got += bytes.length))
     // At first as much as passes in a second.
-    await vi.waitFor(() => {
+    await eventually(() => {
       clock.advance(0)
       expect(got).toBe(10_240)
     })
     clock.advance(2000)
-    await vi.waitFor(() => expect(got).toBe(30_720))
+    await eventually(() => expect(got).toBe(30_720))
     socket.destroy()
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       // Well within the ten seconds that one side may go on after the other.
       clock.advance(10)
       expect(await served.metric('sluice_tunnel_user_connections')).toBe(0)

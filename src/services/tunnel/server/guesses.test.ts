@@ -1,4 +1,5 @@
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { tokenAuth } from '../auth/token-auth.ts'
 import type { FrpClient, FrpClientOptions } from './frp-client.testkit.ts'
@@ -54,7 +55,7 @@ describe('a work connection', () => {
     expect(await served.metric('sluice_tunnel_work_connections_refused_total')).toBe(1)
     expect(await served.metric('sluice_tunnel_work_connections_idle')).toBe(0)
     await client.work()
-    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_work_connections_idle')).toBe(1))
+    await eventually(async () => expect(await served.metric('sluice_tunnel_work_connections_idle')).toBe(1))
   })
 
   test('of a client without mux needs the run id only', async () => {
@@ -62,7 +63,7 @@ describe('a work connection', () => {
     const client = await login(served, { mux: false })
     const other = await login(served)
     await other.work(client.runId)
-    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_work_connections_idle')).toBe(1))
+    await eventually(async () => expect(await served.metric('sluice_tunnel_work_connections_idle')).toBe(1))
   })
 })
 
@@ -96,7 +97,7 @@ describe('guesses', () => {
     const client = await owner(server, { mux })
     expect((await times(perMinute + 1, () => visitAnswer(client, 'wrong'))).at(-1)).toBe('cut')
     await client.work()
-    await vi.waitFor(async () => expect(await server.metric('sluice_tunnel_work_connections_idle')).toBe(1))
+    await eventually(async () => expect(await server.metric('sluice_tunnel_work_connections_idle')).toBe(1))
   })
 
   test('of run ids by a neighbour do not cost a client with mux its work connections', async () => {
@@ -105,14 +106,14 @@ describe('guesses', () => {
     const neighbour = await login(server, { mux: false })
     expect((await times(perMinute + 1, () => workAnswer(neighbour, 'guess'))).at(-1)).toBe('cut')
     await client.work()
-    await vi.waitFor(async () => expect(await server.metric('sluice_tunnel_work_connections_idle')).toBe(1))
+    await eventually(async () => expect(await server.metric('sluice_tunnel_work_connections_idle')).toBe(1))
   })
 
   test('are none that a pool has no room for', async () => {
     const { served: server } = await served()
     const client = await login(server, { mux: false })
     const works = await times(10 + perMinute + 3, () => client.work())
-    await vi.waitFor(() => expect(works.filter(({ heard }) => heard.length > 0)).toHaveLength(perMinute + 3))
+    await eventually(() => expect(works.filter(({ heard }) => heard.length > 0)).toHaveLength(perMinute + 3))
     expect(await workAnswer(client, client.runId)).toBe('work connection pool is full, discarding')
     expect(await workAnswer(client, 'guess')).toBe('no client control found for run id [guess]')
   })

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test, vi } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { systemClock } from '../../../foundation/clock.ts'
 import { clientHello, encodeClientHello, helloFrame } from '../../../protocols/frp/index.ts'
 import type { ServerAuth } from '../auth/contract.ts'
@@ -32,12 +33,12 @@ describe('a client that is being checked', () => {
     const client = new FrpClient(served.port, { login: { client_id: 'me' } })
     const answer = client.sayLogin()
     answer.catch(() => undefined)
-    await vi.waitFor(() => expect(waiting).toHaveLength(1))
+    await eventually(() => expect(waiting).toHaveLength(1))
     await client.close()
     // The session's end has arrived when a connection that began later has been served.
-    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_connections')).toBe(0))
+    await eventually(async () => expect(await served.metric('sluice_tunnel_connections')).toBe(0))
     waiting[0]?.()
-    await vi.waitFor(async () =>
+    await eventually(async () =>
       expect(await served.metric('sluice_tunnel_logins_refused_total', { reason: 'closed' })).toBe(1),
     )
     expect(served.server.clients()).toEqual([])
@@ -50,7 +51,7 @@ describe('a client that is being checked', () => {
     const client = new FrpClient(served.port)
     atEnd(() => client.close())
     const answer = client.sayLogin()
-    await vi.waitFor(() => expect(waiting).toHaveLength(1))
+    await eventually(() => expect(waiting).toHaveLength(1))
     const other = { ...served.config.auth, token: 'other' }
     served.server.reload({ ...served.config, auth: other }, tokenAuth(other, { clock: systemClock }))
     waiting[0]?.()
@@ -64,7 +65,7 @@ describe('a client that is being checked', () => {
     const client = new FrpClient(served.port)
     atEnd(() => client.close())
     const answer = client.sayLogin()
-    await vi.waitFor(() => expect(waiting).toHaveLength(1))
+    await eventually(() => expect(waiting).toHaveLength(1))
     const closed = served.server.close({ graceMs: 5000 })
     waiting[0]?.()
     expect((await answer).error).toBe('the server is closing')
@@ -103,7 +104,7 @@ describe('a login is refused', () => {
     const first = await login(served)
     await expect(login(served)).rejects.toThrow('exceed the limit of 1 clients')
     await first.close()
-    await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+    await eventually(() => expect(served.server.clients()).toEqual([]))
     await login(served)
   })
 
@@ -167,17 +168,17 @@ describe('a run id that is live', () => {
     const { auth, waiting } = slowAuth()
     const served = await start({ auth })
     const logins = [login(served)]
-    await vi.waitFor(() => expect(waiting).toHaveLength(1))
+    await eventually(() => expect(waiting).toHaveLength(1))
     waiting[0]?.()
     const [first] = await Promise.all(logins)
     const again = { login: { run_id: first?.runId ?? '' } }
     const both = Promise.all([login(served, again), login(served, again)])
-    await vi.waitFor(() => expect(waiting).toHaveLength(3))
+    await eventually(() => expect(waiting).toHaveLength(3))
     waiting[1]?.()
     waiting[2]?.()
     const [second, third] = await both
     await Promise.race([second.control.closed, third.control.closed])
-    await vi.waitFor(() => expect(served.server.clients()).toHaveLength(1))
+    await eventually(() => expect(served.server.clients()).toHaveLength(1))
     const online = served.recorder.events.filter((event) => event.startsWith('+')).length
     const offline = served.recorder.events.filter((event) => event.startsWith('-')).length
     expect(online - offline).toBe(1)
@@ -229,7 +230,7 @@ describe('a login that fails when it has been answered', () => {
     const client = await login(served, { mux })
     await client.control.closed
     expect(client.control.heard).toMatchObject([{ name: 'LoginResp', body: { error: '' } }])
-    await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+    await eventually(() => expect(served.server.clients()).toEqual([]))
     await login(served)
   })
 })

@@ -1,4 +1,5 @@
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import type { FrpClient } from './frp-client.testkit.ts'
 import { login, say, start, user } from './loopback.testkit.ts'
 import { freePort } from './tunnel-server.testkit.ts'
@@ -24,7 +25,7 @@ describe('a group of tcp proxies', () => {
     expect([await say(port, ''), await say(port, ''), await say(port, '')]).toEqual(['a', 'b', 'a'])
     // The founder goes.
     await a.close()
-    await vi.waitFor(() => expect(served.server.clients()).toHaveLength(1))
+    await eventually(() => expect(served.server.clients()).toHaveLength(1))
     expect([await say(port, ''), await say(port, '')]).toEqual(['b', 'b'])
     b.control.channel.send('CloseProxy', { proxy_name: 'b' })
     b.control.channel.send('Ping', {})
@@ -56,7 +57,7 @@ describe('a group of tcp proxies', () => {
     ])
     expect(ports).toEqual([group.remote_port, group.remote_port])
     await Promise.all([a.close(), b.close()])
-    await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+    await eventually(() => expect(served.server.clients()).toEqual([]))
     const c = await login(served)
     expect(await c.register({ proxy_name: 'c', remote_port: group.remote_port })).toBe(group.remote_port)
   })

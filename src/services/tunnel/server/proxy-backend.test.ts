@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import type { ByteStream } from '../../../foundation/byte-stream.ts'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { openConnection } from '../../../mechanisms/net/sockets.testkit.ts'
@@ -98,7 +99,7 @@ describe('a user of a proxy', () => {
     expect([quota.used, backend.carried]).toEqual([1, 1])
     socket.end()
     duplex.end()
-    await vi.waitFor(() => expect(quota.used).toBe(0))
+    await eventually(() => expect(quota.used).toBe(0))
     expect([log.closed, log.idle, backend.carried]).toEqual([1, 1, 0])
   })
 
@@ -108,7 +109,7 @@ describe('a user of a proxy', () => {
     backend.serve(near, address)
     expect(quota.used).toBe(1)
     user.destroy(new Error('gone'))
-    await vi.waitFor(() => expect(quota.used).toBe(0))
+    await eventually(() => expect(quota.used).toBe(0))
     expect(pool.waiting).toBe(0)
     offer()
     expect(pool.idle).toBe(1)
@@ -139,8 +140,8 @@ describe('a user of a proxy', () => {
     backend.serve(near, address)
     const far = offer()
     far.destroy(new Error('broke'))
-    await vi.waitFor(() => expect(user.isClosed).toBe(true))
-    await vi.waitFor(() => expect(quota.used).toBe(0))
+    await eventually(() => expect(user.isClosed).toBe(true))
+    await eventually(() => expect(quota.used).toBe(0))
   })
 
   test.each([
@@ -162,7 +163,7 @@ describe('a user of a proxy', () => {
       expect(quota.used).toBe(1)
       clock.advance(1)
       await Promise.resolve()
-      await vi.waitFor(() => expect(near.isClosed).toBe(isCut))
+      await eventually(() => expect(near.isClosed).toBe(isCut))
       duplex.destroy()
     },
   )
@@ -181,10 +182,10 @@ describe('a user of a proxy', () => {
     expect(backend.carried).toBe(4)
     backend.destroy()
     await expect(connecting).rejects.toThrow('the server closes')
-    await vi.waitFor(() => expect(backend.carried).toBe(0))
+    await eventually(() => expect(backend.carried).toBe(0))
     joined.resume()
     waits.resume()
-    await vi.waitFor(() => expect([nearJoined.isClosed, nearWaits.isClosed]).toEqual([true, true]))
+    await eventually(() => expect([nearJoined.isClosed, nearWaits.isClosed]).toEqual([true, true]))
     expect([quota.used, log.closed, log.idle]).toEqual([0, 2, 1])
     expect(connected.write(Buffer.from('x'))).toBe(true)
   })
@@ -202,7 +203,7 @@ describe('a user of a proxy', () => {
     dialled.resume()
     await once(dialled, 'end')
     far.destroy(new Error('broke'))
-    await vi.waitFor(() => expect(quota.used).toBe(0))
+    await eventually(() => expect(quota.used).toBe(0))
   })
 })
 
@@ -213,7 +214,7 @@ describe('a connection to the service', () => {
     const service = await backend.connect(address)
     expect(quota.used).toBe(1)
     far.destroy(new Error('broke'))
-    await vi.waitFor(() => expect([quota.used, log.closed]).toEqual([0, 1]))
+    await eventually(() => expect([quota.used, log.closed]).toEqual([0, 1]))
     service.destroy()
   })
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { ManualClock, systemClock } from '../../../foundation/clock.ts'
 import { readToEnd } from '../../../mechanisms/net/sockets.testkit.ts'
 import type { ServerAuth } from '../auth/contract.ts'
@@ -44,7 +45,7 @@ describe('a reload asks for every client whether it may still be here', () => {
     expect(reload(served, auth)).toEqual([])
     await Promise.all([client.control.closed, ...over])
     expect(served.server.clients()).toEqual([])
-    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
+    await eventually(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
   })
 
   test('and leaves it alone, with its users, when its token has other rights only', async () => {
@@ -167,7 +168,7 @@ describe('a reload', () => {
     const waits = await user(port)
     const over = closeOf(waits)
     waits.resume()
-    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(1))
+    await eventually(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(1))
     clock.advance(1999)
     expect(await served.metric('sluice_tunnel_user_connections')).toBe(1)
     clock.advance(1)

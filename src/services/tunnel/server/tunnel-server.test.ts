@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { ManualClock, systemClock } from '../../../foundation/clock.ts'
 import { readToEnd } from '../../../mechanisms/net/sockets.testkit.ts'
 import { StreamDuplex } from '../../../mechanisms/streams/index.ts'
@@ -78,13 +79,13 @@ describe('a work connection', () => {
     const served = await start()
     const client = await login(served)
     const works = await Promise.all(Array.from({ length: 40 }, () => client.work()))
-    await vi.waitFor(async () =>
+    await eventually(async () =>
       expect(await served.metric('sluice_tunnel_work_connections_refused_total')).toBe(30),
     )
     expect(await served.metric('sluice_tunnel_work_connections_idle')).toBe(10)
     const told = (): unknown[] =>
       works.flatMap(({ heard }) => heard.map(({ body }) => Reflect.get(body, 'error')))
-    await vi.waitFor(() => expect(told()).toHaveLength(30))
+    await eventually(() => expect(told()).toHaveLength(30))
     expect(new Set(told())).toEqual(new Set(['work connection pool is full, discarding']))
   })
 
@@ -109,14 +110,14 @@ describe('a work connection', () => {
     const port = await client.register({ proxy_name: 'p' })
     const socket = await user(port)
     const broken = await client.work()
-    await vi.waitFor(() => expect(waiting).toHaveLength(1))
+    await eventually(() => expect(waiting).toHaveLength(1))
     broken.channel.destroy(new Error('reset'))
     await broken.closed
     // What is answered now was said behind the reset, on the same connection.
     await client.ask({})
     waiting[0]?.()
     const good = client.startedWork()
-    await vi.waitFor(() => expect(waiting).toHaveLength(2))
+    await eventually(() => expect(waiting).toHaveLength(2))
     waiting[1]?.()
     echo((await good).stream)
     socket.end('hello')
@@ -147,7 +148,7 @@ describe('an operator', () => {
     expect(served.server.kick('nobody')).toBe(false)
     expect(served.server.kick(client.runId)).toBe(true)
     await client.control.closed
-    await vi.waitFor(() => expect(served.server.clients()).toEqual([]))
+    await eventually(() => expect(served.server.clients()).toEqual([]))
     await expect(user(port)).rejects.toThrow('ECONNREFUSED')
   })
 
@@ -165,11 +166,11 @@ describe('an operator', () => {
     // Its user goes on, for now.
     client.control.channel.send('CloseProxy', { proxy_name: 'q' })
     const other = await login(served, { mux })
-    await vi.waitFor(() => expect(served.server.proxies()).toHaveLength(1))
+    await eventually(() => expect(served.server.proxies()).toHaveLength(1))
     const over = sockets.map((socket) => closeOf(socket))
     served.server.kick(client.runId)
     await Promise.all(over)
-    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
+    await eventually(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
     expect((await other.ask({ proxy_name: 'p' })).error).toBe('')
   })
 
@@ -223,7 +224,7 @@ describe('a server that closes', () => {
     const client = await login(served, { mux: false })
     const port = await client.register({ proxy_name: 'p' })
     const waits = await user(port)
-    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(1))
+    await eventually(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(1))
     const over = closeOf(waits)
     const closing = [served.server.close({ graceMs: 50 }), served.server.close()]
     waits.resume()
@@ -321,7 +322,7 @@ describe('one of several tokens', () => {
     const [first, second] = [await login(served, { token: 'big' }), await login(served, { token: 'big' })]
     const ports = [await first.register({ proxy_name: 'p' }), await second.register({ proxy_name: 'q' })]
     await user(ports[0] ?? 0)
-    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(1))
+    await eventually(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(1))
     const refused = connect(ports[1] ?? 0, '127.0.0.1').on('error', () => undefined)
     await closeOf(refused)
     expect(await served.metric('sluice_tunnel_user_connections_refused_total', { reason: 'limit' })).toBe(1)
@@ -366,7 +367,7 @@ describe('an http proxy', () => {
     expect(answer.toString()).toMatch(/^HTTP\/1.1 502 /)
     expect(await served.metric('sluice_tunnel_http_failures_total', { reason: 'bad-gateway' })).toBe(1)
     expect(await served.metric('sluice_tunnel_vhost_routes', { vhost: 'http' })).toBe(1)
-    await vi.waitFor(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
+    await eventually(async () => expect(await served.metric('sluice_tunnel_user_connections')).toBe(0))
     expect(served.recorder.open.get('web')).toBe(0)
   })
 

@@ -1,6 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { ManualClock } from '../../../foundation/clock.ts'
 import type { Datapath, Receiver, Remote, SendOptions } from '../../../mechanisms/datapath/index.ts'
 import { memoryStreamPair } from '../../../mechanisms/streams/memory-stream.testkit.ts'
@@ -100,7 +101,7 @@ describe('a udp proxy', () => {
     expect(Buffer.from(packet.content).toString()).toBe('question')
     expect(packet.remote).toEqual(remote)
     talk.channel.sendDatagram({ content: Buffer.from('answer'), remote })
-    await vi.waitFor(() => expect(sent).toHaveLength(1))
+    await eventually(() => expect(sent).toHaveLength(1))
     expect(sent[0]).toEqual({ to: { address: '192.0.2.1', port: 1000 }, text: 'answer', local: 5 })
     expect(counts).toEqual({ in: 8, out: 6, dropped: [] })
   })
@@ -113,7 +114,7 @@ describe('a udp proxy', () => {
     talk.channel.sendDatagram({ content: Buffer.from('x'), remote: { ...remote, Port: 1001 } })
     talk.channel.sendDatagram({ content: Buffer.from('x'), remote: undefined })
     talk.channel.sendDatagram({ content: Buffer.from('y'), remote })
-    await vi.waitFor(() => expect(sent).toHaveLength(1))
+    await eventually(() => expect(sent).toHaveLength(1))
     expect([sent[0]?.text, counts.out]).toEqual(['y', 1])
   })
 
@@ -123,11 +124,11 @@ describe('a udp proxy', () => {
     expect(counts.dropped).toEqual(Array.from({ length: 6 }, () => 'no-work-connection'))
     clock.advance(500)
     const talk = await offer()
-    await vi.waitFor(() => expect(talk.count('UDPPacket')).toBe(1024))
+    await eventually(() => expect(talk.count('UDPPacket')).toBe(1024))
     expect(contentsOf(talk)).toEqual(Array.from({ length: 1024 }, (_, index) => String(index)))
     // What passes now comes behind, and nothing of the above a second time.
     arrive('last')
-    await vi.waitFor(() => expect(contentsOf(talk).at(-1)).toBe('last'))
+    await eventually(() => expect(contentsOf(talk).at(-1)).toBe('last'))
     expect([talk.count('UDPPacket'), counts.dropped.length]).toEqual([1025, 6])
   })
 
@@ -139,13 +140,13 @@ describe('a udp proxy', () => {
     expect(counts.in).toBe(0)
     clock.advance(500)
     const talk = await offer()
-    await vi.waitFor(() => expect(talk.count('UDPPacket')).toBe(1024 - dropped))
+    await eventually(() => expect(talk.count('UDPPacket')).toBe(1024 - dropped))
     expect([counts.dropped.length, counts.in]).toEqual([dropped, (1024 - dropped) * 1400])
     expect(dropped).toBeLessThan(900)
     // There is room again at the next break.
     clock.advance(1000)
     talk.channel.destroy()
-    await vi.waitFor(() => expect(requests()).toBe(2))
+    await eventually(() => expect(requests()).toBe(2))
     arrive('x'.repeat(1400))
     const next = await offer()
     await next.next('UDPPacket')
@@ -159,11 +160,11 @@ describe('a udp proxy', () => {
     await first.next('UDPPacket')
     clock.advance(1000)
     first.channel.destroy()
-    await vi.waitFor(() => expect(requests()).toBe(2))
+    await eventually(() => expect(requests()).toBe(2))
     for (let count = 1; count <= 1025; count++) arrive(String(count))
     expect([counts.in, counts.dropped]).toEqual([1, ['no-work-connection']])
     const second = await offer()
-    await vi.waitFor(() => expect(second.count('UDPPacket')).toBe(1024))
+    await eventually(() => expect(second.count('UDPPacket')).toBe(1024))
     expect(contentsOf(second)).toEqual(Array.from({ length: 1024 }, (_, index) => String(index + 1)))
     expect(counts.in).toBe(contentsOf(second).join('').length + 1)
   })
@@ -199,7 +200,7 @@ describe('a udp proxy', () => {
     const first = await offer()
     clock.advance(1000)
     first.channel.destroy()
-    await vi.waitFor(() => expect(requests()).toBe(2))
+    await eventually(() => expect(requests()).toBe(2))
     const second = await offer()
     second.channel.destroy()
     await second.closed
@@ -224,7 +225,7 @@ describe('a udp proxy', () => {
     expect(requests()).toBe(1)
     clock.advance(1)
     await talk.closed
-    await vi.waitFor(() => expect(requests()).toBe(2))
+    await eventually(() => expect(requests()).toBe(2))
   })
 
   test('leaves nothing behind when it is closed, waiting or not', async () => {

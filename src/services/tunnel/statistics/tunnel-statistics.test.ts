@@ -1,8 +1,9 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { createLogger } from '../../../mechanisms/telemetry/index.ts'
 import type { ClientView, ProxyView } from './contract.ts'
 import { TunnelStatistics, type TunnelStatisticsOptions } from './tunnel-statistics.ts'
@@ -256,8 +257,8 @@ describe('the file', () => {
     const statistics = await open({ file: file() })
     statistics.proxyOnline(proxy('a')).addIn(7)
     clock.advance(MINUTE_MS)
-    await until(() => expect(readFileSync(file(), 'utf8')).toContain('"in":[7,'))
-    await until(() => expect(readdirSync(join(folder, 'deep'))).toEqual(['statistics.json']))
+    await eventually(() => expect(readFileSync(file(), 'utf8')).toContain('"in":[7,'))
+    await eventually(() => expect(readdirSync(join(folder, 'deep'))).toEqual(['statistics.json']))
   })
 
   it.each([
@@ -281,9 +282,9 @@ describe('the file', () => {
     const path = join(folder, 'in the way', 'statistics.json')
     writeFileSync(join(folder, 'in the way'), '')
     const statistics = await open({ file: path })
-    await until(() => expect(clock.pending).toBe(1))
+    await eventually(() => expect(clock.pending).toBe(1))
     clock.advance(MINUTE_MS)
-    await until(() => expect(warnings).toHaveLength(2))
+    await eventually(() => expect(warnings).toHaveLength(2))
     await statistics.close()
     expect(warnings).toEqual([
       'statistics cannot be read, counting begins anew',
@@ -345,9 +346,4 @@ function proxy(name: string, view: Partial<ProxyView> = {}): ProxyView {
     startedAtMs: START_MS,
     ...view,
   }
-}
-
-/** A busy machine takes its time. */
-function until(check: () => void): Promise<void> {
-  return vi.waitFor(check, { timeout: 5000 })
 }

@@ -137,7 +137,7 @@ function clientTransport({ tls, ...options }: ClientOptions): FrpcTransportConfi
 
 /** An expectation that holds within ten seconds, on a busy machine too. */
 export function soon<T>(read: () => T): ReturnType<typeof expect.poll<Awaited<T>>> {
-  return expect.poll(read, { timeout: 10_000 })
+  return expect.poll(read, { timeout: 15_000 })
 }
 
 /** Sends back what comes, and ends when the peer does. */

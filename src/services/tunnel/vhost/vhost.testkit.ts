@@ -165,7 +165,7 @@ export class RawUser {
 
 /** Resolves when it is so; for what no event tells. */
 export async function until(isSo: () => boolean): Promise<void> {
-  const deadlineMs = performance.now() + 10_000
+  const deadlineMs = performance.now() + 15_000
   while (!isSo()) {
     if (performance.now() > deadlineMs) throw new Error(`never came true: ${String(isSo)}`)
     await new Promise((resolve) => setImmediate(resolve))

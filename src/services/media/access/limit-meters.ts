@@ -1,5 +1,12 @@
 import type { Datapath, MeterId } from '../../../mechanisms/datapath/index.ts'
-import type { BandwidthLimit } from '../access/index.ts'
+import type { BandwidthLimit } from './contract.ts'
+
+/** The meters of one session. */
+export interface MetersInUse {
+  readonly meters: readonly MeterId[]
+  /** Gives them back; may be called twice. */
+  end(): void
+}
 
 interface Shared {
   readonly meter: MeterId
@@ -15,8 +22,7 @@ export class LimitMeters {
     this.#datapath = datapath
   }
 
-  /** Meters for these limits; `end` gives them back, and may be called twice. */
-  take(limits: readonly BandwidthLimit[]): { readonly meters: readonly MeterId[]; readonly end: () => void } {
+  take(limits: readonly BandwidthLimit[]): MetersInUse {
     const meters = limits.map((limit) => this.#use(limit))
     let ids = limits.map(({ id }) => id)
     return {
