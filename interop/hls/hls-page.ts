@@ -70,6 +70,7 @@ export async function untilPlayed(page: Page, seconds: number): Promise<HlsPlaye
   let begun: HlsPlayed | undefined
   const hasPlayed = async (): Promise<boolean> => {
     played = await playedBy(page)
+    if (played.fatal.length > 0) return true
     if (played.framesShown > 0) begun ??= played
     if (begun === undefined) return false
     const { position, framesShown } = begun
@@ -80,5 +81,6 @@ export async function untilPlayed(page: Page, seconds: number): Promise<HlsPlaye
   } catch (cause) {
     throw new Error(`not played: ${JSON.stringify(played)}`, { cause })
   }
+  if (played.fatal.length > 0) throw new Error(`given up: ${JSON.stringify(played)}`)
   return played
 }

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { errorCode, errorMessage } from '../../foundation/errors.ts'
 import { type Certificate, tlsContextOptions } from '../net/index.ts'
 import { AcmeError, AcmeErrorCode } from './errors.ts'
-import { writePrivateFile } from './private-file.ts'
+import { writePrivateFile } from '../files/index.ts'
 
 /** An account at an authority, and how its last attempts ended. */
 export interface AcmeAccount {

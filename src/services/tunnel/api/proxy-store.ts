@@ -3,7 +3,7 @@ import { errorCode, errorMessage } from '../../../foundation/errors.ts'
 import type { ProxyConfig, VisitorConfig } from '../../../mechanisms/frp-config/index.ts'
 import type { ClientWork } from '../client/contract.ts'
 import { TunnelError, TunnelErrorCode } from '../errors.ts'
-import { replaceFile } from '../statistics/replace-file.ts'
+import { writePrivateFile } from '../../../mechanisms/files/index.ts'
 import { StoreEntries } from './store-entries.ts'
 
 /** What a store is made of. */
@@ -68,7 +68,7 @@ export class ProxyStore {
       const result = action()
       try {
         const json = { proxies: this.proxies.toJson(), visitors: this.visitors.toJson() }
-        await replaceFile(this.#file, `${JSON.stringify(json, undefined, 2)}\n`)
+        await writePrivateFile(this.#file, `${JSON.stringify(json, undefined, 2)}\n`)
       } catch (error) {
         for (const restore of undo) restore()
         throw error

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import * as z from 'zod'
 import { errorCode } from '../../../foundation/errors.ts'
-import { replaceFile } from './replace-file.ts'
+import { writePrivateFile } from '../../../mechanisms/files/index.ts'
 
 /** A longer file is not read, nor written. */
 const MAX_BYTES = 64 * 1024 * 1024
@@ -96,7 +96,7 @@ export async function readStatistics(path: string): Promise<SavedStatistics | un
 export async function writeStatistics(path: string, statistics: SavedStatistics): Promise<void> {
   const text = JSON.stringify(statistics)
   if (Buffer.byteLength(text) > MAX_BYTES) throw tooLong(Buffer.byteLength(text))
-  await replaceFile(path, text)
+  await writePrivateFile(path, text)
 }
 
 function tooLong(bytes: number): Error {
