@@ -40,16 +40,15 @@ beforeAll(async () => {
     config: {
       media: { http: { pages: site() } },
       origins: [
-        {
-          ...{ name: 'files', kind: 'custom', host: '127.0.0.1' },
-          urls: { hls: `http://HOST:${files.port}/files/{stream}/index.m3u8` },
-        },
+        custom('files', `http://HOST:${files.port}/files/{stream}/index.m3u8`),
+        custom('parts', `http://HOST:${lowLatency.port}/low/{stream}.m3u8`),
       ],
       balancer: {
         apps: [
           { app: 'live', origins: ['srs'] },
-          { app: 'low', origins: ['low-latency'] },
+          { app: 'low/s', origins: ['low-latency'] },
           { app: 'files', origins: ['files'] },
+          { app: 'parts', origins: ['parts'] },
         ],
       },
     },
@@ -95,19 +94,30 @@ test('hls.js plays fragmented MP4 of an origin that has other paths', { timeout 
   expect(asked.filter((at) => at.includes('spbhid'))).toEqual([])
 })
 
-test('hls.js plays by parts, near the live edge, what comes in low latency', { timeout }, async () => {
-  const played = await inTwoPages(`${gateway.url}/low/s.m3u8`, 6)
-  for (const { parts, latency } of played) {
+test.each([
+  ['an SRS', '/low/s/main.m3u8', true],
+  ['an origin that has other paths', '/parts/s.m3u8', false],
+] as const)('hls.js plays by parts, near the live edge, the low-latency stream of %s', { timeout }, async (
+  _origin,
+  path,
+  takesSpbhid,
+) => {
+  const before = lowLatency.requests.length
+  const played = await inTwoPages(gateway.url + path, 5)
+  const marked = /\/seg\d+\.\d+\.m4s\?spbhid=[0-9a-f]{7}$/
+  for (const { parts, targetLatency } of played) {
     expect(parts.length).toBeGreaterThan(8)
+    expect(parts.filter((at) => !marked.test(at))).toEqual([])
     // Three parts of half a second are held back; without parts it would be three segments of two seconds.
-    expect(latency).toBeLessThan(5)
+    expect(targetLatency).toBeLessThan(5)
   }
-  const urls = lowLatency.requests.map(({ url }) => url)
+  const urls = lowLatency.requests.slice(before).map(({ url }) => url)
   const parts = urls.filter((at) => /\/seg\d+\.\d+\.m4s/.test(at))
   expect(parts.length).toBeGreaterThan(8)
-  expect(parts.filter((at) => !/\?spbhid=[0-9a-f]{7}$/.test(at))).toEqual([])
+  expect(parts.filter((at) => marked.test(at) !== takesSpbhid)).toEqual([])
   // Blocking reload: the playlist that does not exist yet is asked for, and comes with the part.
-  expect(urls.filter((at) => /\/main\.m3u8\?.*_HLS_msn=\d+&_HLS_part=\d+/.test(at)).length).toBeGreaterThan(8)
+  const reloads = urls.filter((at) => /\/(main|other)\.m3u8\?_HLS_msn=\d+&_HLS_part=\d+$/.test(at))
+  expect(reloads.length).toBeGreaterThan(8)
 })
 
 /** Plays in a page that the gateway serves and in one of another site, until both have shown that many seconds. */
@@ -123,6 +133,10 @@ async function inTwoPages(url: string, seconds: number): Promise<readonly HlsPla
   await own.close()
   await blank[Symbol.asyncDispose]()
   return played
+}
+
+function custom(name: string, hls: string): object {
+  return { name, kind: 'custom', host: '127.0.0.1', urls: { hls } }
 }
 
 /** The directory of the gateway's own page. */

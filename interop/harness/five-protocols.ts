@@ -85,7 +85,7 @@ function webrtcWay(name: string, role: Way['role'], pathOf: (path: string) => st
       const isIn = response.status === 201 && location !== null
       return {
         verdict: isIn ? 'allowed' : String(response.status),
-        output,
+        output: isIn ? '' : output,
         ended: () => gone(gateway, { protocol, role }, attempt),
         [Symbol.asyncDispose]: async () => {
           if (isIn) await fetch(new URL(location, response.url), { method: 'DELETE' })
@@ -99,6 +99,7 @@ function rtmpWay(name: string, role: Way['role'], argsOf: (url: string) => reado
   return {
     ...{ name, protocol: 'rtmp', role },
     begin: async (gateway, attempt) => {
+      const known = await idsOf(gateway)
       const tap = await tapRtmp(gateway.ports.rtmp)
       const { query = '', bearer, path } = attempt
       const whole = queryOf({ path, query: join(query, bearer === undefined ? '' : `token=${bearer}`) })
@@ -106,7 +107,7 @@ function rtmpWay(name: string, role: Way['role'], argsOf: (url: string) => reado
         ...quiet,
         ...argsOf(`rtmp://127.0.0.1:${tap.port}/${path}${whole}`),
       ])
-      return await outcomeOf(gateway, { protocol: 'rtmp', role }, attempt, program, tap)
+      return await outcomeOf(gateway, { protocol: 'rtmp', role }, attempt, known, program, tap)
     },
   }
 }
@@ -150,6 +151,7 @@ function srtWay(
   return {
     ...{ name, protocol: 'srt', role },
     begin: async (gateway, attempt) => {
+      const known = await idsOf(gateway)
       const tap = await tapSrt(gateway.ports.srt)
       const { query = '', bearer, path } = attempt
       const keys = join(query, bearer === undefined ? '' : `token=${bearer}`).replaceAll('&', ',')
@@ -157,9 +159,13 @@ function srtWay(
       const streamId = `#!::${[`r=${path}`, `m=${mode}`, keys].filter((part) => part !== '').join()}`
       const [command = '', ...args] = commandOf(`srt://127.0.0.1:${tap.port}`, streamId)
       const program = new Program(command, args)
-      return await outcomeOf(gateway, { protocol: 'srt', role }, attempt, program, tap)
+      return await outcomeOf(gateway, { protocol: 'srt', role }, attempt, known, program, tap)
     },
   }
+}
+
+async function idsOf(gateway: Gateway): Promise<ReadonlySet<string>> {
+  return new Set((await sessionsOf(gateway)).map(({ id }) => id))
 }
 
 /** Of a program that goes on while it is let in, and ends with a word of the protocol when it is not. */
@@ -167,6 +173,7 @@ async function outcomeOf(
   gateway: Gateway,
   kind: Pick<Way, 'protocol' | 'role'>,
   attempt: Attempt,
+  known: ReadonlySet<string>,
   program: Program,
   tap: Tap,
 ): Promise<Outcome> {
@@ -178,7 +185,8 @@ async function outcomeOf(
     const verdict = await until(
       `an answer to ${kind.protocol} ${kind.role} of ${attempt.path}`,
       async () => {
-        if ((await sessionsFor(gateway, kind, attempt)).length > 0) return 'allowed'
+        const sessions = await sessionsFor(gateway, kind, attempt)
+        if (sessions.some(({ id }) => !known.has(id))) return 'allowed'
         return program.isRunning ? undefined : tap.said || `nothing: ${program.output}`
       },
       { deadlineMs: 30_000 },

@@ -85,6 +85,7 @@ export function iceOffer(ufrag: string, direction: 'sendonly' | 'recvonly'): str
     'a=setup:actpass',
     'a=mid:0',
     `a=${direction}`,
+    ...(direction === 'sendonly' ? ['a=ssrc:1 cname:nobody'] : []),
     'a=rtcp-mux',
     'a=rtpmap:96 VP8/90000',
     '',

@@ -39,3 +39,16 @@ ${filesBlock(home, home, httpPort)}`
   }
   return again()
 }
+
+/** Its entry in `[[origins]]`. */
+export function nginxRtmpOrigin(name: string, { port, httpPort }: NginxRtmp): object {
+  return {
+    name,
+    kind: 'nginx-rtmp',
+    host: '127.0.0.1',
+    urls: {
+      rtmp: `rtmp://HOST:${port}/{app}/{stream}`,
+      hls: `http://HOST:${httpPort}/hls/{stream}.m3u8`,
+    },
+  }
+}

@@ -9,11 +9,11 @@ const KEPT_BYTES = 64 * 1024
 /** What a client is told in the protocol, which its program shows in words of its own. */
 export interface Tap extends AsyncDisposable {
   readonly port: number
-  /** The first answer of a kind: a code of RTMP, the reason of an SRT rejection. */
+  /** What was said first: the code of an RTMP status, the reason of an SRT rejection. */
   readonly said: string
 }
 
-/** Stands before the RTMP port of a gateway and listens in for `NetStream` codes; `said` has all of them. */
+/** Stands before the RTMP port of a gateway and listens in for the code of its first status. */
 export async function tapRtmp(toPort: number): Promise<Tap> {
   let heard = Buffer.alloc(0)
   const sockets = new Set<Socket>()
@@ -38,7 +38,7 @@ export async function tapRtmp(toPort: number): Promise<Tap> {
   return {
     port: (server.address() as AddressInfo).port,
     get said() {
-      return [...heard.toString('latin1').matchAll(/NetStream\.[A-Z]\w+\.[A-Z]\w+/g)].join()
+      return /NetStream\.(?:Play|Publish)\.[A-Z][A-Za-z]+/.exec(heard.toString('latin1'))?.[0] ?? ''
     },
     [Symbol.asyncDispose]: async () => {
       const closed = once(server, 'close')

@@ -15,8 +15,8 @@ export interface HlsPlayed {
   /** URLs of the fragments that were loaded; of parts, where hls.js loads parts. */
   readonly fragments: readonly string[]
   readonly parts: readonly string[]
-  /** How far behind the newest media it is, in seconds, as hls.js reckons it. */
-  readonly latency: number
+  /** How far behind the newest media it wants to be, in seconds. */
+  readonly targetLatency: number
   /** Details of errors after which hls.js gives up. */
   readonly fatal: readonly string[]
   /** Details of all errors. */
@@ -50,7 +50,7 @@ export async function playHls(page: Page, url: string): Promise<void> {
     ;(window as HlsWindow).played = () => ({
       position: video.currentTime,
       framesShown: video.getVideoPlaybackQuality().totalVideoFrames,
-      latency: hls.latency,
+      targetLatency: hls.targetLatency ?? Number.NaN,
       ...{ fragments, parts, fatal, errors },
     })
     hls.loadSource(playlist)

@@ -14,6 +14,7 @@ export { originView, type OriginView } from './origin-view.ts'
 export { queryParameter } from './percent-decode.ts'
 export type { AppRule, PlacementOptions } from './placement.ts'
 export { POLICIES, type PolicyName } from './policy.ts'
+export { isReadAlikeBySrs } from './srs-query.ts'
 export { percentEncodePart, type StreamKeyParts, streamKeyParts } from './stream-key-parts.ts'
 export {
   type HttpStreamRequest,

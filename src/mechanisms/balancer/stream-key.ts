@@ -1,5 +1,6 @@
 import { badStreamKey } from './errors.ts'
 import { percentDecode, queryParameter } from './percent-decode.ts'
+import { vhostsAsSrsReads } from './srs-query.ts'
 import {
   DEFAULT_VHOST,
   extensionStart,
@@ -47,6 +48,10 @@ export interface HttpStreamRequest {
 const MAX_PART_LENGTH = 512
 /** Most characters of any text that is looked at. */
 const MAX_INPUT_LENGTH = 8192
+/** The instance of an app, which older encoders name; there is only one. */
+const INSTANCE = '_definst_'
+/** Stands before a vhost in the app, as older clients of SRS write it. */
+const LEGACY_VHOST = '...vhost...'
 
 /** The stream key of an HTTP request. @throws BALANCER_BAD_STREAM_KEY */
 export function streamKeyOfHttp(request: HttpStreamRequest, rules: KeyRules): StreamKey {
@@ -57,7 +62,7 @@ export function streamKeyOfHttp(request: HttpStreamRequest, rules: KeyRules): St
     if (request.names === 'path') return checked(srsKeyOfUrl(`http://${srsHostOfHeader(host)}${path}`))
     return checked(srsKeyOfUrl(srsUrlOfHttp(host, path, query)))
   }
-  const vhost = normalVhost(queryParameter(query, 'vhost') || host, rules)
+  const vhost = askedVhost(queryParameter(query, 'vhost') || host, [query], rules)
   const app = queryParameter(query, 'app')
   const stream = queryParameter(query, 'stream')
   const names = request.names ?? (app === undefined && stream === undefined ? 'file' : 'query')
@@ -77,9 +82,12 @@ export function streamKeyOfRtmp(tcUrl: string, streamName: string, rules: KeyRul
   const [url, urlQuery] = splitQuery(tcUrl)
   const [name, nameQuery] = splitQuery(streamName)
   const [, authority = '', path = url] = /^[a-z][a-z0-9+.-]*:\/\/([^/]*)(.*)$/is.exec(url) ?? []
+  // SRS ends a name there.
+  if (path.includes('#') || name.includes('#')) throw badStreamKey('"#" in the app or the stream name')
   const host = authority.slice(authority.lastIndexOf('@') + 1)
   const asked = queryParameter(nameQuery, 'vhost') || queryParameter(urlQuery, 'vhost') || host
-  return keyOfParts(normalVhost(asked, rules), segments(decoded(path)), segments(decoded(name)))
+  const vhost = askedVhost(asked, [nameQuery, urlQuery], rules)
+  return keyOfParts(vhost, segments(decoded(path)), segments(decoded(name)))
 }
 
 /**
@@ -96,7 +104,8 @@ export function parseStreamKey(text: string): StreamKey {
   return checked(bounded(text))
 }
 
-function keyOfParts(vhost: string, app: readonly string[], stream: readonly string[]): StreamKey {
+function keyOfParts(vhost: string, wholeApp: readonly string[], stream: readonly string[]): StreamKey {
+  const app = wholeApp.filter((part) => part !== INSTANCE)
   const appText = app.join('/')
   const streamText = stream.join('/')
   if (appText === '') throw badStreamKey('the app is missing')
@@ -107,6 +116,9 @@ function keyOfParts(vhost: string, app: readonly string[], stream: readonly stri
   // An origin, or a cache before it, may resolve dots, and would serve another stream than the key says.
   if ([...app, ...stream].some((part) => part === '.' || part === '..'))
     throw badStreamKey('"." or ".." as a part')
+  // SRS cuts these out, wherever they are, and serves what the rest names.
+  if ([...app, ...stream].some((part) => part.startsWith(INSTANCE) || part.includes(LEGACY_VHOST)))
+    throw badStreamKey(`"${INSTANCE}" or "${LEGACY_VHOST}" in a part`)
   return checked(`${vhost}/${appText}/${streamText}`)
 }
 
@@ -119,6 +131,15 @@ function checked(key: string): StreamKey {
 
 function isStreamKey(text: string): text is StreamKey {
   return text !== '' && text.length <= 3 * MAX_PART_LENGTH && !/[\p{Cc}\p{Cs}]/u.test(text)
+}
+
+/** @throws BALANCER_BAD_STREAM_KEY where SRS would find another vhost in the queries */
+function askedVhost(asked: string, queries: readonly string[], rules: KeyRules): string {
+  const vhost = normalVhost(asked, rules)
+  const others = queries.flatMap((query) => vhostsAsSrsReads(query))
+  if (others.some((other) => normalVhost(percentDecode(other) ?? other, rules) !== vhost))
+    throw badStreamKey('more than one vhost')
+  return vhost
 }
 
 function normalVhost(asked: string, rules: KeyRules): string {

@@ -2,3 +2,4 @@
 export { LinePace, type LinePaceOptions } from './line-pace.ts'
 export { createLogger, silentLogger, type Logger, type LoggerOptions } from './logger.ts'
 export { Counter, createRegistry, Gauge, Histogram, Registry } from './metrics.ts'
+export { registerReadCounter } from './read-counter.ts'

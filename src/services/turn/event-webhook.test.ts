@@ -1,6 +1,6 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { ManualClock } from '../../foundation/clock.ts'
 import { createLogger, silentLogger } from '../../mechanisms/telemetry/index.ts'
 import type { AllocationInfo } from './allocation-info.ts'
@@ -143,9 +143,14 @@ describe('EventWebhook', () => {
   })
 
   it('sends again what had no answer in time', async () => {
+    const late = new AbortController()
+    const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValueOnce(late.signal)
+    onTestFinished(() => timeout.mockRestore())
     const kit = await open({ timeoutMs: 30 })
     create(kit, 'a')
     await kit.post(0)
+    expect(timeout).toHaveBeenLastCalledWith(30)
+    late.abort(new DOMException('late', 'TimeoutError'))
     await kit.retried()
     kit.clock.advance(500)
     expect(await kit.answer(1)).toEqual(['a'])

@@ -34,9 +34,10 @@ export function hookBody(action: HookAction, request: AccessRequest, sender: Hoo
   })
 }
 
-/** The query; a bearer token as its `token`, so that a hook server finds it where it finds those of all others. */
+/** The query; a bearer token that is not in it as its `token`, so that a hook server finds it where it finds those of all others. */
 function paramOf({ query, bearer }: Pick<AccessRequest, 'query' | 'bearer'>): string {
-  const isNamed = bearer === undefined || new URLSearchParams(query).has('token')
+  const params = new URLSearchParams(query)
+  const isNamed = bearer === undefined || params.has('token') || [...params.values()].includes(bearer)
   const token = isNamed ? '' : `token=${encodeURIComponent(bearer)}`
   const whole = [query, token].filter((part) => part !== '').join('&')
   return whole === '' ? '' : `?${whole}`

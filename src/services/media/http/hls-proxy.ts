@@ -9,6 +9,7 @@ import { corsHeaders } from './client-response.ts'
 import { httpError } from './errors.ts'
 import { dropBody } from './gather-body.ts'
 import { type HttpHandler, replyError } from './handler.ts'
+import { hasBody, hasTurn, MEDIA_METHODS, replyPreflight } from './media-request.ts'
 import { HlsIds } from './hls-ids.ts'
 import { HlsMetrics } from './hls-metrics.ts'
 import { HlsNames } from './hls-names.ts'
@@ -17,17 +18,14 @@ import { HlsOutages } from './hls-outages.ts'
 import { isPlainPath, OriginPaths } from './hls-origin-path.ts'
 import { contextOf, credentialsOf, isBlockingReload, withoutSpbhid } from './hls-query.ts'
 import { type Asked, HlsReplies } from './hls-reply.ts'
-import { hlsRequest } from './hls-request.ts'
 import { type HlsRoute, HlsRoutes } from './hls-routes.ts'
 import { type HlsAnswer, HlsSearch } from './hls-search.ts'
 import type { HlsViewer } from './hls-viewer.ts'
 import { HlsViewers } from './hls-viewers.ts'
-import { isLoop } from './origin-request.ts'
+import { isLoop, originRequest } from './origin-request.ts'
 import { OriginPool } from './origin-pool.ts'
 import { originUrl, type OriginUrl } from './origin-url.ts'
 import { parseRequestTarget, type RequestTarget } from './request-target.ts'
-
-const ALLOW = 'GET, HEAD, OPTIONS'
 
 /**
  * HLS and DASH: playlists, manifests and segments are led to the origin that carries the stream. Their URIs are changed so
@@ -90,7 +88,7 @@ export class HlsProxy implements HttpHandler, SessionDirectory {
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.method === 'OPTIONS') return replyPreflight(response)
     if (request.method !== 'GET' && request.method !== 'HEAD') {
-      return replyError(response, 405, 'HTTP_METHOD_NOT_ALLOWED', { ...corsHeaders, Allow: ALLOW })
+      return replyError(response, 405, 'HTTP_METHOD_NOT_ALLOWED', { ...corsHeaders, Allow: MEDIA_METHODS })
     }
     const target = parseRequestTarget(request)
     if (target === undefined || hasBody(request)) {
@@ -201,7 +199,8 @@ export class HlsProxy implements HttpHandler, SessionDirectory {
       isBlocking: isBlockingReload(target.query),
       signal,
       urlAt: (place) => this.#urlAt(place, route, target),
-      bytesFor: (url) => hlsRequest(request, url, client, isText, this.#pseudonym),
+      bytesFor: (url) =>
+        originRequest(request, url, client, { pseudonym: this.#pseudonym, isKept: true, isText }),
     })
   }
 
@@ -227,28 +226,4 @@ function prepareRefusal(response: ServerResponse, error: unknown): void {
   const status = error instanceof SluiceError ? error.status : undefined
   if (status === 401) response.setHeader('WWW-Authenticate', 'Bearer')
   if (status === 503 || errorCode(error) === 'ACCESS_TOO_MANY') response.setHeader('Retry-After', '5')
-}
-
-/** `OPTIONS` goes no further; 200 is what clients of SRS get. */
-function replyPreflight(response: ServerResponse): void {
-  response.writeHead(200, {
-    ...corsHeaders,
-    Allow: ALLOW,
-    'Access-Control-Max-Age': '7200',
-    'Content-Length': '0',
-  })
-  response.end()
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
-}
-
-/** Waits for the answers to the requests before, where a client sent several without waiting. */
-function hasTurn(response: ServerResponse, signal: AbortSignal): Promise<void> {
-  if (response.socket !== null) return Promise.resolve()
-  return new Promise((resolve, reject) => {
-    response.once('socket', () => resolve())
-    signal.addEventListener('abort', () => reject(new Error('left')), { once: true })
-  })
 }

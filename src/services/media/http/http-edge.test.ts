@@ -258,9 +258,10 @@ describe('HttpEdge closing', () => {
     const { port } = gateway
     await using client = await RawClient.send(port, get('/x'))
     await using idle = await RawClient.send(port, '')
-    await until(() => gateway.edge.connectionCount === 2)
+    // A connection is counted before its request was read.
+    await until(() => gateway.edge.connectionCount === 2 && finish !== undefined)
 
-    const closed = gateway.edge.close({ graceMs: 5000 })
+    const closed = gateway.edge.close({ graceMs: 60_000 })
     await idle.closed()
     await using late = new RawClient(port)
     await late.closed()

@@ -12,6 +12,7 @@ import { clientHeaders, corsHeaders } from './client-response.ts'
 import { rawOfFields } from './end-to-end-headers.ts'
 import { type HttpErrorCode, httpError } from './errors.ts'
 import { type HttpHandler, replyError } from './handler.ts'
+import { hasBody, hasTurn, MEDIA_METHODS, replyPreflight } from './media-request.ts'
 import { LIVE_DEFAULTS, type LiveProxyOptions } from './live-options.ts'
 import type { LiveNeed } from './live-splice.ts'
 import { isLiveBody, LiveViewer, type Stay } from './live-viewer.ts'
@@ -31,7 +32,6 @@ const NEEDS: ReadonlyMap<string, LiveNeed> = new Map([
   ['.aac', 'aac'],
   ['.mp3', 'mp3'],
 ])
-const ALLOW = 'GET, HEAD, OPTIONS'
 
 /**
  * Live bodies over HTTP: `GET /{app}/{stream}.flv`, or `.ts`, `.aac`, `.mp3`, is led to the origin that carries the stream, and
@@ -80,7 +80,7 @@ export class LiveProxy implements HttpHandler, SessionDirectory {
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.method === 'OPTIONS') return replyPreflight(response)
     if (request.method !== 'GET' && request.method !== 'HEAD') {
-      return replyError(response, 405, 'HTTP_METHOD_NOT_ALLOWED', { ...corsHeaders, Allow: ALLOW })
+      return replyError(response, 405, 'HTTP_METHOD_NOT_ALLOWED', { ...corsHeaders, Allow: MEDIA_METHODS })
     }
     const target = parseRequestTarget(request)
     const need = needOf(target?.pathname ?? '')
@@ -345,28 +345,4 @@ function isChunkedOut({ request }: Ask, { framing }: Answer): boolean {
 /** The path names a file only: `/jingle.mp3`. */
 function isNoKey(error: unknown): boolean {
   return error instanceof SluiceError && error.code === 'BALANCER_BAD_STREAM_KEY'
-}
-
-/** `OPTIONS` goes no further; 200 is what clients of SRS get. */
-function replyPreflight(response: ServerResponse): void {
-  response.writeHead(200, {
-    ...corsHeaders,
-    Allow: ALLOW,
-    'Access-Control-Max-Age': '7200',
-    'Content-Length': '0',
-  })
-  response.end()
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
-}
-
-/** Waits for the answers to the requests before, where a client sent several without waiting. */
-function hasTurn(response: ServerResponse, signal: AbortSignal): Promise<void> {
-  if (response.socket !== null) return Promise.resolve()
-  return new Promise((resolve, reject) => {
-    response.once('socket', () => resolve())
-    signal.addEventListener('abort', () => reject(new Error('left')), { once: true })
-  })
 }

@@ -416,10 +416,11 @@ describe('LiveProxy and viewers who wait', () => {
     await until(() => viewers.every((viewer) => timesOf(unchunked(viewer.body)).length === 1))
     isAway = true
     for (const socket of origin.sockets) socket.destroy()
-    await until(() => refused === 3)
+    await until(() => refused >= 3)
     // Who asked is the first to lose patience; another one asks for the rest.
     viewers[0]?.socket.destroy()
-    await until(() => refused === 5)
+    const before = refused
+    await until(() => refused >= before + 2)
     expect(await gateway.metric('sluice_http_waiting_sessions')).toBe(29)
 
     isBack = true

@@ -21,34 +21,48 @@ const REPLACED = new Set([
   'x-forwarded-port',
 ])
 
+/** Of no use where the text is to be changed: it is wanted whole and plain. */
+const NOT_FOR_TEXT = new Set(['range', 'if-range', 'accept-encoding'])
+
+/** How an origin is asked. */
+export interface OriginRequestOptions {
+  /** How this gateway names itself in `Via`; unlike any other gateway's, so that a loop shows. */
+  readonly pseudonym: string
+  /** The connection is kept, and HTTP/1.1 is spoken whatever the client speaks. @defaultValue false */
+  readonly isKept?: boolean
+  /** The answer is a playlist or manifest, which will be read. @defaultValue false */
+  readonly isText?: boolean
+}
+
 /**
  * The bytes that ask an origin for what a client asked us: the client's end-to-end headers, `Authorization` among them, and
- * the headers that say who it is. `Connection: close` makes the end of the connection the end of the body, and a client
- * of HTTP/1.0 is asked for by HTTP/1.0, so that no chunked framing comes which it could not read.
- *
- * @param pseudonym how this gateway names itself in `Via`; unlike any other gateway's, so that a loop shows
+ * the headers that say who it is. On a connection that is not kept its end is the end of the body, and a client of
+ * HTTP/1.0 is asked for by HTTP/1.0, so that no chunked framing comes which it could not read.
  */
 export function originRequest(
   request: IncomingMessage,
   url: OriginUrl,
   client: Pick<HttpClient, 'headers'>,
-  pseudonym: string,
+  { pseudonym, isKept = false, isText = false }: OriginRequestOptions,
 ): Buffer {
-  const received = fieldsOfRaw(request.rawHeaders)
   const isHttp10 = request.httpVersionMajor === 1 && request.httpVersionMinor === 0
-  const passed = endToEndHeaders(received).filter(({ name }) => !REPLACED.has(name.toLowerCase()))
+  const passed = endToEndHeaders(fieldsOfRaw(request.rawHeaders)).filter(({ name }) => {
+    const lower = name.toLowerCase()
+    return !REPLACED.has(lower) && !(isText && NOT_FOR_TEXT.has(lower))
+  })
   const via = request.headers.via
   const headers: HeaderField[] = [
     { name: 'Host', value: (url.isAsAsked ? request.headers.host : undefined) ?? authorityOf(url) },
     ...passed,
+    ...(isText ? [{ name: 'Accept-Encoding', value: 'identity' }] : []),
     ...client.headers,
     { name: 'Via', value: `${via === undefined ? '' : `${via}, `}${request.httpVersion} ${pseudonym}` },
-    { name: 'Connection', value: 'close' },
+    { name: 'Connection', value: isKept ? 'keep-alive' : 'close' },
   ]
   const lines = headers
     .filter(({ name, value }) => isFieldName(name) && isFieldValue(value))
     .map(({ name, value }) => `${name}: ${value}\r\n`)
-  const version = isHttp10 ? 'HTTP/1.0' : 'HTTP/1.1'
+  const version = isHttp10 && !isKept ? 'HTTP/1.0' : 'HTTP/1.1'
   return Buffer.from(`${request.method} ${url.pathAndQuery} ${version}\r\n${lines.join('')}\r\n`, 'latin1')
 }
 

@@ -154,7 +154,7 @@ export class OriginSearch {
         where: dialOptionsOf(url),
         dial,
         method: request.method ?? 'GET',
-        request: originRequest(request, url, client, pseudonym),
+        request: originRequest(request, url, client, { pseudonym }),
         connectTimeoutMs,
         headTimeoutMs,
         clock,

@@ -32,8 +32,21 @@ export function authorityOf({ scheme, host, port }: Pick<OriginUrl, 'scheme' | '
   return port === (scheme === 'http' ? 80 : 443) ? literal : `${literal}:${port}`
 }
 
+/** What names the stream at the origin is not the client's to say again. */
 function withQuery(name: string, query: string): string {
   const path = name.startsWith('/') ? name : `/${name}`
-  if (query === '') return path
-  return `${path}${path.includes('?') ? '&' : '?'}${query}`
+  const mark = path.indexOf('?')
+  const own = mark === -1 ? [] : path.slice(mark + 1).split('&').map(parameterName)
+  const others = query.split('&').filter((pair) => pair !== '' && !own.includes(parameterName(pair)))
+  if (others.length === 0) return path
+  return `${path}${mark === -1 ? '?' : '&'}${others.join('&')}`
+}
+
+function parameterName(pair: string): string {
+  const name = pair.split('=', 1)[0] ?? ''
+  try {
+    return decodeURIComponent(name.replaceAll('+', ' '))
+  } catch {
+    return name
+  }
 }

@@ -202,7 +202,7 @@ describe('StaticPages', () => {
   })
 
   it('lets a reader go who takes nothing, and closes the file', async () => {
-    const stalled = await Gateway.start(new FakeBalancer([]), {}, { handlers: [pages], socketIdleMs: 200 })
+    const stalled = await Gateway.start(new FakeBalancer([]), {}, { handlers: [pages], socketIdleMs: 2000 })
     await using _ = stalled
     const reader = await RawClient.send(stalled.port, get('/large.bin'))
     await until(() => reader.text.length > 0)

@@ -140,13 +140,14 @@ describe('the APIs of origins', () => {
   })
 
   it('an answer that is too large, or never comes, costs an error and no more', async () => {
-    const { store, ask } = await gateway({ maxAnswerBytes: 100, timeoutMs: 200 })
-    const large = await origin(store, 'a', json({ text: 'x'.repeat(1000) }))
-    expect(await (await ask(`/origins/${large.id}/api/v1/clients`)).json()).toMatchObject({
+    const narrow = await gateway({ maxAnswerBytes: 100 })
+    const large = await origin(narrow.store, 'a', json({ text: 'x'.repeat(1000) }))
+    expect(await (await narrow.ask(`/origins/${large.id}/api/v1/clients`)).json()).toMatchObject({
       error: { code: 'ORIGIN_API_TOO_LARGE' },
     })
-    const silent = await origin(store, 'b', () => {})
-    expect(await (await ask(`/origins/${silent.id}/api/v1/clients`)).json()).toMatchObject({
+    const hasty = await gateway({ timeoutMs: 200 })
+    const silent = await origin(hasty.store, 'b', () => {})
+    expect(await (await hasty.ask(`/origins/${silent.id}/api/v1/clients`)).json()).toMatchObject({
       error: { code: 'ORIGIN_API_UNREACHABLE' },
     })
   })

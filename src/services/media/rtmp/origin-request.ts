@@ -7,11 +7,12 @@ import { joinQueries, splitQuery } from './stream-query.ts'
  * stream name that the origin knows. What the client put behind them as queries stays behind them.
  */
 export function requestAt(target: OriginTarget, request: StreamRequest): StreamRequest {
-  if (target.name === undefined) return request
+  if (target.name === undefined) return requestAsAsked(request)
+  // Decoded already; what still looks like an escape is part of a name.
   const [path, query] = splitQuery(target.name)
   const slash = path.lastIndexOf('/')
-  const app = unescaped(path.slice(1, Math.max(1, slash)))
-  const stream = unescaped(path.slice(slash + 1))
+  const app = path.slice(1, Math.max(1, slash))
+  const stream = path.slice(slash + 1)
   const [, queryOfName] = splitQuery(request.streamName)
   const [, queryOfUrl] = splitQuery(request.tcUrl)
   return requestElsewhere(request, {
@@ -21,13 +22,27 @@ export function requestAt(target: OriginTarget, request: StreamRequest): StreamR
   })
 }
 
-/** RTMP names are no parts of a URL: nothing in them is escaped. A template may hold a % that is none of an escape. */
-function unescaped(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
+/**
+ * SRS joins both texts, and takes what stands behind the last slash for the stream, be it in a query: then it would serve
+ * another stream than was decided on. So no slash is left behind a `?`.
+ */
+function requestAsAsked(request: StreamRequest): StreamRequest {
+  const [url, queryOfUrl] = splitQuery(request.tcUrl)
+  const [name, queryOfName] = splitQuery(request.streamName)
+  const plainName = name.replace(/^\/+/, '')
+  const isMoved = queryOfUrl !== '' && plainName.includes('/')
+  if (!isMoved && !`${queryOfUrl}${queryOfName}`.includes('/')) return request
+  const slash = isMoved ? plainName.lastIndexOf('/') : -1
+  const more = isMoved ? `/${plainName.slice(0, slash)}` : ''
+  return requestElsewhere(request, {
+    app: `${splitQuery(request.app)[0]}${more}`,
+    tcUrl: withQuery(url + more, withoutSlashes(queryOfUrl)),
+    streamName: withQuery(isMoved ? plainName.slice(slash + 1) : name, withoutSlashes(queryOfName)),
+  })
+}
+
+function withoutSlashes(query: string): string {
+  return query.replaceAll('/', '%2F')
 }
 
 function authority({ host, port }: OriginTarget): string {

@@ -1,4 +1,4 @@
-import { Counter, Gauge, type Registry } from '../../../mechanisms/telemetry/index.ts'
+import { Counter, Gauge, registerReadCounter, type Registry } from '../../../mechanisms/telemetry/index.ts'
 import type { Calls } from './calls.ts'
 import type { Front } from './front.ts'
 import type { Sessions } from './sessions.ts'
@@ -34,51 +34,48 @@ export function declareMetrics(registry: Registry, front: Front, calls: Calls, s
       inductions.inc(front.inductions)
     },
   })
-  counter(registry, 'sluice_srt_packets_total', 'SRT datagrams of sessions passed on.', 'direction', () => {
-    sessions.count()
-    return { from_caller: sessions.fromCallers.packets, from_origin: sessions.fromOrigins.packets }
-  })
-  counter(registry, 'sluice_srt_bytes_total', 'UDP payload of SRT sessions passed on.', 'direction', () => {
-    sessions.count()
-    return { from_caller: sessions.fromCallers.bytes, from_origin: sessions.fromOrigins.bytes }
-  })
-  counter(
+  registerReadCounter(
+    registry,
+    'sluice_srt_packets_total',
+    'SRT datagrams of sessions passed on.',
+    'direction',
+    () => {
+      sessions.count()
+      return { from_caller: sessions.fromCallers.packets, from_origin: sessions.fromOrigins.packets }
+    },
+  )
+  registerReadCounter(
+    registry,
+    'sluice_srt_bytes_total',
+    'UDP payload of SRT sessions passed on.',
+    'direction',
+    () => {
+      sessions.count()
+      return { from_caller: sessions.fromCallers.bytes, from_origin: sessions.fromOrigins.bytes }
+    },
+  )
+  registerReadCounter(
     registry,
     'sluice_srt_dropped_total',
     'Datagrams that belong to no session and no call.',
     'reason',
     () => front.dropped,
   )
-  counter(registry, 'sluice_srt_refused_total', 'SRT callers that were refused.', 'code', () =>
+  registerReadCounter(registry, 'sluice_srt_refused_total', 'SRT callers that were refused.', 'code', () =>
     Object.fromEntries(calls.refused),
   )
-  counter(registry, 'sluice_srt_origin_failures_total', 'Origins that were passed over.', 'code', () =>
-    Object.fromEntries(calls.originFailures),
+  registerReadCounter(
+    registry,
+    'sluice_srt_origin_failures_total',
+    'Origins that were passed over.',
+    'code',
+    () => Object.fromEntries(calls.originFailures),
   )
-  counter(
+  registerReadCounter(
     registry,
     'sluice_srt_sessions_ended_total',
     'SRT sessions that ended.',
     'reason',
     () => sessions.ended,
   )
-}
-
-function counter(
-  registry: Registry,
-  name: string,
-  help: string,
-  label: string,
-  read: () => Readonly<Record<string, number>>,
-): void {
-  const metric = new Counter({
-    name,
-    help,
-    labelNames: [label],
-    registers: [registry],
-    collect: () => {
-      metric.reset()
-      for (const [value, count] of Object.entries(read())) metric.inc({ [label]: value }, count)
-    },
-  })
 }

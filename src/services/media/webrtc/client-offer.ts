@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import {
   type HttpStreamRequest,
+  isReadAlikeBySrs,
   type Need,
   type OriginTarget,
   percentEncodePart,
@@ -86,7 +87,11 @@ function offerOf(
   const streamUrl = named ?? streamUrlOf(host, key, query)
   const queries = named === undefined ? [query] : [named.query, query]
   const { app } = streamKeyParts(key)
-  const isPlay = route.form === 'sdp' && query.split('&').includes('action=play')
+  const srsQuery = originQuery(query, route.streamPath, allowIceQuery)
+  if (json === undefined && !decisive.every((name) => isReadAlikeBySrs(srsQuery, name))) {
+    throw clientError('WEBRTC_BAD_QUERY', 400, 'the query can be read as that of another stream')
+  }
+  const isPlay = route.form === 'sdp' && queryParameter(srsQuery, 'action') === 'play'
   return {
     // SRS's WHIP endpoint plays when it is told so.
     role: isPlay ? 'play' : route.role,
@@ -109,11 +114,13 @@ function offerOf(
       if (name !== undefined) {
         return { target: withQuery(name, foreignQuery(queries, allowIceQuery)), contentType, body }
       }
-      const parameters = originQuery(query, route.streamPath, allowIceQuery)
-      return { target: withQuery(route.originPath, parameters), contentType, body }
+      return { target: withQuery(route.originPath, srsQuery), contentType, body }
     },
   }
 }
+
+/** What SRS decides on by the query: which stream, to publish or to play it, and who may send media. */
+const decisive = ['app', 'stream', 'vhost', 'action', 'ice-ufrag', 'ice-pwd'] as const
 
 function httpName(
   host: string | undefined,

@@ -7,6 +7,8 @@ export type WebRtcErrorCode =
   | 'WEBRTC_BAD_SDP'
   /** The body is not the JSON of SRS's older API: an object with `sdp`, and with `streamurl` unless the query names the stream. */
   | 'WEBRTC_BAD_JSON'
+  /** The query names the app, the stream or the vhost in two ways, of which SRS takes the other: name each once, and escape `,` `;` and `=`. */
+  | 'WEBRTC_BAD_QUERY'
   /** A PATCH carries something else than `application/trickle-ice-sdpfrag`. */
   | 'WEBRTC_MEDIA_TYPE'
   /** `If-Match` is not the session's present ETag: the fragment belongs to an earlier ICE session. */

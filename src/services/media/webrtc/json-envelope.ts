@@ -56,7 +56,8 @@ export function jsonOfferBytes(
   { host, path, query }: StreamUrl,
   clientAddress: string,
 ): Buffer {
-  const streamurl = `webrtc://${host}${path}${query === '' ? '' : `?${query}`}`
+  // SRS takes what stands behind the last slash for the stream, be it in the query.
+  const streamurl = `webrtc://${host}${path}${query === '' ? '' : `?${query.replaceAll('/', '%2F')}`}`
   const sdp = description.toBytes().toString()
   return Buffer.from(JSON.stringify({ ...members, streamurl, clientip: clientAddress, sdp }))
 }

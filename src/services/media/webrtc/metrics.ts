@@ -1,4 +1,4 @@
-import { Counter, Gauge, type Registry } from '../../../mechanisms/telemetry/index.ts'
+import { Gauge, registerReadCounter, type Registry } from '../../../mechanisms/telemetry/index.ts'
 import type { Sessions } from './sessions.ts'
 
 /** Declares the service's metrics; each reads plain numbers when it is scraped. */
@@ -28,29 +28,41 @@ export function declareMetrics(
       unproven.set(sessions.tcp.unproven)
     },
   })
-  counter(registry, 'sluice_webrtc_packets_total', 'WebRTC datagrams passed on.', 'direction', () => {
-    media.count()
-    return { from_client: media.fromClients.packets, from_origin: media.fromOrigins.packets }
-  })
-  counter(registry, 'sluice_webrtc_bytes_total', 'UDP payload of WebRTC passed on.', 'direction', () => {
-    media.count()
-    return { from_client: media.fromClients.bytes, from_origin: media.fromOrigins.bytes }
-  })
-  counter(
+  registerReadCounter(
+    registry,
+    'sluice_webrtc_packets_total',
+    'WebRTC datagrams passed on.',
+    'direction',
+    () => {
+      media.count()
+      return { from_client: media.fromClients.packets, from_origin: media.fromOrigins.packets }
+    },
+  )
+  registerReadCounter(
+    registry,
+    'sluice_webrtc_bytes_total',
+    'UDP payload of WebRTC passed on.',
+    'direction',
+    () => {
+      media.count()
+      return { from_client: media.fromClients.bytes, from_origin: media.fromOrigins.bytes }
+    },
+  )
+  registerReadCounter(
     registry,
     'sluice_webrtc_strangers_dropped_total',
     'Datagrams of unknown senders that proved no session.',
     'reason',
     () => media.strangersDropped,
   )
-  counter(
+  registerReadCounter(
     registry,
     'sluice_webrtc_tcp_cut_total',
     'ICE-TCP connections that were cut because they proved no session.',
     'reason',
     () => sessions.tcp.unprovenCut,
   )
-  counter(
+  registerReadCounter(
     registry,
     'sluice_webrtc_tcp_dropped_total',
     'Datagrams for ICE-TCP clients that did not fit.',
@@ -59,33 +71,18 @@ export function declareMetrics(
       queue: sessions.tcp.dropped,
     }),
   )
-  counter(
+  registerReadCounter(
     registry,
     'sluice_webrtc_sessions_ended_total',
     'WebRTC sessions that ended.',
     'reason',
     () => sessions.ended,
   )
-  counter(registry, 'sluice_webrtc_errors_total', 'WHIP and WHEP requests that failed.', 'code', () =>
-    Object.fromEntries(errors),
+  registerReadCounter(
+    registry,
+    'sluice_webrtc_errors_total',
+    'WHIP and WHEP requests that failed.',
+    'code',
+    () => Object.fromEntries(errors),
   )
-}
-
-function counter(
-  registry: Registry,
-  name: string,
-  help: string,
-  label: string,
-  read: () => Readonly<Record<string, number>>,
-): void {
-  const metric = new Counter({
-    name,
-    help,
-    labelNames: [label],
-    registers: [registry],
-    collect: () => {
-      metric.reset()
-      for (const [value, count] of Object.entries(read())) metric.inc({ [label]: value }, count)
-    },
-  })
 }

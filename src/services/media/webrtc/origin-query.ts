@@ -47,10 +47,13 @@ export function foreignQuery(queries: readonly string[], allowIceQuery: boolean)
     .join('&')
 }
 
-/** A path, with a query or without, and more parameters for it. */
+/** A path, with a query or without, and more parameters for it: those that its own query does not name. */
 export function withQuery(target: string, query: string): string {
-  if (query === '') return target
-  return `${target}${target.includes('?') ? '&' : '?'}${query}`
+  const mark = target.indexOf('?')
+  const own = mark === -1 ? [] : target.slice(mark + 1).split('&').map(nameOf)
+  const others = query.split('&').filter((parameter) => parameter !== '' && !own.includes(nameOf(parameter)))
+  if (others.length === 0) return target
+  return `${target}${mark === -1 ? '?' : '&'}${others.join('&')}`
 }
 
 function nameOf(parameter: string): string {
@@ -64,5 +67,5 @@ function nameOf(parameter: string): string {
 
 /** A path may hold bare characters that would end or change a query value. */
 function escaped(text: string): string {
-  return text.replaceAll(/[&+#=]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
+  return text.replaceAll(/[&+#=,;]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
 }

@@ -160,7 +160,7 @@ describe('an ICE restart', () => {
 })
 
 test('an origin that does not answer is a 504', async () => {
-  const { location } = await stage('hang', { headersTimeoutMs: 1000 })
+  const { location } = await stage('hang', { headersTimeoutMs: 2000 })
   const response = await patch(location, fragment)
   expect([response.status, await codeOf(response)]).toEqual([504, 'WEBRTC_ORIGIN_TIMEOUT'])
 })

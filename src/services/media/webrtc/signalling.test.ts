@@ -256,7 +256,8 @@ describe('POST', () => {
 
   test('an origin that is gone, resets or hangs is passed over for the next', async () => {
     const [bad, good] = [await FakeOrigin.start(), await FakeOrigin.start()]
-    const gateway = await TestGateway.start({ headersTimeoutMs: 100 })
+    // Long enough for the good one on a slow machine.
+    const gateway = await TestGateway.start({ headersTimeoutMs: 2000 })
     await gateway.store.announce(bad.announcement())
     await gateway.store.announce(good.announcement())
     for (const reply of ['reset', 'hang'] as const) {
@@ -301,7 +302,7 @@ describe('POST', () => {
   })
 
   test('an origin that hangs is suspect, unless a publisher of that stream is live there', async () => {
-    const { origin, gateway } = await stage({ headersTimeoutMs: 100 })
+    const { origin, gateway } = await stage({ headersTimeoutMs: 2000 })
     await gateway.open('clnt', '/live/s/whip')
     origin.reply = () => 'hang'
     const stateAfter = async (path: string): Promise<string | undefined> => {

@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { StunAttribute, StunClass, StunMethod, StunWriter } from '../../../protocols/stun/index.ts'
@@ -46,10 +45,9 @@ async function running(limits: Partial<TurnLimits> = {}): Promise<Running> {
   onTestFinished(async () => {
     await server.close()
     // Sockets say that they are closed a little after their server does.
-    for (let turns = 0; clock.pending > 0 && turns < 100; turns++) await setImmediate()
-    expect([datapath.endpoints.size, datapath.flows.size, datapath.meters.size, clock.pending]).toEqual([
-      0, 0, 0, 0,
-    ])
+    await expect
+      .poll(() => [datapath.endpoints.size, datapath.flows.size, datapath.meters.size, clock.pending])
+      .toEqual([0, 0, 0, 0])
   })
   return { server, clock, datapath, heard, port: server.ports.get('tcp') ?? 0 }
 }
