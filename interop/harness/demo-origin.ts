@@ -8,6 +8,8 @@ export interface DemoOriginProcess extends AsyncDisposable {
   readonly httpPort: number
   /** `app/stream` of everything that is published there. */
   streams(): Promise<readonly string[]>
+  /** Stops it where it is: the system still takes connections for it, and it says nothing on them. */
+  freeze(): void
   /** Ends it without a farewell, as a crash does. */
   kill(): Promise<void>
 }
@@ -30,6 +32,7 @@ export async function startDemoOrigin(registrationUrl: string): Promise<DemoOrig
       const streams = (await response.json()) as readonly { readonly app: string; readonly stream: string }[]
       return streams.map(({ app, stream }) => `${app}/${stream}`)
     },
+    freeze: () => program.kill('SIGSTOP'),
     kill: async () => {
       program.kill('SIGKILL')
       await program.ended

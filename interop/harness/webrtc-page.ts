@@ -75,6 +75,11 @@ async function signal(page: Page, url: string, role: 'publish' | 'play'): Promis
   )
 }
 
+/** The state of the connection in a page that plays or publishes. */
+export async function connectionState(page: Page): Promise<RTCPeerConnectionState | undefined> {
+  return await page.evaluate(() => (window as PeerWindow).peer?.connectionState)
+}
+
 /** What has arrived so far in a page that plays or publishes. */
 export async function receivedBy(page: Page): Promise<Received> {
   return await page.evaluate(async () => {

@@ -3,7 +3,7 @@ import { type AddressInfo, createServer, type Server, Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../foundation/clock.ts'
 import { MemoryBalancerStore, streamKeyOf } from '../mechanisms/balancer/index.ts'
-import { type Config, defaultConfig } from '../mechanisms/config/index.ts'
+import { type Config, defaultConfig, parseConfig } from '../mechanisms/config/index.ts'
 import { NodeDatapath } from '../mechanisms/datapath/index.ts'
 import { silentLogger } from '../mechanisms/telemetry/index.ts'
 import { Gateway, type GatewayParts } from './gateway.ts'
@@ -24,6 +24,14 @@ function config(changes: Partial<Config> = {}): Config {
     },
     ...changes,
   }
+}
+
+function parsed(sections: object): Config {
+  return parseConfig('test.json', JSON.stringify(sections))
+}
+
+function mediaWithRules(access: readonly object[]): Config['media'] {
+  return { ...config().media, access: parsed({ media: { access } }).media.access }
 }
 
 /** TURN by TCP on a port that HTTP shares. */
@@ -183,5 +191,39 @@ describe('Gateway', () => {
     expect(await (await fetch(`http://${gateway.addresses.admin}/metrics`)).text()).toContain(
       'sluice_streams 0',
     )
+  })
+
+  it('a reload puts rules of access, static origins and placement in force, and names what wants a restart', async () => {
+    await using gateway = await start()
+    const before = config()
+    const rules = mediaWithRules([{ play: { policy: 'deny' } }])
+    const changed = {
+      ...before,
+      balancer: { ...before.balancer, policy: 'least-load', maxPicks: 7 },
+      media: { ...rules, http: before.media.http, rtmp: { ...before.media.rtmp, idleSeconds: 5 } },
+      origins: parsed({ origins: [{ name: 'a', kind: 'srs', host: '127.0.0.1', check: false }] }).origins,
+    } as const
+    const ask = async (): Promise<number> =>
+      (await fetch(`http://${gateway.addresses.http[0]}/live/s.m3u8`)).status
+    expect(await ask()).toBe(503)
+    expect(await gateway.reload(changed)).toEqual(['media.rtmp', 'balancer'])
+    expect((await gateway.store.list()).map(({ server }) => server)).toEqual(['a'])
+    expect(await ask()).toBe(403)
+    expect(await gateway.reload(changed)).toEqual(['media.rtmp', 'balancer'])
+    await gateway.reload(before)
+    expect(await gateway.store.list()).toEqual([])
+    expect(await ask()).toBe(503)
+  })
+
+  it('a reload with a section that is wrong changes nothing', async () => {
+    await using gateway = await start()
+    const before = config()
+    const [origin] = parsed({ origins: [{ name: 'a', kind: 'nginx-rtmp', host: '127.0.0.1' }] }).origins
+    const wrong = { ...origin, followSeconds: 1 } as Config['origins'][number]
+    const rules = mediaWithRules([{ play: { policy: 'deny' } }])
+    await expect(
+      gateway.reload({ ...before, media: { ...before.media, access: rules.access }, origins: [wrong] }),
+    ).rejects.toMatchObject({ code: 'ORIGINS_CANNOT_FOLLOW' })
+    expect((await fetch(`http://${gateway.addresses.http[0]}/live/s.m3u8`)).status).toBe(503)
   })
 })

@@ -5,6 +5,7 @@ import {
   type BalancerStats,
   type BalancerStore,
   MemoryBalancerStore,
+  type PlacementOptions,
   registerBalancerMetrics,
 } from '../mechanisms/balancer/index.ts'
 import type { Config } from '../mechanisms/config/index.ts'
@@ -20,13 +21,20 @@ import { TunnelRole } from './tunnel-role.ts'
 import { TurnRole } from './turn-role.ts'
 import { version } from './version.ts'
 
+/** What keeps origins, picks and sessions. */
+export type GatewayStore = BalancerStore & {
+  stats(): BalancerStats
+  /** Other rules for new streams. @throws BALANCER_BAD_OPTION */
+  setPlacement(placement: PlacementOptions): void
+}
+
 /** What the gateway stands on, so that tests and embedders can put others in their place. */
 export interface GatewayParts {
   readonly logger: Logger
   /** @defaultValue the clock of the machine */
   readonly clock?: Clock
   /** @defaultValue the memory store, as the configuration says */
-  readonly store?: BalancerStore & { stats(): BalancerStats }
+  readonly store?: GatewayStore
   /** @defaultValue the engine that the configuration names */
   readonly datapath?: Datapath
   /** Opens every connection to an origin. @defaultValue node:net's */
@@ -45,14 +53,22 @@ export interface GatewayAddresses extends MediaAddresses {
 }
 
 /** Sections of which a reload puts into force what it can. */
-const RELOADED = new Set<keyof Config>(['turn', 'tunnel', 'media', 'origins', 'registration', 'routing'])
+const RELOADED = new Set<keyof Config>([
+  'balancer',
+  'turn',
+  'tunnel',
+  'media',
+  'origins',
+  'registration',
+  'routing',
+])
 
 /**
  * The composition root: a configuration in, running services out. Services do not know one another;
  * all wiring is here and in the roles.
  */
 export class Gateway implements Lifecycle {
-  readonly store: BalancerStore & { stats(): BalancerStats }
+  readonly store: GatewayStore
   readonly #logger: Logger
   readonly #clock: Clock
   readonly #datapath: Datapath
@@ -187,7 +203,7 @@ export class Gateway implements Lifecycle {
 
   /**
    * Puts another configuration in force, as far as that is possible while the gateway runs: the `[turn]` and `[tunnel]`
-   * sections, the rules of access and the static origins. Gives the names of sections and keys that differ and want a restart.
+   * sections, the rules of access, the static origins, and where new streams go (`balancer.policy`, `zone`, `apps`). Gives the names of sections and keys that differ and want a restart.
    *
    * @throws what is wrong with the section; then nothing has changed
    */
@@ -198,17 +214,20 @@ export class Gateway implements Lifecycle {
     const tunnel = applyTunnel()
     const media = await applyMedia()
     const before = this.#config
+    this.store.setPlacement(placementOf(config))
     this.#config = {
       ...before,
       turn: config.turn,
       tunnel: config.tunnel,
       origins: config.origins,
+      balancer: withPlacementOf(config, before),
       media: { ...before.media, access: config.media.access },
     }
     const others = (Object.keys(config) as (keyof Config)[]).filter(
       (section) => !RELOADED.has(section) && !isDeepStrictEqual(config[section], before[section]),
     )
-    return [...turn, ...tunnel, ...media, ...others]
+    const balancer = isDeepStrictEqual(this.#config.balancer, config.balancer) ? [] : ['balancer']
+    return [...turn, ...tunnel, ...media, ...balancer, ...others]
   }
 
   #readiness(): { readonly ok: boolean; readonly reason: string } {
@@ -226,16 +245,10 @@ export class Gateway implements Lifecycle {
 }
 
 function storeOf(config: Config, clock: Clock): MemoryBalancerStore {
-  const { policy, zone, apps, maxOrigins, maxPicks, ...times } = config.balancer
+  const { maxOrigins, maxPicks, ...times } = config.balancer
   return new MemoryBalancerStore({
     clock,
-    policy,
-    apps: apps.map(({ app, origins, backups: own }) => ({
-      app,
-      ...(origins !== undefined && { origins }),
-      ...(own !== undefined && { backups: own }),
-    })),
-    ...(zone !== undefined && { zone }),
+    ...placementOf(config),
     maxOrigins,
     maxPicks,
     heartbeatTtlMs: milliseconds(times.heartbeatTtlSeconds),
@@ -245,4 +258,23 @@ function storeOf(config: Config, clock: Clock): MemoryBalancerStore {
     // A session that restarts ICE goes by its old and its new USERNAME for a while.
     maxSessions: 2 * config.media.webrtc.maxSessions,
   })
+}
+
+/** Where new streams go. */
+function placementOf({ balancer: { policy, zone, apps } }: Config): PlacementOptions {
+  return {
+    policy,
+    ...(zone !== undefined && { zone }),
+    apps: apps.map(({ app, origins, backups }) => ({
+      app,
+      ...(origins !== undefined && { origins }),
+      ...(backups !== undefined && { backups }),
+    })),
+  }
+}
+
+/** The part that a reload puts in force, and the rest as it was. */
+function withPlacementOf({ balancer: { policy, zone, apps } }: Config, before: Config): Config['balancer'] {
+  const { zone: _, ...rest } = before.balancer
+  return { ...rest, policy, apps, ...(zone !== undefined && { zone }) }
 }

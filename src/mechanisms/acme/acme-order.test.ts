@@ -193,6 +193,24 @@ describe('an order that fails', () => {
     await fails(bench, 'ACME_REFUSED')
   })
 
+  it('for an authority that cannot be reached, and says why', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sluice-acme-'))
+    // Nothing listens there.
+    const directoryUrl = 'http://127.0.0.1:1/directory'
+    const order = orderCertificate({
+      options: completeAcmeOptions({ folder, directoryUrl, domains: ['a.test'] }),
+      store: new AcmeStore(folder, directoryUrl),
+      answers: new ChallengeAnswers(),
+      clock: systemClock,
+      signal: new AbortController().signal,
+    })
+    await expect(order).rejects.toMatchObject({
+      code: 'ACME_REFUSED',
+      message: expect.stringContaining('ECONNREFUSED'),
+    })
+    await rm(folder, { recursive: true })
+  })
+
   it('for an authority that never comes to an end', async () => {
     await using bench = await AcmeBench.start({ orderTimeoutMs: 500 }, { isUndecided: true })
     await fails(bench, 'ACME_LATE')

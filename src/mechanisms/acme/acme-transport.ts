@@ -51,9 +51,11 @@ async function load(): Promise<AcmeModule> {
     maxContentLength: MAX_BYTES,
     maxBodyLength: MAX_BYTES,
     maxRedirects: 3,
-    // Whoever orders tries again, later and with everything anew; it must not be waited for here.
-    acmeSettings: { retryMaxAttempts: 0, retryDefaultDelay: 1 },
   })
+  // It would try again what failed; whoever orders does so, later and with everything anew. And of a connection that failed it
+  // would tell a TypeError.
+  axios.interceptors.request.clear()
+  axios.interceptors.response.clear()
   axios.interceptors.request.use((config) => {
     const run = runs.getStore()
     if (run === undefined) return config

@@ -80,10 +80,17 @@ describe('targets of a template', () => {
   })
 
   it('what means something in a URL is escaped in HTTP, and is text in RTMP and SRT', () => {
-    const key = 'v/live/a?b#c%d&e é@:1'
-    expect(nameIn('http://h/{app}/{stream}', key)).toBe('/live/a%3Fb%23c%25d%26e%20%C3%A9@:1')
-    expect(nameIn('rtmp://h/{app}/{stream}', key)).toBe('/live/a?b#c%d&e é@:1')
-    expect(nameIn('srt://h?streamid=publish:{app}/{stream}&x=1', key)).toBe('publish:live/a?b#c%d&e é@:1')
+    const key = 'v/live/a#c%d&e é@:1'
+    expect(nameIn('http://h/{app}/{stream}', key)).toBe('/live/a%23c%25d%26e%20%C3%A9@:1')
+    expect(nameIn('rtmp://h/{app}/{stream}', key)).toBe('/live/a#c%d&e é@:1')
+    expect(nameIn('srt://h?streamid=publish:{app}/{stream}&x=1', key)).toBe('publish:live/a#c%d&e é@:1')
+  })
+
+  it('a stream whose name would end at its question mark has no place where names are not escaped', () => {
+    const key = 'v/live/secret?x'
+    expect(nameIn('http://h/{app}/{stream}', key)).toBe('/live/secret%3Fx')
+    expect(nameIn('rtmp://h/{app}/{stream}', key)).toBeUndefined()
+    expect(nameIn('srt://h?streamid={app}/{stream}', key)).toBeUndefined()
   })
 
   it.each(['v/../s', 'v/a/../s', 'v/live/..', 'v/live/.', 'v/a//b/s', 'v/live/', 'v'])(

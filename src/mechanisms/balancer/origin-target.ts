@@ -143,8 +143,8 @@ function areNames({ app, stream }: StreamKeyParts): boolean {
 }
 
 function nameOf(scheme: OriginTarget['scheme'], rest: string, parts: StreamKeyParts): string | undefined {
-  // Where nothing is escaped these would end the name, and another stream would be asked for.
-  if (/^(?:srt|rtmp)/.test(scheme) && /[?#]/.test(`${parts.app}${parts.stream}`)) return undefined
+  // Where nothing is escaped it would end the name, and another stream would be asked for.
+  if (/^(?:srt|rtmp)/.test(scheme) && `${parts.app}${parts.stream}`.includes('?')) return undefined
   if (scheme === 'srt') return streamIdOf(rest, parts)
   const filled = filledIn(rest, parts)
   if (scheme === 'http' || scheme === 'https') return filled.startsWith('/') ? filled : `/${filled}`

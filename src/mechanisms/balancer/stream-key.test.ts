@@ -167,6 +167,35 @@ describe('normal keys', () => {
     refused(() => http(NORMAL, 'h', target))
   })
 
+  it('the instance of an app is not part of its name, as SRS has it', () => {
+    expect(streamKeyOfRtmp('rtmp://h/live/_definst_', 's', NORMAL)).toBe('__defaultVhost__/live/s')
+    refused(() => streamKeyOfRtmp('rtmp://h/priv/_definst_ate', 's', NORMAL))
+    refused(() => http(NORMAL, 'h', '/priv/_definst_ate/s.flv'))
+    refused(() => streamKeyOfRtmp('rtmp://h/live...vhost...cdn.example.com', 's', NORMAL))
+    refused(() => streamKeyOfRtmp('rtmp://h/live', 's...vhost...x', NORMAL))
+  })
+
+  it.each([
+    'vhost=h&vhost=cdn.example.com',
+    'vhost=cdn.example.com&vhost=h',
+    'a=b,vhost=cdn.example.com',
+    'a=b;vhost=cdn.example.com',
+    'a;vhost;cdn.example.com',
+    'vhost=%63dn.example.com&x=1,vhost=h',
+    'domain=cdn.example.com',
+  ])('a query in which SRS may find another vhost is refused: %s', (query) => {
+    refused(() => http(NORMAL, 'h', `/live/s.flv?${query}`))
+    refused(() => streamKeyOfRtmp('rtmp://h/live', `s?${query}`, NORMAL))
+    refused(() => streamKeyOfRtmp(`rtmp://h/live?${query}`, 's', NORMAL))
+  })
+
+  it('vhosts that are one to us may be named as often as one likes', () => {
+    expect(http(NORMAL, 'h', '/live/s.flv?vhost=a&vhost=b&domain=c')).toBe('__defaultVhost__/live/s')
+    expect(http(NORMAL, 'h', '/live/s.flv?vhost=cdn.example.com&domain=CDN.example.com:80')).toBe(
+      'cdn.example.com/live/s',
+    )
+  })
+
   it('refuses RTMP without an app, without a stream name, or with a lone surrogate', () => {
     refused(() => streamKeyOfRtmp('rtmp://h', 's', NORMAL))
     refused(() => streamKeyOfRtmp('rtmp://h/a/b', '', NORMAL))

@@ -82,8 +82,6 @@ export function streamKeyOfRtmp(tcUrl: string, streamName: string, rules: KeyRul
   const [url, urlQuery] = splitQuery(tcUrl)
   const [name, nameQuery] = splitQuery(streamName)
   const [, authority = '', path = url] = /^[a-z][a-z0-9+.-]*:\/\/([^/]*)(.*)$/is.exec(url) ?? []
-  // SRS ends a name there.
-  if (path.includes('#') || name.includes('#')) throw badStreamKey('"#" in the app or the stream name')
   const host = authority.slice(authority.lastIndexOf('@') + 1)
   const asked = queryParameter(nameQuery, 'vhost') || queryParameter(urlQuery, 'vhost') || host
   const vhost = askedVhost(asked, [nameQuery, urlQuery], rules)

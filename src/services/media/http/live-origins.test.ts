@@ -44,6 +44,16 @@ describe('LiveProxy finds the origin', () => {
     expect(origin.requests[0]).toMatch(/^GET (.*) HTTP\/1\.1\r\nHost: 127\.0\.0\.1:\d+\r\n/)
     expect(origin.requests[0]?.split(' ')[1]).toBe(asked)
   })
+
+  it('whose query names the stream, which the client cannot name again', async () => {
+    await using origin = await FakeOrigin.start(good)
+    const flv = `http://127.0.0.1:${origin.port}/get?app={app}&name={stream}`
+    await using gateway = await Gateway.start(new FakeBalancer([{ urls: { flv } }]))
+    const asked = '/live/s.flv?name=secret&t=1&%6eame=secret&app=x'
+    await using viewer = await RawClient.send(gateway.port, get(asked))
+    await viewer.closed()
+    expect(origin.requests[0]?.split(' ')[1]).toBe('/get?app=live&name=s&t=1')
+  })
 })
 
 describe('LiveProxy and an origin behind TLS', () => {

@@ -37,8 +37,8 @@ function withQuery(name: string, query: string): string {
   const path = name.startsWith('/') ? name : `/${name}`
   const mark = path.indexOf('?')
   const own = mark === -1 ? [] : path.slice(mark + 1).split('&').map(parameterName)
-  const others = query.split('&').filter((pair) => pair !== '' && !own.includes(parameterName(pair)))
-  if (others.length === 0) return path
+  const others = query.split('&').filter((pair) => !own.includes(parameterName(pair)))
+  if (query === '' || others.length === 0) return path
   return `${path}${mark === -1 ? '?' : '&'}${others.join('&')}`
 }
 

@@ -23,22 +23,26 @@ export function requestAt(target: OriginTarget, request: StreamRequest): StreamR
 }
 
 /**
- * SRS joins both texts, and takes what stands behind the last slash for the stream, be it in a query: then it would serve
- * another stream than was decided on. So no slash is left behind a `?`.
+ * SRS joins both texts, takes what stands behind the last slash for the stream, be it in a query, and ends a name at a `#`:
+ * then it would serve another stream than was decided on. So neither is left where it would do that.
  */
 function requestAsAsked(request: StreamRequest): StreamRequest {
   const [url, queryOfUrl] = splitQuery(request.tcUrl)
-  const [name, queryOfName] = splitQuery(request.streamName)
-  const plainName = name.replace(/^\/+/, '')
-  const isMoved = queryOfUrl !== '' && plainName.includes('/')
-  if (!isMoved && !`${queryOfUrl}${queryOfName}`.includes('/')) return request
-  const slash = isMoved ? plainName.lastIndexOf('/') : -1
-  const more = isMoved ? `/${plainName.slice(0, slash)}` : ''
+  const [wholeName, queryOfName] = splitQuery(request.streamName)
+  const name = wholeName.replace(/^\/+/, '')
+  const slash = queryOfUrl === '' ? -1 : name.lastIndexOf('/')
+  const more = slash === -1 ? '' : `/${name.slice(0, slash)}`
+  const queries = queryOfUrl + queryOfName
+  if (more === '' && !queries.includes('/') && !`${url}${name}`.includes('#')) return request
   return requestElsewhere(request, {
-    app: `${splitQuery(request.app)[0]}${more}`,
-    tcUrl: withQuery(url + more, withoutSlashes(queryOfUrl)),
-    streamName: withQuery(isMoved ? plainName.slice(slash + 1) : name, withoutSlashes(queryOfName)),
+    app: withoutHashes(splitQuery(request.app)[0] + more),
+    tcUrl: withQuery(withoutHashes(url + more), withoutSlashes(queryOfUrl)),
+    streamName: withQuery(withoutHashes(name.slice(slash + 1)), withoutSlashes(queryOfName)),
   })
+}
+
+function withoutHashes(text: string): string {
+  return text.replaceAll('#', '%23')
 }
 
 function withoutSlashes(query: string): string {

@@ -62,6 +62,17 @@ describe('an origin of another make', () => {
     expect(origin.visits[0]?.request).toMatchObject({ app: 'a b', streamName: 'ü#1' })
   })
 
+  test('is not asked for another stream by what looks like an escape or a query in a name', async () => {
+    const origin = await originAt('n', (port) => `rtmp://127.0.0.1:${port}/{app}/{stream}`)
+    const service = await stage.service()
+    const names = { action: 'play', app: 'live', tcUrl: '/live' } as const
+    await stage.client(service, { ...names, streamName: 'secre%2574' }).untilReady()
+    expect(origin.visits[0]?.request.streamName).toBe('secre%74')
+    const client = stage.client(service, { ...names, streamName: 'secret%3fx' })
+    await until(() => client.isClosed)
+    expect(origin.visits).toHaveLength(1)
+  })
+
   test('is a host that a redirect may lead to', async () => {
     let port = 0
     await stage.origin('a', {
@@ -377,5 +388,23 @@ describe('what was wrong with the SRS proxy', () => {
       '__defaultVhost__/live/one',
       '__defaultVhost__/live/two',
     ])
+  })
+})
+
+describe('an origin that is asked as the client asked, and joins the two texts', () => {
+  test.each([
+    ['rtmp://h/live?a=1', 's?b=2', 'rtmp://h/live?a=1', 's?b=2'],
+    ['rtmp://h/live', 'a/s?b=2', 'rtmp://h/live', 'a/s?b=2'],
+    // The stream would be `secret`, of the app `live/s`.
+    ['rtmp://h/live', 's?x=/secret', 'rtmp://h/live', 's?x=%2Fsecret'],
+    ['rtmp://h/live?x=/y', 's', 'rtmp://h/live?x=%2Fy', 's'],
+    // It would be `s` of `live`.
+    ['rtmp://h/live?x=1', '/a/b/s', 'rtmp://h/live/a/b?x=1', 's'],
+    ['rtmp://h/live#x', 's#y', 'rtmp://h/live%23x', 's%23y'],
+  ])('%s and %s name the stream that was decided on', async (tcUrl, streamName, askedUrl, askedName) => {
+    const origin = await stage.origin('a')
+    const service = await stage.service()
+    await stage.client(service, { tcUrl, streamName }).untilReady()
+    expect(origin.visits[0]?.request).toMatchObject({ tcUrl: askedUrl, streamName: askedName })
   })
 })

@@ -51,8 +51,8 @@ export function foreignQuery(queries: readonly string[], allowIceQuery: boolean)
 export function withQuery(target: string, query: string): string {
   const mark = target.indexOf('?')
   const own = mark === -1 ? [] : target.slice(mark + 1).split('&').map(nameOf)
-  const others = query.split('&').filter((parameter) => parameter !== '' && !own.includes(nameOf(parameter)))
-  if (others.length === 0) return target
+  const others = query.split('&').filter((parameter) => !own.includes(nameOf(parameter)))
+  if (query === '' || others.length === 0) return target
   return `${target}${mark === -1 ? '?' : '&'}${others.join('&')}`
 }
 

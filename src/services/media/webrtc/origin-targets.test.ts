@@ -33,6 +33,14 @@ describe('an origin of another make', () => {
     expect(origin.seen.at(-1)?.headers.host).toBe(host)
   })
 
+  test('whose query names the stream is not told of another one', async () => {
+    const origin = await FakeOrigin.start()
+    const gateway = await TestGateway.start()
+    await gateway.store.announce(origin.foreign({ whep: '/whep?name={app}/{stream}' }))
+    await gateway.open('clnt', '/live/s/whep?token=t&name=live/secret&%6eame=x')
+    expect(origin.seen[0]?.url).toBe('/whep?name=live/s&token=t')
+  })
+
   test('that takes no publishers by WebRTC is not asked to', async () => {
     const origin = await FakeOrigin.start()
     const gateway = await TestGateway.start()
