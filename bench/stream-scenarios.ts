@@ -41,6 +41,7 @@ export function streamGroups(tools: Tools): readonly ScenarioGroup[] {
         {
           name: 'HTTP-FLV, 100 viewers of 2 Mbit/s, tags of 10 kB',
           order: [],
+          // As long as it takes to compile what passes bodies on, in the gateway and in the Node relay.
           warmupSeconds: 3,
           comparisons: [
             { subject: 'gateway', against: 'nginx', atLeast: 0.6 },

@@ -30,7 +30,11 @@ beforeAll(async () => {
   await makeSample(sample, 60)
   files = await startNginxFiles(join(folder.path, 'nginx'), root)
   opened.push(files)
-  lowLatency = await HlsOrigin.start({ path: '/low/s', media: await fragments(), codecs: 'avc1.42c00d,mp4a.40.2' })
+  lowLatency = await HlsOrigin.start({
+    path: '/low/s',
+    media: await fragments(),
+    codecs: 'avc1.42c00d,mp4a.40.2',
+  })
   opened.push(lowLatency)
   lowLatency.publish(16)
   lowLatency.run(systemClock)
@@ -70,7 +74,9 @@ afterAll(async () => {
   folder[Symbol.dispose]()
 })
 
-test('hls.js plays a TS stream of an SRS in two pages, one of them of another site', { timeout }, async () => {
+test('hls.js plays a TS stream of an SRS in two pages, one of them of another site', {
+  timeout,
+}, async () => {
   const url = `${gateway.url}/live/ts.m3u8?token=one`
   const played = await inTwoPages(url, 4)
   for (const { fragments } of played) {
@@ -97,28 +103,28 @@ test('hls.js plays fragmented MP4 of an origin that has other paths', { timeout 
 test.each([
   ['an SRS', '/low/s/main.m3u8', true],
   ['an origin that has other paths', '/parts/s.m3u8', false],
-] as const)('hls.js plays by parts, near the live edge, the low-latency stream of %s', { timeout }, async (
-  _origin,
-  path,
-  takesSpbhid,
-) => {
-  const before = lowLatency.requests.length
-  const played = await inTwoPages(gateway.url + path, 5)
-  const marked = /\/seg\d+\.\d+\.m4s\?spbhid=[0-9a-f]{7}$/
-  for (const { parts, targetLatency } of played) {
+] as const)(
+  'hls.js plays by parts, near the live edge, the low-latency stream of %s',
+  { timeout },
+  async (_origin, path, takesSpbhid) => {
+    const before = lowLatency.requests.length
+    const played = await inTwoPages(gateway.url + path, 5)
+    const marked = /\/seg\d+\.\d+\.m4s\?spbhid=[0-9a-f]{7}$/
+    for (const { parts, targetLatency } of played) {
+      expect(parts.length).toBeGreaterThan(8)
+      expect(parts.filter((at) => !marked.test(at))).toEqual([])
+      // Three parts of half a second are held back; without parts it would be three segments of two seconds.
+      expect(targetLatency).toBeLessThan(5)
+    }
+    const urls = lowLatency.requests.slice(before).map(({ url }) => url)
+    const parts = urls.filter((at) => /\/seg\d+\.\d+\.m4s/.test(at))
     expect(parts.length).toBeGreaterThan(8)
-    expect(parts.filter((at) => !marked.test(at))).toEqual([])
-    // Three parts of half a second are held back; without parts it would be three segments of two seconds.
-    expect(targetLatency).toBeLessThan(5)
-  }
-  const urls = lowLatency.requests.slice(before).map(({ url }) => url)
-  const parts = urls.filter((at) => /\/seg\d+\.\d+\.m4s/.test(at))
-  expect(parts.length).toBeGreaterThan(8)
-  expect(parts.filter((at) => marked.test(at) !== takesSpbhid)).toEqual([])
-  // Blocking reload: the playlist that does not exist yet is asked for, and comes with the part.
-  const reloads = urls.filter((at) => /\/(main|other)\.m3u8\?_HLS_msn=\d+&_HLS_part=\d+$/.test(at))
-  expect(reloads.length).toBeGreaterThan(8)
-})
+    expect(parts.filter((at) => marked.test(at) !== takesSpbhid)).toEqual([])
+    // Blocking reload: the playlist that does not exist yet is asked for, and comes with the part.
+    const reloads = urls.filter((at) => /\/(main|other)\.m3u8\?_HLS_msn=\d+&_HLS_part=\d+$/.test(at))
+    expect(reloads.length).toBeGreaterThan(8)
+  },
+)
 
 /** Plays in a page that the gateway serves and in one of another site, until both have shown that many seconds. */
 async function inTwoPages(url: string, seconds: number): Promise<readonly HlsPlayed[]> {
@@ -144,7 +150,10 @@ function site(): string {
   const pages = join(folder.path, 'pages')
   mkdirSync(pages)
   copyFileSync(hlsScript, join(pages, 'hls.min.js'))
-  writeFileSync(join(pages, 'player.html'), '<!doctype html><title>player</title><script src="hls.min.js"></script>')
+  writeFileSync(
+    join(pages, 'player.html'),
+    '<!doctype html><title>player</title><script src="hls.min.js"></script>',
+  )
   return pages
 }
 

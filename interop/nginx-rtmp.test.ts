@@ -39,7 +39,9 @@ describe('nginx with the RTMP module in [[origins]]', () => {
     folder[Symbol.dispose]()
   })
 
-  test('what is published by RTMP is played by RTMP and, segment for segment, by HLS', { timeout }, async () => {
+  test('what is published by RTMP is played by RTMP and, segment for segment, by HLS', {
+    timeout,
+  }, async () => {
     await using publisher = publishByRtmp(sample, `${gateway.rtmpUrl}/live/one`)
     const playlist = `${gateway.url}/live/one.m3u8`
     await untilSegments(playlist, 3)

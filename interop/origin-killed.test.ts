@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { openBlankPage, startBrowser } from './harness/browser.ts'
 import { connectionsTo } from './harness/connections.ts'
@@ -11,10 +12,13 @@ import { PersistentPublisher } from './harness/persistent-publisher.ts'
 import { temporaryFolder } from './harness/temporary-folder.ts'
 import { until } from './harness/until.ts'
 import { connectionState, playByWhep, publishByWhip, receivedBy } from './harness/webrtc-page.ts'
+import { hlsScript, playedBy, playHls, untilPlayed } from './hls/hls-page.ts'
 
 const timeout = 180_000
 /** For what a slow machine may be slow at. */
 const deadline = { deadlineMs: 60_000 }
+/** Longer than the origin is away here. */
+const kept = { resumeSeconds: 120 }
 const avMedia = { video: 'h264', audio: 'aac' }
 
 const folder = temporaryFolder()
@@ -34,7 +38,6 @@ describe('an origin is killed under a stream', () => {
   test('players by RTMP and HTTP-FLV go on with the publisher that comes back, on the same connection', {
     timeout,
   }, async () => {
-    const kept = { resumeSeconds: 120 }
     const { gateway, origins } = await startStage({ rtmp: kept, http: kept })
     const publisher = publishAgainAndAgain(`${gateway.rtmpUrl}/live/s`)
     const carrier = await carrierOf(origins, 'live/s')
@@ -70,10 +73,11 @@ describe('an origin is killed under a stream', () => {
     expect(await probeCodecs(`${gateway.rtmpUrl}/live/s`)).toEqual(avMedia)
   })
 
-  test('a publisher by WHIP and a player by WHEP notice, and meet again at the other', { timeout }, async () => {
+  test('a publisher by WHIP and a player by WHEP notice, and meet again at the other', {
+    timeout,
+  }, async () => {
     const { gateway, origins } = await startStage()
-    const browser = await startBrowser()
-    opened.push({ [Symbol.asyncDispose]: () => browser.close() })
+    const browser = await openBrowser()
     const publisher = opens(await openBlankPage(browser))
     const player = opens(await openBlankPage(browser))
     const meet = async (among: readonly DemoOriginProcess[]): Promise<DemoOriginProcess> => {
@@ -92,6 +96,34 @@ describe('an origin is killed under a stream', () => {
     }
     await meet(others(origins, carrier))
     expect([...publisher.errors, ...player.errors]).toEqual([])
+  })
+
+  test('a page with hls.js plays on when the only origin runs again and its publisher is back', {
+    timeout,
+  }, async () => {
+    const origin = await startNginxRtmp(folder.path, 'restarted')
+    opened.push(origin.program)
+    const config = { media: { http: kept }, origins: [nginxRtmpOrigin('restarted', origin)] }
+    const gateway = opens(await startGateway({ config }))
+    publishAgainAndAgain(`${gateway.rtmpUrl}/live/s`)
+    const playlist = `${gateway.url}/live/s.m3u8`
+    await until('the playlist', async () => (await fetch(playlist)).ok, deadline)
+    const browser = await openBrowser()
+    const { page } = opens(await openBlankPage(browser))
+    await page.addScriptTag({ path: hlsScript })
+    await playHls(page, playlist)
+    await untilPlayed(page, 2)
+
+    origin.program.kill('SIGKILL')
+    await origin.program.ended
+    const before = (await playedBy(page)).fragments.length
+    // What it had loaded it plays to the end, and then it has to wait.
+    await until('a page that waits', async () => (await playedBy(page)).isWaiting, deadline)
+    opened.push((await origin.again()).program)
+    const isBack = async (): Promise<boolean> => (await playedBy(page)).fragments.length > before + 1
+    await until('further fragments', isBack, deadline)
+    const { errors } = await untilPlayed(page, 3)
+    expect(errors.filter((error) => error.includes('LoadError'))).toEqual([])
   })
 })
 
@@ -126,8 +158,7 @@ describe('an origin that takes connections and says nothing is killed, and anoth
   test('for a publisher by WHIP', { timeout }, async () => {
     const { gateway, origins } = await startStage()
     const frozen = await freezeOne(gateway, origins, 'live/s')
-    const browser = await startBrowser()
-    opened.push({ [Symbol.asyncDispose]: () => browser.close() })
+    const browser = await openBrowser()
     const { page } = opens(await openBlankPage(browser))
     const published = publishByWhip(page, `${gateway.url}/live/s/whip`)
     await until('its connection', () => connectionsTo(frozen.httpPort) > 0)
@@ -167,6 +198,12 @@ function opens<T extends AsyncDisposable>(thing: T): T {
   return thing
 }
 
+async function openBrowser(): Promise<Browser> {
+  const browser = await startBrowser()
+  opened.push({ [Symbol.asyncDispose]: () => browser.close() })
+  return browser
+}
+
 /** A gateway and two demo origins that are registered there. */
 async function startStage(
   media: object = {},
@@ -183,10 +220,7 @@ function publishAgainAndAgain(url: string): PersistentPublisher {
 }
 
 /** The one of the origins at which a stream is published; waits for that. */
-async function carrierOf(
-  origins: readonly DemoOriginProcess[],
-  stream: string,
-): Promise<DemoOriginProcess> {
+async function carrierOf(origins: readonly DemoOriginProcess[], stream: string): Promise<DemoOriginProcess> {
   return await until(
     `${stream} at an origin`,
     async () => {
@@ -197,10 +231,7 @@ async function carrierOf(
   )
 }
 
-function others(
-  origins: readonly DemoOriginProcess[],
-  one: DemoOriginProcess,
-): readonly DemoOriginProcess[] {
+function others(origins: readonly DemoOriginProcess[], one: DemoOriginProcess): readonly DemoOriginProcess[] {
   return origins.filter((origin) => origin !== one)
 }
 
@@ -211,7 +242,7 @@ async function freezeOne(
   stream: string,
 ): Promise<DemoOriginProcess> {
   if (first === undefined) throw new Error('no origin')
-  await pin(gateway, stream, ({ rtmp }) => rtmp.includes(String(first.rtmpPort)))
+  await pin(gateway, stream, ({ rtmp }) => rtmp.includes(first.rtmpPort))
   first.freeze()
   return first
 }
@@ -219,7 +250,7 @@ async function freezeOne(
 interface ShownOrigin {
   readonly id: string
   readonly server: string
-  readonly rtmp: readonly (string | number)[]
+  readonly rtmp: readonly number[]
 }
 
 /** Has a stream led to an origin, as an operator does. */
@@ -229,5 +260,5 @@ async function pin(gateway: Gateway, stream: string, isIt: (origin: ShownOrigin)
   const origin = origins.find((one) => isIt(one))?.id
   const key = encodeURIComponent(`__defaultVhost__/${stream}`)
   const response = await fetch(`${api}/picks/${key}`, { method: 'PUT', body: JSON.stringify({ origin }) })
-  if (!response.ok) throw new Error(`pin: ${response.status} ${await response.text()} ${JSON.stringify(origins)}`)
+  if (!response.ok) throw new Error(`pin: ${response.status} ${await response.text()}`)
 }

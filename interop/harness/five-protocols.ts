@@ -218,11 +218,7 @@ async function sessionsFor(
   )
 }
 
-async function gone(
-  gateway: Gateway,
-  kind: Pick<Way, 'protocol' | 'role'>,
-  attempt: Attempt,
-): Promise<void> {
+async function gone(gateway: Gateway, kind: Pick<Way, 'protocol' | 'role'>, attempt: Attempt): Promise<void> {
   await until(
     'the session to be gone',
     async () => (await sessionsFor(gateway, kind, attempt)).length === 0,

@@ -1,4 +1,4 @@
-import { FlvReader } from '../../src/protocols/flv/index.ts'
+import { FlvReader, FlvTagType } from '../../src/protocols/flv/index.ts'
 import { Program } from './program.ts'
 
 /** Plays an address with ffprobe and notes the packets that arrive. */
@@ -30,7 +30,7 @@ export class PacketLog implements AsyncDisposable {
   }
 }
 
-/** Plays HTTP-FLV, one request, and notes the tags of its body. */
+/** Plays HTTP-FLV, one request, and notes the tags with media of its body. */
 export class FlvLog implements AsyncDisposable {
   /** Times of the tags, in the order in which they came. */
   readonly times: number[] = []
@@ -52,7 +52,10 @@ export class FlvLog implements AsyncDisposable {
     const reader = new FlvReader()
     for await (const bytes of body ?? []) {
       reader.push(bytes)
-      for (let tag = reader.next(); tag; tag = reader.next()) this.times.push(tag.timestamp)
+      for (let tag = reader.next(); tag; tag = reader.next()) {
+        // Metadata of the whole stream has the time 0 also in its midst.
+        if (tag.type !== FlvTagType.script) this.times.push(tag.timestamp)
+      }
     }
   }
 }

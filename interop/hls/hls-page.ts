@@ -12,6 +12,8 @@ export interface HlsPlayed {
   /** Seconds of the stream that were shown. */
   readonly position: number
   readonly framesShown: number
+  /** Whether it has nothing left to show. */
+  readonly isWaiting: boolean
   /** URLs of the fragments that were loaded; of parts, where hls.js loads parts. */
   readonly fragments: readonly string[]
   readonly parts: readonly string[]
@@ -49,6 +51,7 @@ export async function playHls(page: Page, url: string): Promise<void> {
     })
     ;(window as HlsWindow).played = () => ({
       position: video.currentTime,
+      isWaiting: video.readyState < HTMLMediaElement.HAVE_FUTURE_DATA,
       framesShown: video.getVideoPlaybackQuality().totalVideoFrames,
       targetLatency: hls.targetLatency ?? Number.NaN,
       ...{ fragments, parts, fatal, errors },

@@ -25,12 +25,7 @@ export async function packageFile(kind: PackageKind, sample: string, directory: 
 }
 
 /** Packages a file over and over at its own pace, until it is stopped: a live stream whose playlist is `name.m3u8`. */
-export function packageLive(
-  kind: 'ts' | 'fmp4',
-  sample: string,
-  directory: string,
-  name: string,
-): Program {
+export function packageLive(kind: 'ts' | 'fmp4', sample: string, directory: string, name: string): Program {
   mkdirSync(directory, { recursive: true })
   return new Program(
     'ffmpeg',
@@ -52,7 +47,12 @@ const formats: Readonly<Record<PackageKind, readonly string[]>> = {
   single: ['-hls_segment_type', 'fmp4', '-hls_flags', 'single_file', 'index.m3u8'],
   encrypted: ['-hls_key_info_file', 'key-info', '-hls_segment_filename', 'part%d.ts', 'index.m3u8'],
   renditions: [
-    ...['-hls_segment_type', 'fmp4', '-var_stream_map', 'a:0,agroup:sound,name:sound v:0,agroup:sound,name:video'],
+    ...[
+      '-hls_segment_type',
+      'fmp4',
+      '-var_stream_map',
+      'a:0,agroup:sound,name:sound v:0,agroup:sound,name:video',
+    ],
     ...['-master_pl_name', 'index.m3u8', '-hls_segment_filename', '%v/part%d.m4s', '%v/list.m3u8'],
   ],
   dash: ['-seg_duration', '1', '-use_template', '1', '-use_timeline', '1'],

@@ -116,10 +116,20 @@ program
 program
   .command('srs-proxy')
   .description('run the gateway in the place of the SRS proxy, set up by its PROXY_* variables and .env')
-  .option('--register-token <token>', 'bearer token that origins must send (default: none is asked for)')
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 255))
+  .option(
+    '--register-token <token>',
+    'bearer token that origins must send (default: $SLUICE_REGISTER_TOKEN, else none is asked for)',
+  )
   .option('--register-allow <range...>', 'addresses that may register (default: every address)')
-  .option('--admin <listen>', 'health, metrics and the admin API (default: 127.0.0.1:9190)')
-  .option('--admin-token <token>', 'bearer token for metrics and the admin API (default: none is asked for)')
+  .option(
+    '--admin <listen>',
+    'health, metrics and the admin API (default: 127.0.0.1:9190, or a free port if that is taken)',
+  )
+  .option(
+    '--admin-token <token>',
+    'bearer token for metrics and the admin API (default: $SLUICE_ADMIN_TOKEN, else none is asked for)',
+  )
   .addOption(
     new Option('-l, --log <level>', 'least level that is written')
       .choices(['error', 'warn', 'info', 'debug'])

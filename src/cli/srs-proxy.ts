@@ -1,5 +1,6 @@
 import { stringify } from 'smol-toml'
 import { SluiceError } from '../foundation/errors.ts'
+import { adminListener } from '../gateway/srs-proxy/admin-listener.ts'
 import { loadSettings, SrsProxy } from '../gateway/srs-proxy/srs-proxy.ts'
 import { configOfSettings, type SrsProxyFlags } from '../gateway/srs-proxy/translate.ts'
 import { createLogger } from '../mechanisms/telemetry/index.ts'
@@ -11,7 +12,7 @@ export interface SrsProxyOptions extends SrsProxyFlags {
   readonly printConfig?: boolean
 }
 
-/** The exit code of the SRS proxy when it cannot start. */
+/** The exit code of the SRS proxy when it cannot start, whatever the reason. */
 const CANNOT_START = 255
 
 /** `sluice srs-proxy`: the gateway in the place of the SRS proxy, set up by its variables, until SIGTERM or SIGINT. */
@@ -23,11 +24,18 @@ export async function srsProxy(options: SrsProxyOptions): Promise<void> {
       return
     }
     const logger = createLogger({ level: options.log })
-    const proxy = new SrsProxy(settings, options, logger)
+    const proxy = new SrsProxy(
+      settings,
+      { ...options, admin: options.admin ?? (await adminListener(logger)) },
+      logger,
+    )
     await runUntilSignal(proxy, { logger, graceMs: settings.graceMs, forceMs: settings.forceMs })
   } catch (error) {
-    if (!(error instanceof SluiceError)) throw error
-    process.stderr.write(`sluice: ${error.code}: ${error.message}\n`)
+    process.stderr.write(
+      error instanceof SluiceError
+        ? `sluice: ${error.code}: ${error.message}\n`
+        : `sluice: ${error instanceof Error ? error.stack : String(error)}\n`,
+    )
     process.exitCode = CANNOT_START
   }
 }

@@ -20,6 +20,8 @@ describe('the variables of the SRS proxy', () => {
       graceMs: 20_000,
       forceMs: 30_000,
       profiler: undefined,
+      registerToken: undefined,
+      adminToken: undefined,
     })
   })
 
@@ -62,9 +64,33 @@ describe('the variables of the SRS proxy', () => {
     ['PROXY_ORIGIN_SERVER_TTL', '0s', 'more than 0'],
     ['PROXY_ORIGIN_SERVER_TTL', '300', 'a duration such as'],
     ['PROXY_GRACE_QUIT_TIMEOUT', 'soon', 'a duration such as'],
+    ['PROXY_FORCE_QUIT_TIMEOUT', '30', 'a duration such as'],
+    ['PROXY_HTTP_SERVER', '70000', 'a port (1935)'],
+    ['PROXY_SRT_SERVER', '::1:20080', 'a port (1935)'],
+    ['GO_PPROF', 'x', 'a port (1935)'],
   ])('%s=%s is an error that says what is allowed', (name, value, allowed) => {
     expect(() => readSettings({ [name]: value }, none)).toThrow(`${name}=${value}: must be ${allowed}`)
   })
+})
+
+describe('the default backend', () => {
+  it.each([
+    ['PROXY_DEFAULT_BACKEND_IP', 'a b', 'an address or a host name'],
+    ['PROXY_DEFAULT_BACKEND_IP', '[x]', 'an address or a host name'],
+    ['PROXY_DEFAULT_BACKEND_RTMP', '0', 'a port, 1 to 65535'],
+    ['PROXY_DEFAULT_BACKEND_RTC', 'udp://8000', 'a port, 1 to 65535'],
+  ])('%s=%s is an error that names the variable, when it is on', (name, value, allowed) => {
+    const on = { PROXY_DEFAULT_BACKEND_ENABLED: 'on', [name]: value }
+    expect(() => readSettings(on, none)).toThrow(`${name}=${value}: must be ${allowed}`)
+    expect(readSettings({ [name]: value }, none).defaultBackend).toBeUndefined()
+  })
+})
+
+it('the shared store is an error that says that it is not there, and shows no password', () => {
+  const redis = { PROXY_LOAD_BALANCER_TYPE: 'redis', PROXY_REDIS_PASSWORD: 'secret' }
+  expect(() => readSettings(redis, none)).toThrow(/PROXY_LOAD_BALANCER_TYPE=redis: .*does not exist yet/)
+  expect(() => readSettings(redis, none)).not.toThrow(/secret/)
+  expect(readSettings({ PROXY_REDIS_PASSWORD: 'secret' }, none)).toEqual(readSettings({}, none))
 })
 
 describe('a .env file', () => {

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { parseListenText } from '../../mechanisms/net/index.ts'
 import { srsProxyError } from './errors.ts'
 import { parseGoDuration } from './go-duration.ts'
@@ -19,6 +20,9 @@ export interface SrsProxySettings {
   readonly forceMs: number
   /** Where the profiler listens; undefined: nowhere. */
   readonly profiler: string | undefined
+  /** Of our own, for who does not want them among the arguments, which everybody on the machine can read. */
+  readonly registerToken: string | undefined
+  readonly adminToken: string | undefined
 }
 
 /** The made-up origin of `PROXY_DEFAULT_BACKEND_*`. */
@@ -53,6 +57,10 @@ export const SRS_PROXY_DEFAULTS = {
   PROXY_FORCE_QUIT_TIMEOUT: '30s',
 } as const
 
+/** What is said to be longer comes to the same. */
+const MAX_QUIT_MS = 86_400_000
+const MAX_TTL_MS = 31_536_000_000
+
 type Variable = keyof typeof SRS_PROXY_DEFAULTS
 
 /**
@@ -68,6 +76,8 @@ export function readSettings(
   const text = (name: Variable): string => given(name) ?? SRS_PROXY_DEFAULTS[name]
   const listener = (name: Variable): string => listenText(name, text(name))
   const port = (name: Variable): number => portOf(name, text(name))
+  const quitTime = (name: Variable): number =>
+    Math.min(Math.max(0, durationOf(name, text(name))), MAX_QUIT_MS)
   const type = text('PROXY_LOAD_BALANCER_TYPE')
   if (type === 'redis') {
     throw srsProxyError(
@@ -76,8 +86,9 @@ export function readSettings(
     )
   }
   if (type !== 'memory') throw bad('PROXY_LOAD_BALANCER_TYPE', type, 'memory or redis')
-  const originTtlMs = durationOf('PROXY_ORIGIN_SERVER_TTL', text('PROXY_ORIGIN_SERVER_TTL'))
-  if (originTtlMs <= 0) throw bad('PROXY_ORIGIN_SERVER_TTL', text('PROXY_ORIGIN_SERVER_TTL'), 'more than 0')
+  const ttlText = text('PROXY_ORIGIN_SERVER_TTL')
+  const originTtlMs = Math.min(durationOf('PROXY_ORIGIN_SERVER_TTL', ttlText), MAX_TTL_MS)
+  if (originTtlMs <= 0) throw bad('PROXY_ORIGIN_SERVER_TTL', ttlText, 'more than 0')
   const profiler = given('GO_PPROF')
   return {
     rtmp: listener('PROXY_RTMP_SERVER'),
@@ -91,7 +102,7 @@ export function readSettings(
     defaultBackend:
       text('PROXY_DEFAULT_BACKEND_ENABLED') === 'on'
         ? {
-            host: text('PROXY_DEFAULT_BACKEND_IP'),
+            host: hostText('PROXY_DEFAULT_BACKEND_IP', text('PROXY_DEFAULT_BACKEND_IP')),
             rtmp: port('PROXY_DEFAULT_BACKEND_RTMP'),
             http: port('PROXY_DEFAULT_BACKEND_HTTP'),
             api: port('PROXY_DEFAULT_BACKEND_API'),
@@ -99,9 +110,11 @@ export function readSettings(
             srt: port('PROXY_DEFAULT_BACKEND_SRT'),
           }
         : undefined,
-    graceMs: Math.max(0, durationOf('PROXY_GRACE_QUIT_TIMEOUT', text('PROXY_GRACE_QUIT_TIMEOUT'))),
-    forceMs: Math.max(0, durationOf('PROXY_FORCE_QUIT_TIMEOUT', text('PROXY_FORCE_QUIT_TIMEOUT'))),
+    graceMs: quitTime('PROXY_GRACE_QUIT_TIMEOUT'),
+    forceMs: quitTime('PROXY_FORCE_QUIT_TIMEOUT'),
     profiler: profiler === undefined ? undefined : profilerText(profiler),
+    registerToken: given('SLUICE_REGISTER_TOKEN'),
+    adminToken: given('SLUICE_ADMIN_TOKEN'),
   }
 }
 
@@ -112,6 +125,13 @@ function listenText(name: string, value: string): string {
     throw bad(name, value, 'a port (1935), or an address and a port (127.0.0.1:1935, [::1]:1935)')
   }
   return text
+}
+
+/** An address, IPv6 with or without brackets, or a name. */
+function hostText(name: string, value: string): string {
+  const host = value.trim().replace(/^\[(.*)\]$/, '$1')
+  if (isIP(host) !== 0 || /^[\w.-]{1,253}$/.test(host)) return host
+  throw bad(name, value, 'an address or a host name')
 }
 
 /** A profiler shows the inside of the process: a port alone means this machine only, unlike that of the other listeners. */

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { SrsProxySettings } from './settings.ts'
 
 /** What `sluice srs-proxy` takes beyond the variables. */
@@ -9,17 +9,23 @@ export interface SrsProxyFlags {
   readonly registerAllow?: readonly string[] | undefined
   /** Where health, metrics and the admin API are. @defaultValue 127.0.0.1:9190 */
   readonly admin?: string | undefined
+  /** Bearer token of metrics and the admin API. */
   readonly adminToken?: string | undefined
 }
+
+/** What `checkSeconds` is by default. */
+const CHECK_SECONDS = 10
 
 /** The `sluice.toml` that does what the settings say, as its tables. */
 export function configOfSettings(settings: SrsProxySettings, flags: SrsProxyFlags): Record<string, unknown> {
   const { defaultBackend: backend } = settings
+  const registerToken = flags.registerToken ?? settings.registerToken
+  const adminToken = flags.adminToken ?? settings.adminToken
   return {
     routing: { keys: 'srs' },
     registration: {
       listen: settings.system,
-      ...(flags.registerToken !== undefined && { token: flags.registerToken }),
+      ...(registerToken !== undefined && { token: registerToken }),
       ...(flags.registerAllow !== undefined && { allow: flags.registerAllow }),
     },
     balancer: {
@@ -30,8 +36,8 @@ export function configOfSettings(settings: SrsProxySettings, flags: SrsProxyFlag
     media: {
       http: {
         listen: [settings.http, settings.api],
-        // SRS would not start without the directory; here there are no pages then.
-        ...(existsSync(settings.staticFiles) && { pages: settings.staticFiles }),
+        // SRS would not start without the directory; here the log has a warning.
+        pages: resolve(settings.staticFiles),
       },
       rtmp: { listen: [settings.rtmp] },
       // Origins name the public address themselves (CANDIDATE, eip); the proxy has always left it alone.
@@ -46,6 +52,8 @@ export function configOfSettings(settings: SrsProxySettings, flags: SrsProxyFlag
           host: backend.host,
           // As at SRS: it is taken to be there. What fails on the way to it counts all the same.
           check: false,
+          // By which it is kept from falling silent, so more often than that.
+          checkSeconds: Math.min(CHECK_SECONDS, settings.originTtlMs / 3000),
           ports: {
             rtmp: backend.rtmp,
             http: backend.http,
@@ -58,8 +66,9 @@ export function configOfSettings(settings: SrsProxySettings, flags: SrsProxyFlag
     }),
     admin: {
       ...(flags.admin !== undefined && { listen: flags.admin }),
-      ...(flags.adminToken !== undefined && { token: flags.adminToken }),
+      ...(adminToken !== undefined && { token: adminToken }),
     },
-    shutdown: { graceSeconds: settings.graceMs / 1000 },
+    // What is cut by force at that time needs no more grace.
+    shutdown: { graceSeconds: Math.min(settings.graceMs, settings.forceMs) / 1000 },
   }
 }

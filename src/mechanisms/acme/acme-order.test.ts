@@ -11,7 +11,7 @@ import { systemClock } from '../../foundation/clock.ts'
 import { AcmeStore } from './acme-store.ts'
 import { completeAcmeOptions } from './acme-options.ts'
 import { orderCertificate } from './acme-order.ts'
-import type { ChallengeAnswers } from './challenge-answers.ts'
+import { ChallengeAnswers } from './challenge-answers.ts'
 
 const patience = { timeout: 15_000 }
 const names = ({ certificates }: AcmeBench): string | undefined => {

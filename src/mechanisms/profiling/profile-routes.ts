@@ -47,7 +47,8 @@ export function profileRoutes(profiler: Profiler): readonly ApiRoute[] {
       }),
       true,
     ),
-    route('cmdline', () => ({ text: process.argv.join('\0') })),
+    // Not the arguments, among which a token may be.
+    route('cmdline', () => ({ text: process.argv.slice(0, 2).join('\0') })),
     // Names are in the profiles; nobody has addresses to look up.
     route('symbol', () => ({ text: 'num_symbols: 0\n' })),
   ]
@@ -62,7 +63,7 @@ goroutine     what the event loop waits for, by kind (?debug=1: as text)
 threadcreate  threads by name (?debug=1: as text)
 trace         events of V8 and Node in the next ?seconds=1, for Perfetto
 block, mutex  empty: there are no locks
-cmdline       the command line
+cmdline       the program, without its arguments
 `
 
 function pprof(name: string, body: Buffer): ApiReply {

@@ -91,10 +91,13 @@ describe('hooks', () => {
     await admit({ bearer: 'a b' })
     await admit({ bearer: 'a', query: 'x=1' })
     await admit({ bearer: 'a', query: 'token=b' })
+    // As callers of SRT send it.
+    await admit({ bearer: 'a', query: 'key=a' })
     expect(server.calls.map(({ body }) => body['param'])).toEqual([
       '?token=a%20b',
       '?x=1&token=a',
       '?token=b',
+      '?key=a',
     ])
   })
 

@@ -75,6 +75,12 @@ export class HlsNames {
     return names.some((name) => this.#owners.get(name)?.some((owner) => owner.key === key))
   }
 
+  /** Whether a playlist of another stream named the very path, or one that differs in its number. */
+  isNamedByOther(key: StreamKey, path: string): boolean {
+    const names = path.length > MAX_PATH ? [] : [path, countedName(path) ?? path]
+    return names.some((name) => this.#owners.get(name)?.some((owner) => owner.key !== key))
+  }
+
   #candidates(path: string): readonly NameOwner[] {
     if (path.length > MAX_PATH) return []
     const named = this.#owners.get(path) ?? this.#owners.get(countedName(path) ?? path)

@@ -30,7 +30,10 @@ export class OriginPaths {
     this.#streamDirectory = `/${percentEncodePart(streamKeyParts(key).stream)}/`
   }
 
-  /** Where a client's path is at the origin; `isOwn`: it belongs to the stream by its very name. */
+  /**
+   * Where a client's path is at the origin; `isOwn`: it belongs to the stream by its very name. A playlist does by its
+   * directory only: `s-2.m3u8` beside `s.m3u8` is that of a stream `s-2`.
+   */
   toOrigin(path: string): { readonly path: string; readonly isOwn: boolean } | undefined {
     if (this.isAsAsked) return { path, isOwn: this.#isOwn(path) }
     if (!path.startsWith(this.#clientDirectory)) return undefined
@@ -51,6 +54,7 @@ export class OriginPaths {
     if (!path.startsWith(this.#directory)) return false
     // A directory that is the stream's alone.
     if (!this.isAsAsked && this.#directory.endsWith(this.#streamDirectory)) return true
+    if (/\.(?:m3u8|mpd)$/i.test(path)) return false
     const stem = this.playlist.replace(/\.[^./]*$/, '')
     return path.startsWith(stem) && /^[-_./]/.test(path.slice(stem.length))
   }

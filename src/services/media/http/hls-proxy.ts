@@ -153,7 +153,10 @@ export class HlsProxy implements HttpHandler, SessionDirectory {
     const viewer = await this.#viewers.enter(this.#viewerRequest(asked, route))
     let isHanded = false
     try {
-      const found = await this.#ask(asked, route, viewer)
+      const found = await this.#ask(asked, route, viewer).catch((error: unknown) => {
+        if (isLast || errorCode(error) !== 'HTTP_NOT_FOUND') throw error
+      })
+      if (found === undefined) return false
       const { status } = found.answer.head
       if (status === 404 && !isLast) {
         dropBody(found.answer)
@@ -204,6 +207,12 @@ export class HlsProxy implements HttpHandler, SessionDirectory {
     })
   }
 
+  /** A name that only looks like the stream's own, and that another stream's playlist gave, is that one's. */
+  #mayAskFor({ key, isGuess }: HlsRoute, path: string, isOwn: boolean): boolean {
+    if (this.#names.isNamed(key, path)) return true
+    return (isOwn || isGuess) && !this.#names.isNamedByOther(key, path)
+  }
+
   /** Where a request is to be asked for; undefined where its path is none of the stream's. */
   #urlAt(place: OriginTarget, route: HlsRoute, target: RequestTarget): OriginUrl | undefined {
     const query = withoutSpbhid(target.query)
@@ -211,7 +220,7 @@ export class HlsProxy implements HttpHandler, SessionDirectory {
     const paths = new OriginPaths(route.playlistPath, place, route.key)
     const there = paths.toOrigin(target.pathname)
     if (there === undefined) return undefined
-    if (!there.isOwn && !route.isGuess && !this.#names.isNamed(route.key, target.pathname)) return undefined
+    if (!this.#mayAskFor(route, target.pathname, there.isOwn)) return undefined
     // SRS gets the query as it came, `spbhid` included.
     const pathAndQuery = paths.isAsAsked
       ? target.pathAndQuery

@@ -57,17 +57,20 @@ export class HlsRoutes {
     if (session !== undefined) {
       const isDash = kind === 'manifest' || isOfDash(query)
       const playlistPath = pathOf(session.fullUrl).replace(/\.(?:m3u8|mpd)$/i, isDash ? '.mpd' : '.m3u8')
-      return [
-        covered(kind, pathname, { key: session.streamKey, need: isDash ? 'dash' : 'hls', playlistPath }),
-      ]
+      const need = isDash ? 'dash' : 'hls'
+      const route = covered(kind, pathname, { key: session.streamKey, need, playlistPath })
+      // A playlist may be that of another stream, whose name begins like that of this one.
+      if (kind === 'segment' || route.isTop) return [route]
+      const own = this.#keyOf(pathname, query, host)
+      return own === undefined ? [route] : [route, topOf(kind, pathname, own)]
     }
     const named =
       kind === 'segment' || spbhid !== '' ? this.#names.find(this.vhostOf(host), pathname) : undefined
     if (named !== undefined) return [covered(kind, pathname, named)]
     if (kind === 'segment') return this.#guesses(target, host)
-    const key = streamKeyOfHttp({ host, path: pathname, query, names: 'file' }, this.#rules)
-    const need = kind === 'manifest' ? 'dash' : 'hls'
-    return [{ kind, key, need, playlistPath: pathname, isTop: true, isCovered: false, isGuess: false }]
+    return [
+      topOf(kind, pathname, streamKeyOfHttp({ host, path: pathname, query, names: 'file' }, this.#rules)),
+    ]
   }
 
   /** The vhost that a Host header names. */
@@ -112,6 +115,12 @@ function covered(kind: HlsRoute['kind'], pathname: string, stream: NamedStream):
   const isTop = kind !== 'segment' && pathname === stream.playlistPath
   const { key, need, playlistPath } = stream
   return { kind, key, need, playlistPath, isTop, isCovered: !isTop, isGuess: false }
+}
+
+/** The playlist that names a stream. */
+function topOf(kind: 'playlist' | 'manifest', playlistPath: string, key: StreamKey): HlsRoute {
+  const need = kind === 'manifest' ? 'dash' : 'hls'
+  return { kind, key, need, playlistPath, isTop: true, isCovered: false, isGuess: false }
 }
 
 function kindOf(path: string): HlsRoute['kind'] {

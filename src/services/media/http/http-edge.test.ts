@@ -62,6 +62,8 @@ describe('HttpEdge', () => {
     expect(JSON.parse(client.body)).toEqual({
       code: 0,
       pid: String(process.pid),
+      signature: 'Sluice',
+      version: '1.2.3',
       data: { major: 1, minor: 2, revision: 3, version: '1.2.3' },
     })
   })

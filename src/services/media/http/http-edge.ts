@@ -266,7 +266,10 @@ export class HttpEdge implements Lifecycle {
     return handler.handle(request, response)
   }
 
-  /** The shape in which clients of SRS expect it. */
+  /**
+   * Reference: HTTP stream server, signalling. SRS has `code`, `pid` and `data` on the port of streams and `signature` and `version`
+   * on that of its API, which here are one: all of them.
+   */
   #replyVersions(method: string, response: ServerResponse): void {
     if (method !== 'GET' && method !== 'HEAD') {
       response.setHeader('Allow', 'GET, HEAD')
@@ -274,7 +277,13 @@ export class HttpEdge implements Lifecycle {
     }
     const { version } = this.#options
     const [major = 0, minor = 0, revision = 0] = version.split(/[.+-]/, 3).map(Number)
-    replyJson(response, 200, { code: 0, pid: String(process.pid), data: { major, minor, revision, version } })
+    replyJson(response, 200, {
+      code: 0,
+      pid: String(process.pid),
+      signature: 'Sluice',
+      version,
+      data: { major, minor, revision, version },
+    })
   }
 
   #refuse(response: ServerResponse, status: number, code: HttpErrorCode): void {

@@ -576,7 +576,8 @@ describe('a join', () => {
     const service = await startService()
     const publisher = await client(service).untilReady()
     publisher.socket.end()
-    await until(() => clock.pending === 2)
+    // How long it lingers; the look at what is idle comes later.
+    await until(() => clock.dueInMs === 5000)
     clock.advance(5000)
     await until(() => publisher.isClosed)
     expect(service.listSessions()).toEqual([])
@@ -697,7 +698,8 @@ describe('operation', () => {
     const service = await startService()
     const publisher = await client(service).untilReady()
     const waiting = rawClient(service)
-    await until(() => clock.pending === 2)
+    // The time that it has to say what it wants.
+    await until(() => clock.dueInMs === 10_000)
     const closing = service.close({ graceMs: 5000 })
     await until(() => waiting.isClosed === true)
     expect(publisher.isClosed).toBe(false)

@@ -66,6 +66,23 @@ async function ask(gateway: TestGateway, path: string, body: string): Promise<En
 }
 
 describe('the older JSON API', () => {
+  test('what is nested, however deep, does not go on, and harms nobody', async () => {
+    const { origin, gateway } = await stage()
+    const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`
+    const body = offer({ tid: 'abc' }).replace('{', `{"x":${deep},`)
+    expect(await ask(gateway, '/rtc/v1/play/', body)).toMatchObject({ code: 0 })
+    const sent = JSON.parse(origin.seen[0]?.body ?? '') as Record<string, unknown>
+    expect([sent['x'], sent['tid']]).toEqual([undefined, 'abc'])
+  })
+
+  test('a slash in the query of the streamurl does not make another stream of it', async () => {
+    const { origin, gateway } = await stage()
+    await ask(gateway, '/rtc/v1/play/', offer({ streamurl: 'webrtc://gateway/live/s?x=/secret' }))
+    expect(JSON.parse(origin.seen[0]?.body ?? '')).toMatchObject({
+      streamurl: 'webrtc://gateway/live/s?x=%2Fsecret',
+    })
+  })
+
   test.each([
     ['/rtc/v1/play/', 'play', '/rtc/v1/play/'],
     ['/rtc/v1/play', 'play', '/rtc/v1/play/'],

@@ -6,7 +6,7 @@ export interface JsonOffer {
   readonly description: SessionDescription
   /** Where the client says the stream is; absent when the query of the request says it. */
   readonly streamUrl: StreamUrl | undefined
-  /** All that the client sent, for the origin. */
+  /** The texts, numbers and truths that the client sent, for the origin. */
   readonly members: Readonly<Record<string, unknown>>
 }
 
@@ -42,7 +42,9 @@ export function readJsonOffer(body: Buffer, maxBytes: number): JsonOffer {
   if (streamUrl === undefined && streamurl !== undefined && streamurl !== '') {
     throw clientError('WEBRTC_BAD_JSON', 400, '"streamurl" is no webrtc://host/app/stream')
   }
-  return { description, streamUrl, members }
+  // SRS knows no others. What is nested could be so deep that it cannot be written again.
+  const plain = Object.entries(members).filter(([, value]) => typeof value !== 'object')
+  return { description, streamUrl, members: Object.fromEntries(plain) }
 }
 
 /**

@@ -122,6 +122,34 @@ describe('POST', () => {
   })
 
   test.each([
+    '/rtc/v1/whip/?app=live&stream=s&x=1,stream=secret',
+    '/rtc/v1/whip/?app=live&stream=s&x=1;stream=secret',
+    '/rtc/v1/whip/?app=live&stream=s,stream,secret',
+    '/rtc/v1/whep/?x=1,app=secret&%61pp=live&stream=s',
+    '/rtc/v1/whip/?app=live&stream=s&x=1,action=play',
+    '/rtc/v1/whip/?app=live&stream=s&x=1,ice-ufrag=mine',
+    '/live/s/whip?x=1,stream=secret',
+  ])('%s, which SRS would read otherwise, does not get there', async (path) => {
+    const { origin, gateway } = await stage()
+    const response = await gateway.post(path, offerSdp('clnt'))
+    expect([response.status, await response.text()]).toEqual([400, expect.stringContaining('WEBRTC_BAD_QUERY')])
+    expect(origin.seen).toEqual([])
+  })
+
+  test('names of a path cannot add parameters', async () => {
+    const { origin, gateway } = await stage()
+    expect((await gateway.post('/live/s,stream,x;a/whip', offerSdp('clnt'))).status).toBe(201)
+    expect(origin.seen[0]?.url).toBe('/rtc/v1/whip/?app=live&stream=s%2Cstream%2Cx%3Ba')
+  })
+
+  test('what plays is not what says so twice', async () => {
+    const { origin, gateway } = await stage()
+    const path = '/rtc/v1/whip/?app=live&stream=s&action=publish&action=play'
+    expect((await gateway.post(path, offerSdp('clnt'))).status).toBe(400)
+    expect(origin.seen).toEqual([])
+  })
+
+  test.each([
     ['/live/s/whip?token=x', '/rtc/v1/whip/?app=live&stream=s&token=x'],
     ['/live/s/whep', '/rtc/v1/whep/?app=live&stream=s'],
     ['/rtc/v1/whep?app=live&stream=s', '/rtc/v1/whep/?app=live&stream=s'],

@@ -231,6 +231,7 @@ describe('HttpVhost notices', () => {
     publish(service)
     using user = await RawUser.say(vhost.port, post('Content-Length: 8\r\n', 'part'))
     await user.hears('enough')
+    for (let i=0;i<20;i++){ console.log(clock.pending, clock.dueInMs, clock.nowMs()); await new Promise(r=>setTimeout(r,20)) }
     clock.advance(5000)
     await user.ends()
   })

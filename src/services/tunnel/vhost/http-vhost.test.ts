@@ -302,7 +302,7 @@ describe('HttpVhost keeps connections to backends', () => {
     vhost.add(routeTo('a', pickerOf(service)), noRules)
     using user = await RawUser.say(vhost.port, get('/1', 'a'))
     await user.hears('hi')
-    await until(() => clock.pending > 0)
+    await until(() => clock.dueInMs === 60_000)
     clock.advance(60_000)
     await until(() => service.sockets[0]?.readableEnded === true)
     user.say(get('/2', 'a'))

@@ -154,6 +154,8 @@ describe('HttpVhost in HTTP/2', () => {
     expect(interim).toEqual([103])
     expect((await ask({ ':path': '/again' })).body).toBe('GET /again a:80 undefined ')
     expect(service.sockets).toHaveLength(1)
+    // The connection to the backend is at rest.
+    await until(() => clock.dueInMs === 60_000)
     clock.advance(60_000)
     await until(() => service.sockets[0]?.destroyed === true)
     expect((await ask({})).status).toBe(200)
@@ -247,6 +249,7 @@ describe('HttpVhost in HTTP/2', () => {
 
   it('ends a connection without requests', async () => {
     await ask({})
+    await until(() => clock.dueInMs === 180_000)
     clock.advance(180_000)
     await until(() => user.destroyed)
     await until(() => vhost.counts.connections === 0)
