@@ -14,7 +14,7 @@ import type { TurncatOptions } from './turncat/turncat.ts'
 // What a command needs is loaded when it is run: a tunnel client has no use for the media service.
 const program = new Command('sluice')
   .description(
-    'A gateway for live media (WHIP, WHEP, RTMP, HTTP-FLV, each stream led to its origin), a TURN server, and a tunnel.',
+    'A gateway for live media (WebRTC, RTMP, SRT, HTTP-FLV, HLS; each stream led to its origin), a TURN server, and a tunnel.',
   )
   .version(version)
 

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { eventually } from '../foundation/eventually.testkit.ts'
+import type { StartOptions } from '../foundation/lifecycle.ts'
 import { silentLogger } from '../mechanisms/telemetry/index.ts'
 import { runUntilSignal } from './until-signal.ts'
 
@@ -38,6 +39,25 @@ describe('runUntilSignal', () => {
     await run
     expect(told).toEqual(['ready', 'hung up', 'hung up', 'closed within 7'])
     expect(exit).toHaveBeenCalledWith(0)
+  })
+
+  it('ends with code 0 at a signal during the start, which is given up', async () => {
+    const exit = vi.spyOn(process, 'exit').mockImplementation((() => undefined) as never)
+    const onReady = vi.fn()
+    const close = vi.fn(async () => {})
+    const service = {
+      start: ({ signal }: StartOptions = {}) =>
+        new Promise<void>((_, reject) => {
+          signal?.addEventListener('abort', () => reject(new Error('given up')))
+        }),
+      close,
+    }
+    const run = runUntilSignal(service, { logger: silentLogger(), graceMs: 7, onReady })
+    process.emit('SIGTERM', 'SIGTERM')
+    await run
+    expect(exit.mock.calls).toEqual([[0]])
+    expect(close).toHaveBeenCalledOnce()
+    expect(onReady).not.toHaveBeenCalled()
   })
 
   it('ends with code 1 when the drain takes longer than forceMs', async () => {

@@ -1,4 +1,5 @@
 import { systemClock } from '../foundation/clock.ts'
+import { errorCode } from '../foundation/errors.ts'
 import type { Lifecycle } from '../foundation/lifecycle.ts'
 import type { Logger } from '../mechanisms/telemetry/index.ts'
 
@@ -16,26 +17,34 @@ export interface UntilSignalOptions {
 
 /**
  * Starts a service and runs it until SIGTERM or SIGINT. The first signal drains: nothing new is accepted,
- * running sessions go on for the grace time, then they are cut and the process ends with code 0. A second
- * signal ends the process at once with code 1.
+ * running sessions go on for the grace time, then they are cut and the process ends with code 0; during the start it ends that.
+ * A second signal ends the process at once with code 1.
  */
 export async function runUntilSignal(service: Lifecycle, options: UntilSignalOptions): Promise<void> {
   const { logger, graceMs } = options
-  // Without a handler it would end the process, also while that starts.
+  // Without handlers a signal would end the process, also while that starts.
   let isReady = false
   let isHungUp = false
   process.on('SIGHUP', () => {
     if (isReady) options.onHangUp?.()
     else isHungUp = true
   })
-  await service.start()
-  isReady = true
-  options.onReady?.()
-  if (isHungUp) options.onHangUp?.()
-  const signal = await firstSignal((second) => {
+  const stop = new AbortController()
+  const signalled = firstSignal((second) => {
     logger.warn({ signal: second }, 'cut by a second signal')
     process.exit(1)
   })
+  const started = service.start({ signal: stop.signal })
+  if ((await Promise.race([started, signalled])) === undefined) {
+    isReady = true
+    options.onReady?.()
+    if (isHungUp) options.onHangUp?.()
+  } else {
+    // What has not started by now needs not.
+    started.catch((error: unknown) => logger.debug({ code: errorCode(error) }, 'start given up'))
+    stop.abort()
+  }
+  const signal = await signalled
   logger.info({ signal, graceMs }, 'draining')
   if (options.forceMs !== undefined) {
     systemClock.after(options.forceMs, () => {

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, connect, type AddressInfo, type Server } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
+import { freePort } from '../foundation/free-port.testkit.ts'
 import { systemClock } from '../foundation/clock.ts'
 import { configSchema } from '../mechanisms/config/schema.ts'
 import type { TunnelConfig } from '../mechanisms/config/index.ts'
@@ -25,16 +26,6 @@ async function echoServer(): Promise<number> {
   await once(server, 'listening')
   closers.push(() => server.close())
   return portOf(server)
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const port = portOf(server)
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 function portOf(server: Server): number {

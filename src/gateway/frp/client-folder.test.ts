@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { eventually } from '../../foundation/eventually.testkit.ts'
 import type { FrpcConfig, LoadedConfig } from '../../mechanisms/frp-config/index.ts'
-import { freePort } from '../../services/tunnel/server/tunnel-server.testkit.ts'
+import { freePort } from '../../foundation/free-port.testkit.ts'
 import { ClientFolder, type FolderClient } from './client-folder.ts'
 import { clientConfig, makeParts, run, runServer } from './frp-services.testkit.ts'
 import { FrpcService } from './frpc-service.ts'

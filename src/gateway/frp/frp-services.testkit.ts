@@ -12,7 +12,7 @@ import {
   frpsConfigOf,
 } from '../../mechanisms/frp-config/index.ts'
 import { createLogger, Registry } from '../../mechanisms/telemetry/index.ts'
-import { freePort } from '../../services/tunnel/server/tunnel-server.testkit.ts'
+import { freePort } from '../../foundation/free-port.testkit.ts'
 import { FrpsService, type TunnelParts } from './frps-service.ts'
 
 export interface LogLine {

@@ -4,7 +4,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { eventually } from '../../foundation/eventually.testkit.ts'
 import type { FrpcConfig, LoadedConfig } from '../../mechanisms/frp-config/index.ts'
 import { askWeb } from '../../services/tunnel/api/web-client.testkit.ts'
-import { freePort } from '../../services/tunnel/server/tunnel-server.testkit.ts'
+import { freePort } from '../../foundation/free-port.testkit.ts'
 import { clientConfig, makeFolder, makeParts, run, runServer } from './frp-services.testkit.ts'
 import { FrpcService } from './frpc-service.ts'
 

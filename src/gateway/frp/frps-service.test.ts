@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { freePort } from '../../services/tunnel/server/tunnel-server.testkit.ts'
+import { freePort } from '../../foundation/free-port.testkit.ts'
 import { makeFolder, makeParts, run, serverConfig } from './frp-services.testkit.ts'
 import { FrpsService } from './frps-service.ts'
 

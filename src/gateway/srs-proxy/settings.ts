@@ -129,8 +129,10 @@ function listenText(name: string, value: string): string {
 
 /** An address, IPv6 with or without brackets, or a name. */
 function hostText(name: string, value: string): string {
-  const host = value.trim().replace(/^\[(.*)\]$/, '$1')
-  if (isIP(host) !== 0 || /^[\w.-]{1,253}$/.test(host)) return host
+  const text = value.trim()
+  const inBrackets = /^\[(.*)\]$/.exec(text)?.[1]
+  if (inBrackets !== undefined && isIP(inBrackets) === 6) return inBrackets
+  if (isIP(text) !== 0 || /^[\w.-]{1,253}$/.test(text)) return text
   throw bad(name, value, 'an address or a host name')
 }
 

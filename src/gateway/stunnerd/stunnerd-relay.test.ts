@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { connect, type TLSSocket } from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
+import { freePort } from '../../foundation/free-port.testkit.ts'
 import { TurnServer } from '../../services/turn/index.ts'
 import {
   configText,
@@ -57,15 +58,6 @@ async function binding(socket: TLSSocket): Promise<number> {
 
 function certificateOf(socket: TLSSocket): string {
   return socket.getPeerX509Certificate()?.toString() ?? ''
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0)
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
 }
 
 const sameText = (pem: string) => pem.replaceAll(/\s/g, '')

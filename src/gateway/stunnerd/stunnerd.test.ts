@@ -1,5 +1,6 @@
 import { createServer } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
+import { freePort } from '../../foundation/free-port.testkit.ts'
 import {
   configText,
   allocationInfo,
@@ -52,14 +53,6 @@ async function open(options: Parameters<typeof make>[0] = {}) {
 async function ask(daemon: Stunnerd, path: string, kind: 'health' | 'metrics' = 'health') {
   const response = await fetch(`http://127.0.0.1:${daemon.addresses[kind]?.port}${path}`)
   return { status: response.status, type: response.headers.get('content-type'), body: await response.text() }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address !== null ? address.port : 0
 }
 
 describe('stunnerd', () => {

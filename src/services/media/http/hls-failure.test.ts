@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { describe, expect, it } from 'vitest'
+import { freePort } from '../../../foundation/free-port.testkit.ts'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { files, HlsFakeBalancer, HlsGateway, playlist, TestOrigin } from './hls-proxy.testkit.ts'
 import { FakeOrigin, until } from './http.testkit.ts'
@@ -10,7 +11,7 @@ const FILES = { '/live/s.m3u8': playlist('s-1.ts'), '/live/s-1.ts': 'one' }
 describe('HLS when origins fail', () => {
   it('passes over an origin that cannot be reached', async () => {
     await using origin = await TestOrigin.start(files(FILES))
-    const balancer = new HlsFakeBalancer([await closedPort(), origin.port])
+    const balancer = new HlsFakeBalancer([await freePort(), origin.port])
     await using gateway = await HlsGateway.start(balancer)
     expect((await gateway.get('/live/s.m3u8')).status).toBe(200)
     expect([balancer.failed, balancer.kept]).toEqual([['o0'], ['o1']])
@@ -44,7 +45,7 @@ describe('HLS when origins fail', () => {
   })
 
   it('says 502 at once when a stream that nobody has seen has no origin', async () => {
-    await using gateway = await HlsGateway.start(new HlsFakeBalancer([await closedPort()]))
+    await using gateway = await HlsGateway.start(new HlsFakeBalancer([await freePort()]))
     const { status, text } = await gateway.get('/live/s.m3u8')
     expect([status, JSON.parse(text)]).toEqual([
       502,
@@ -257,12 +258,3 @@ describe('HLS when origins fail', () => {
     expect((await gateway.get('/live/s.m3u8')).status).toBe(508)
   })
 })
-
-async function closedPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
-}

@@ -6,11 +6,10 @@ import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import { isPlaylist, rewriteManifest, rewritePlaylist } from '../../../protocols/hls/index.ts'
 import type { HeaderField } from '../../../protocols/http/index.ts'
 import { ClientBody } from './client-body.ts'
-import { clientHeaders, corsHeaders } from './client-response.ts'
+import { clientHeaders } from './client-response.ts'
 import { rawOfFields } from './end-to-end-headers.ts'
 import { httpError } from './errors.ts'
 import { dropBody, gatherBody } from './gather-body.ts'
-import { replyError } from './handler.ts'
 import type { HlsIds } from './hls-ids.ts'
 import type { HlsMetrics } from './hls-metrics.ts'
 import type { HlsNames } from './hls-names.ts'
@@ -20,6 +19,7 @@ import type { HlsRoute, HlsRoutes } from './hls-routes.ts'
 import type { HlsAnswer } from './hls-search.ts'
 import { HlsUris } from './hls-uris.ts'
 import type { HlsViewer } from './hls-viewer.ts'
+import { replyRefusal } from './origin-refusal.ts'
 import type { RequestTarget } from './request-target.ts'
 
 /** One request, with what is known of it. */
@@ -56,9 +56,6 @@ const OF_THE_BYTES = new Set([
   'etag',
   'repr-digest',
 ])
-
-/** What is passed on of an origin's refusal beside its status; its words are not. */
-const OF_A_REFUSAL = new Set(['retry-after', 'www-authenticate', 'cache-control', 'content-range', 'allow'])
 
 /** Answers players with what an origin answered: texts with their URIs changed, media as it comes. */
 export class HlsReplies {
@@ -244,11 +241,7 @@ export class HlsReplies {
       { streamKey: route.key, originId: origin.id, path: url.pathAndQuery, status, reason },
       'origin refused',
     )
-    const headers = head.headers.filter(({ name }) => OF_A_REFUSAL.has(name.toLowerCase()))
-    replyError(response, status, status === 404 ? 'HTTP_NOT_FOUND' : 'HTTP_ORIGIN_REFUSED', {
-      ...corsHeaders,
-      ...Object.fromEntries(headers.map(({ name, value }) => [name, value])),
-    })
+    replyRefusal(response, head)
   }
 
   /** Passes a body on as it comes. */

@@ -81,6 +81,22 @@ describe('a viewer of HLS', () => {
     expect(await gateway.metric('sluice_hls_sessions')).toBe(4)
   })
 
+  it('asks for the stream whose name begins like that of an spbhid, and not for its segments', async () => {
+    const access = new FakeAccess()
+    const playlists = { '/live/s.m3u8': playlist('s-1.ts'), '/live/s-2.m3u8': playlist('s-2-1.ts') }
+    await using origin = await TestOrigin.start(files({ ...playlists, '/live/s-2-1.ts': 'other' }))
+    await using gateway = await HlsGateway.start(new HlsFakeBalancer([origin.port]), { access })
+    await gateway.get('/live/s.m3u8')
+    expect((await gateway.get('/live/s-2.m3u8?spbhid=0000001')).status).toBe(200)
+    expect(access.asked.map(({ key }) => key)).toEqual(['__defaultVhost__/live/s', '__defaultVhost__/live/s-2'])
+    // Its playlist named it.
+    expect((await gateway.get('/live/s-2-1.ts?spbhid=0000001')).status).toBe(404)
+    expect((await gateway.get('/live/s-2-1.ts')).text).toBe('other')
+    const details = { side: 'client', retryable: false, status: 401 } as const
+    access.refusal = new SluiceError('ACCESS_CREDENTIALS_MISSING', 'no', details)
+    expect((await gateway.get('/live/s-3.m3u8?spbhid=0000001')).status).toBe(401)
+  })
+
   it('is another one when a second player of the address begins with the same playlist', async () => {
     const access = new FakeAccess()
     await using origin = await TestOrigin.start(files(FILES))

@@ -17,6 +17,7 @@ import { LIVE_DEFAULTS, type LiveProxyOptions } from './live-options.ts'
 import type { LiveNeed } from './live-splice.ts'
 import { isLiveBody, LiveViewer, type Stay } from './live-viewer.ts'
 import { errorsCounter } from './metrics.ts'
+import { replyRefusal } from './origin-refusal.ts'
 import { isLoop } from './origin-request.ts'
 import { type Answer, type Ask, OriginSearch } from './origin-search.ts'
 import { parseRequestTarget, type RequestTarget } from './request-target.ts'
@@ -49,7 +50,7 @@ export class LiveProxy implements HttpHandler, SessionDirectory {
   readonly #returns: StreamReturn
   readonly #pseudonym = `sluice-${randomBytes(6).toString('hex')}`
   readonly #viewers = new Map<string, LiveViewer>()
-  /** Every body that is being sent, refusals too. */
+  /** Every body that is being sent, also of what does not play. */
   readonly #bodies = new Set<LiveViewer>()
   #sweep: Timer | undefined
   /** Bytes of bodies that have ended. */
@@ -187,6 +188,15 @@ export class LiveProxy implements HttpHandler, SessionDirectory {
       await answer.claim.release()
       admission.end()
       return false
+    }
+    if (answer.head.status >= 400) {
+      answer.exchange.destroy()
+      await answer.claim.release()
+      admission.end()
+      const { status, reason } = answer.head
+      this.#log.debug({ streamKey: ask.key, originId: answer.claim.origin.id, status, reason }, 'origin refused')
+      if (!gone.aborted) replyRefusal(response, answer.head)
+      return true
     }
     const viewer = this.#viewerOf(id, ask, admission, answer)
     let stay: Stay | undefined

@@ -2,6 +2,7 @@ import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
+import { freePort } from '../../../foundation/free-port.testkit.ts'
 import { eventually } from '../../../foundation/eventually.testkit.ts'
 import type { Lifecycle } from '../../../foundation/lifecycle.ts'
 import { createDatapath } from '../../../mechanisms/datapath/index.ts'
@@ -213,7 +214,7 @@ describe('a sudp visitor', () => {
   it.each(['json', 'binary-v1'] as const)(
     'carries datagrams in form %s to the proxy and answers to their senders',
     async (udpPacketCodec) => {
-      const bindPort = await freeUdpPort()
+      const bindPort = await freePort()
       const visitor = visitorConfig('sudp', name, { bindPort })
       const made = await visitingWire('v2', [visitor], { udpPacketCodec })
       const users = [await udpUser(bindPort), await udpUser(bindPort)] as const
@@ -234,7 +235,7 @@ describe('a sudp visitor', () => {
   )
 
   it('sends nothing to who has sent nothing', async () => {
-    const bindPort = await freeUdpPort()
+    const bindPort = await freePort()
     const { server } = await visiting([visitorConfig('sudp', name, { bindPort })])
     const [user, other] = [await udpUser(bindPort), await udpUser(bindPort)]
     user.socket.send('one')
@@ -248,7 +249,7 @@ describe('a sudp visitor', () => {
   })
 
   it('gives up a connection that is silent for 60 s, and opens another with the next datagram', async () => {
-    const bindPort = await freeUdpPort()
+    const bindPort = await freePort()
     const { server, clock } = await visiting([visitorConfig('sudp', name, { bindPort })])
     const user = await udpUser(bindPort)
     user.socket.send('one')
@@ -269,7 +270,7 @@ describe('a sudp visitor', () => {
   })
 
   it('that is refused tries again a second later at the earliest', async () => {
-    const bindPort = await freeUdpPort()
+    const bindPort = await freePort()
     const { server, clock } = await visiting([visitorConfig('sudp', name, { bindPort })])
     const user = await udpUser(bindPort)
     user.socket.send('one')
@@ -337,23 +338,6 @@ async function refused(port: number): Promise<boolean> {
   })
   socket.destroy()
   return isRefused
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
-async function freeUdpPort(): Promise<number> {
-  const socket = createSocket('udp4').bind(0, '127.0.0.1')
-  await once(socket, 'listening')
-  const { port } = socket.address()
-  await new Promise<void>((resolve) => socket.close(() => resolve()))
-  return port
 }
 
 async function udpUser(port: number) {

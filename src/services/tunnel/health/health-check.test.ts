@@ -1,6 +1,7 @@
 import { createServer as createHttpServer, type IncomingMessage, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { freePort } from '../../../foundation/free-port.testkit.ts'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { eventually } from '../../../foundation/eventually.testkit.ts'
 import type { HealthCheckConfig } from '../../../mechanisms/frp-config/index.ts'
@@ -24,7 +25,7 @@ describe('a health check', () => {
   })
 
   it('a service that never was healthy is not called ill', async () => {
-    const port = await unusedPort()
+    const port = await freePort()
     const { events, lines, clock } = watch(port, { type: 'tcp' })
     await eventually(() => expect(lines).toHaveLength(1))
     expect(lines[0]).toMatchObject({
@@ -195,11 +196,4 @@ function listen(server: Server): Promise<number> {
   return new Promise((resolve) => {
     server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port))
   })
-}
-
-async function unusedPort(): Promise<number> {
-  const server = createServer()
-  const port = await listen(server)
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

@@ -9,7 +9,7 @@ import { StreamDuplex } from '../../../mechanisms/streams/index.ts'
 import { createLogger } from '../../../mechanisms/telemetry/index.ts'
 import { echo } from './frp-client.testkit.ts'
 import { closeOf, login, start, user } from './loopback.testkit.ts'
-import { freePort } from './tunnel-server.testkit.ts'
+import { freePort } from '../../../foundation/free-port.testkit.ts'
 
 describe('a client asks for a proxy', () => {
   test('and is refused in words of frp', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { eventually } from '../../../foundation/eventually.testkit.ts'
 import type { FrpClient } from './frp-client.testkit.ts'
 import { login, say, start, user } from './loopback.testkit.ts'
-import { freePort } from './tunnel-server.testkit.ts'
+import { freePort } from '../../../foundation/free-port.testkit.ts'
 
 /** Answers each user with its name. */
 function serveName(client: FrpClient, name: string): void {

@@ -8,7 +8,8 @@ import type { ServerAuth } from '../auth/contract.ts'
 import { tokenAuth } from '../auth/token-auth.ts'
 import { echo, type FrpClient } from './frp-client.testkit.ts'
 import { closeOf, login, start, user } from './loopback.testkit.ts'
-import { freePort, type Served, serverConfig } from './tunnel-server.testkit.ts'
+import { freePort } from '../../../foundation/free-port.testkit.ts'
+import { type Served, serverConfig } from './tunnel-server.testkit.ts'
 
 const alice = { name: 'alice', token: 'sesame', users: ['a', 'b'] }
 const before = { auth: { token: 'secret', tokens: [alice] } }

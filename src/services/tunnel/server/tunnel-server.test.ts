@@ -12,7 +12,7 @@ import { TunnelError } from '../errors.ts'
 import { payloadLayers } from '../payload-layers.ts'
 import { echo } from './frp-client.testkit.ts'
 import { closeOf, login, say, start, user } from './loopback.testkit.ts'
-import { freePort } from './tunnel-server.testkit.ts'
+import { freePort } from '../../../foundation/free-port.testkit.ts'
 
 const plainAuth = tokenAuth(
   { token: 'secret', tokens: [], additionalScopes: [], timestampWindow: 0 },

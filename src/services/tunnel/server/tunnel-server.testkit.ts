@@ -123,13 +123,3 @@ export function serverConfig(raw: Readonly<Record<string, unknown>> = {}): Tunne
   const { config } = frpsConfigOf(whole, { env: {} })
   return { ...config, bindPort: raw['bindPort'] === undefined ? 0 : config.bindPort }
 }
-
-/** A port that was free just now. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
-}

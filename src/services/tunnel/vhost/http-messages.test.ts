@@ -5,10 +5,11 @@ import { silentLogger } from '../../../mechanisms/telemetry/index.ts'
 import { HttpVhost } from './http-vhost.ts'
 import { get, noRules, ok, pickerOf, RawUser, routeTo, Service, until } from './vhost.testkit.ts'
 
-const clock = new ManualClock()
+let clock: ManualClock
 let vhost: HttpVhost
 
 beforeEach(async () => {
+  clock = new ManualClock()
   vhost = new HttpVhost({ listen: { host: '127.0.0.1', port: 0 }, logger: silentLogger(), clock })
   await vhost.start()
 })
@@ -231,7 +232,7 @@ describe('HttpVhost notices', () => {
     publish(service)
     using user = await RawUser.say(vhost.port, post('Content-Length: 8\r\n', 'part'))
     await user.hears('enough')
-    for (let i=0;i<20;i++){ console.log(clock.pending, clock.dueInMs, clock.nowMs()); await new Promise(r=>setTimeout(r,20)) }
+    await until(() => clock.dueInMs === 5000)
     clock.advance(5000)
     await user.ends()
   })

@@ -12,11 +12,12 @@ import { silentLogger } from '../../../mechanisms/telemetry/index.ts'
 import { HttpVhost } from './http-vhost.ts'
 import { noRules, ok, pickerOf, routeTo, Service, until } from './vhost.testkit.ts'
 
-const clock = new ManualClock()
+let clock: ManualClock
 let vhost: HttpVhost
 let user: ClientHttp2Session
 
 beforeEach(async () => {
+  clock = new ManualClock()
   vhost = new HttpVhost({ listen: { host: '127.0.0.1', port: 0 }, logger: silentLogger(), clock })
   await vhost.start()
   user = connect(`http://127.0.0.1:${vhost.port}`)
