@@ -28,6 +28,8 @@ const forged = {
   'x-forwarded-for': '6.6.6.6',
   'x-real-ip': '6.6.6.6',
   forwarded: 'for=6.6.6.6',
+  'x-forwarded-proto': 'gopher',
+  'x-forwarded-host': 'forged.test',
 }
 /** Clients as the balancer tells of them. */
 const told = { 1: '192.0.2.77', 2: '2001:db8::77' } as const
@@ -103,6 +105,7 @@ describe('a client without a proxy', () => {
         'x-forwarded-for': client,
         'x-real-ip': client,
         'x-forwarded-proto': scheme,
+        'x-forwarded-host': host,
         forwarded: `for=${client};host="${host}";proto=${scheme}`,
       })
       if (path.endsWith('.flv')) expect((await newestOf('http')).address).toBe(client)

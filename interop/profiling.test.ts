@@ -53,7 +53,7 @@ test('go tool pprof takes a CPU profile by URL and shows where time went', async
   const said = await top(`${base}/profile?seconds=2`)
   expect(said).toMatch(/^Type: cpu$/m)
   expect(said).toMatch(/^Duration: 2/m)
-  expect(said).toMatch(/ {2}#?\S*(onRequest|dispatch|emit|parserOnIncoming)/)
+  expect(said).toMatch(/ {2}http-edge\.#onRequest$/m)
 }, 90_000)
 
 test.each([
@@ -61,11 +61,15 @@ test.each([
   ['allocs?seconds=1', 'alloc_space', /MB|kB/],
   ['goroutine', 'goroutine', /TCPServerWrap/],
   ['threadcreate', 'threadcreate', /node/],
-])('go tool pprof takes %s by URL', async (path, type, shown) => {
-  const said = await top(`${base}/${path}`)
-  expect(said).toMatch(new RegExp(`^Type: ${type}$`, 'm'))
-  expect(said).toMatch(shown)
-}, 90_000)
+])(
+  'go tool pprof takes %s by URL',
+  async (path, type, shown) => {
+    const said = await top(`${base}/${path}`)
+    expect(said).toMatch(new RegExp(`^Type: ${type}$`, 'm'))
+    expect(said).toMatch(shown)
+  },
+  90_000,
+)
 
 test('go tool pprof -base shows what one saved profile has over another', async () => {
   for (const path of ['heap', 'profile?seconds=1', 'allocs?seconds=1']) {

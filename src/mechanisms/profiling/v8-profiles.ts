@@ -82,5 +82,19 @@ interface HeapNode {
 }
 
 function frameOf({ functionName, url, lineNumber }: Runtime.CallFrame): Frame {
-  return { name: functionName || '(anonymous)', file: url.replace(/^file:\/\//, ''), line: lineNumber + 1 }
+  return {
+    name: nameOf(functionName, url, lineNumber + 1),
+    file: url.replace(/^file:\/\//, ''),
+    line: lineNumber + 1,
+  }
+}
+
+/**
+ * `http-edge.#dispatch`: pprof adds up what has one name, whatever its file, so that names say the module, as Go's say the package.
+ * What is V8's own (`(garbage collector)`) has none.
+ */
+function nameOf(functionName: string, url: string, line: number): string {
+  const name = functionName || `(anonymous):${line}`
+  const path = url.startsWith('node:') ? url.slice('node:'.length) : url.slice(url.lastIndexOf('/') + 1)
+  return path === '' ? name : `${path.replace(/\.[cm]?[jt]s$/, '')}.${name}`
 }

@@ -1,5 +1,3 @@
-import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { freePort } from '../../../foundation/free-port.testkit.ts'
 import { ManualClock } from '../../../foundation/clock.ts'

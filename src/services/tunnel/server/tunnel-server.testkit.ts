@@ -1,4 +1,3 @@
-import { createServer } from 'node:net'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import { NodeDatapath } from '../../../mechanisms/datapath/index.ts'
 import { frpsConfigOf, type TunnelServerConfig } from '../../../mechanisms/frp-config/index.ts'
