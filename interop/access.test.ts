@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, get } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
@@ -17,6 +17,7 @@ import { temporaryFolder } from './harness/temporary-folder.ts'
 import { until } from './harness/until.ts'
 import { publishByWhip, receivedBy, playByWhep } from './harness/webrtc-page.ts'
 import { startFirehose } from './harness/firehose.ts'
+import { quietPorts } from './tunnel/quiet-ports.ts'
 import { startWholeOrigin, type WholeOrigin } from './harness/whole-origin.ts'
 
 /** In the configuration, and of whoever signs. */
@@ -51,6 +52,8 @@ beforeAll(async () => {
   dyingHooks = keep(await startHookListener())
   const jwt = { secrets: [secret], jwksUrl, clockToleranceSeconds: 0 }
   const guarded = { jwt, wrongPerMinute: 0 }
+  const [nobodysPort = 0] = await quietPorts(1)
+  const keysAway = { jwksUrl: `http://127.0.0.1:${nobodysPort}/keys` }
   const keyed = { keys: [staticKey], wrongPerMinute: 0 }
   const hooksAt = (url: string): object => ({
     ...{ onPublish: [url], onUnpublish: [url], onPlay: [url], onStop: [url] },
@@ -68,6 +71,7 @@ beforeAll(async () => {
         media: {
           access: [
             { app: 'jwt', publish: guarded, play: guarded },
+            { app: 'keys-away', publish: { jwt: keysAway }, play: { jwt: keysAway } },
             { app: 'hooked', publish: keyed, play: keyed, hooks: hooksAt(hooks.url) },
             { app: 'away-deny', hooks: { ...hooksAt(dyingHooks.url), whenAway: 'deny' } },
             { app: 'away-allow', hooks: { ...hooksAt(dyingHooks.url), whenAway: 'allow' } },
@@ -94,39 +98,57 @@ describe('tokens', () => {
     await publishEverything('jwt')
   }, 60_000)
 
-  test.each(ways)('of both kinds of key let $name in, wherever they are', async (way) => {
-    const path = pathFor('jwt', way)
-    for (const sign of [hmacToken, ecToken]) {
-      const token = await sign(claimsFor(path, way))
-      for (const sent of [{ query: `token=${token}` }, { bearer: token }]) {
-        await using outcome = await way.begin(gateway, { path, ...sent })
-        expect([outcome.verdict, outcome.verdict === 'allowed' ? '' : outcome.output]).toEqual(['allowed', ''])
+  test.each(ways)(
+    'of both kinds of key let $name in, wherever they are',
+    async (way) => {
+      const path = pathFor('jwt', way)
+      for (const sign of [hmacToken, ecToken]) {
+        const token = await sign(claimsFor(path, way))
+        for (const sent of [{ query: `token=${token}` }, { bearer: token }]) {
+          await using outcome = await way.begin(gateway, { path, ...sent })
+          expect([outcome.verdict, outcome.verdict === 'allowed' ? '' : outcome.output]).toEqual([
+            'allowed',
+            '',
+          ])
+        }
       }
-    }
-  }, 60_000)
+    },
+    60_000,
+  )
 
-  test.each(ways)('that are not there, or not good, keep $name out in its own words', async (way) => {
-    const path = pathFor('jwt', way)
-    const claims = claimsFor(path, way)
-    const inPast = Math.floor(Date.now() / 1000) - 60
-    const tokens = {
-      none: undefined,
-      expired: await hmacToken({ ...claims, exp: inPast }),
-      'another stream': await ecToken({ ...claims, stream: 'another' }),
-      'another app': await ecToken({ ...claims, app: 'another' }),
-      'another action': await hmacToken({ ...claims, action: way.role === 'play' ? 'publish' : 'play' }),
-      'another key': await hmacToken(claims, otherSecret),
-      'no token at all': 'abc',
-    }
-    const verdicts: Record<string, string> = {}
-    for (const [name, bearer] of Object.entries(tokens)) {
-      await using outcome = await way.begin(gateway, { path, bearer })
-      verdicts[name] = outcome.verdict
-    }
-    const [missing, wrong] = [wordsOf(way, 401), wordsOf(way, 403)]
-    const expected = Object.keys(tokens).map((name) => [name, name === 'none' ? missing : wrong])
-    expect(verdicts).toEqual(Object.fromEntries(expected))
-  }, 60_000)
+  test.each(ways)(
+    'that are not there, or not good, keep $name out in its own words',
+    async (way) => {
+      const path = pathFor('jwt', way)
+      const claims = claimsFor(path, way)
+      const inPast = Math.floor(Date.now() / 1000) - 60
+      const tokens = {
+        none: undefined,
+        expired: await hmacToken({ ...claims, exp: inPast }),
+        'another stream': await ecToken({ ...claims, stream: 'another' }),
+        'another app': await ecToken({ ...claims, app: 'another' }),
+        'another action': await hmacToken({ ...claims, action: way.role === 'play' ? 'publish' : 'play' }),
+        'another key': await hmacToken(claims, otherSecret),
+        'no token at all': 'abc',
+      }
+      const verdicts: Record<string, string> = {}
+      for (const [name, bearer] of Object.entries(tokens)) {
+        await using outcome = await way.begin(gateway, { path, bearer })
+        verdicts[name] = outcome.verdict
+      }
+      const [missing, wrong] = [wordsOf(way, 401), wordsOf(way, 403)]
+      const expected = Object.keys(tokens).map((name) => [name, name === 'none' ? missing : wrong])
+      expect(verdicts).toEqual(Object.fromEntries(expected))
+    },
+    60_000,
+  )
+
+  test.each(ways)('keep $name out while their keys cannot be fetched', async (way) => {
+    const path = 'keys-away/s'
+    const bearer = await ecToken(claimsFor(path, way))
+    await using outcome = await way.begin(gateway, { path, bearer })
+    expect(outcome.verdict).toBe(wordsOf(way, 503))
+  })
 
   test('behind the app of an RTMP URL count too', async () => {
     const path = 'jwt/behind-the-app'
@@ -162,12 +184,35 @@ describe('tokens', () => {
     })
   }, 60_000)
 
+  test('open the segments of a playlist to who has it, as long as they last', async () => {
+    const path = 'jwt/segments'
+    const exp = Math.floor(Date.now() / 1000) + 8
+    const token = await hmacToken({ ...claimsFor(path, { role: 'play' }), exp })
+    const playlist = await fetch(`${gateway.url}/${path}.m3u8?token=${token}`)
+    const segment = /^one\.ts.*$/m.exec(await playlist.text())?.[0] ?? ''
+    const url = new URL(segment, playlist.url)
+    expect(url.searchParams.get('spbhid')).toMatch(/^[0-9a-f]{7}$/)
+    const statusFrom = async (localAddress: string): Promise<number> =>
+      await new Promise((resolve, reject) => {
+        get(url, { localAddress, agent: false }, (response) => {
+          response.resume()
+          resolve(response.statusCode ?? 0)
+        }).on('error', reject)
+      })
+    expect(await statusFrom('127.0.0.1')).toBe(200)
+    expect(await statusFrom('127.0.0.9')).toBe(401)
+    expect(Date.now()).toBeLessThan(exp * 1000)
+    await until('the end of the token', async () => (await statusFrom('127.0.0.1')) !== 200)
+    expect(await statusFrom('127.0.0.1')).toBe(401)
+    expect((await fetch(`${gateway.url}/${path}.m3u8?token=${token}`)).status).toBe(403)
+  })
+
   test('that run out end what they let in, in every protocol', async () => {
     const before = total(await gateway.metrics(), 'sluice_access_sessions_ended_total')
     const exp = Math.floor(Date.now() / 1000) + 20
     const outcomes = await Promise.all(
       ways.map(async (way) => {
-        const path = way.role === 'publish' ? `jwt/expiring-${way.protocol}` : pathFor('jwt', way)
+        const path = way.role === 'publish' ? `jwt/expiring-${slugOf(way.name)}` : pathFor('jwt', way)
         const token = await hmacToken({ ...claimsFor(path, way), exp })
         return await way.begin(gateway, { path, query: `token=${token}` })
       }),
@@ -191,53 +236,65 @@ describe('static keys', () => {
     await publishEverything('hooked')
   }, 60_000)
 
-  test.each(ways)('let $name in, and wrong ones do not', async (way) => {
-    const path = pathFor('hooked', way)
-    const verdictOf = async (attempt: Omit<Attempt, 'path'>): Promise<string> => {
-      await using outcome = await way.begin(gateway, { path, ...attempt })
-      return outcome.verdict
-    }
-    expect(await verdictOf({ query: `key=${staticKey}` })).toBe('allowed')
-    expect(await verdictOf({ query: 'key=another' })).toBe(wordsOf(way, 403))
-    expect(await verdictOf({})).toBe(wordsOf(way, 401))
-  }, 60_000)
+  test.each(ways)(
+    'let $name in, and wrong ones do not',
+    async (way) => {
+      const path = pathFor('hooked', way)
+      const verdictOf = async (attempt: Omit<Attempt, 'path'>): Promise<string> => {
+        await using outcome = await way.begin(gateway, { path, ...attempt })
+        return outcome.verdict
+      }
+      expect(await verdictOf({ query: `key=${staticKey}` })).toBe('allowed')
+      expect(await verdictOf({ query: 'key=another' })).toBe(wordsOf(way, 403))
+      expect(await verdictOf({})).toBe(wordsOf(way, 401))
+    },
+    60_000,
+  )
 
-  test.each(ways)('go to hook servers with all else that is known of $name', async (way) => {
-    const path = pathFor('hooked', way)
-    const [app = '', stream = ''] = path.split('/')
-    const [began, ended] = way.role === 'publish' ? ['on_publish', 'on_unpublish'] : ['on_play', 'on_stop']
-    const shop = way.name.replace(' ', '-')
-    {
-      await using outcome = await way.begin(gateway, { path, query: `key=${staticKey}&shop=${shop}` })
-      expect(outcome.verdict).toBe('allowed')
-    }
-    const calls = await until('both hooks', () => {
-      const ofShop = hooks.calls.filter((call) => String(call['param']).endsWith(`shop=${shop}`))
-      return ofShop.length >= 2 ? ofShop : undefined
-    })
-    const scheme = way.protocol === 'hls' ? 'http' : way.protocol
-    expect(calls).toEqual(
-      [began, ended].map((action) =>
-        expect.objectContaining({
-          ...{ action, app, stream, vhost: '__defaultVhost__', ip: '127.0.0.1' },
-          param: `?key=${staticKey}&shop=${shop}`,
-          stream_url: `/${path}`,
-          client_id: calls[0]?.['client_id'],
-          // A caller of SRT names a host in its stream id, if at all.
-          tcUrl: expect.stringMatching(
-            new RegExp(`^${scheme}://(?:127\\.0\\.0\\.1(?::\\d+)?|__defaultVhost__)/${app}$`),
-          ),
-        }),
-      ),
-    )
-    expect(String(calls[0]?.['client_id'])).not.toBe('')
-  }, 60_000)
+  test.each(ways)(
+    'go to hook servers with all else that is known of $name',
+    async (way) => {
+      const path = pathFor('hooked', way)
+      const [app = '', stream = ''] = path.split('/')
+      const [began, ended] = way.role === 'publish' ? ['on_publish', 'on_unpublish'] : ['on_play', 'on_stop']
+      const shop = slugOf(way.name)
+      {
+        await using outcome = await way.begin(gateway, { path, query: `key=${staticKey}&shop=${shop}` })
+        expect(outcome.verdict).toBe('allowed')
+      }
+      const calls = await until('both hooks', () => {
+        const ofShop = hooks.calls.filter((call) => String(call['param']).endsWith(`shop=${shop}`))
+        return ofShop.length >= 2 ? ofShop : undefined
+      })
+      const scheme = way.protocol === 'hls' ? 'http' : way.protocol
+      expect(calls).toEqual(
+        [began, ended].map((action) =>
+          expect.objectContaining({
+            ...{ action, app, stream, vhost: '__defaultVhost__', ip: '127.0.0.1' },
+            param: `?key=${staticKey}&shop=${shop}`,
+            stream_url: `/${path}`,
+            client_id: calls[0]?.['client_id'],
+            // A caller of SRT names a host in its stream id, if at all.
+            tcUrl: expect.stringMatching(
+              new RegExp(`^${scheme}://(?:127\\.0\\.0\\.1(?::\\d+)?|__defaultVhost__)/${app}$`),
+            ),
+          }),
+        ),
+      )
+      expect(String(calls[0]?.['client_id'])).not.toBe('')
+    },
+    60_000,
+  )
 
-  test.each(ways)('are not enough for $name when the hook server says no', async (way) => {
-    const path = pathFor('hooked', way)
-    await using outcome = await way.begin(gateway, { path, query: `key=${staticKey}&refuse=1` })
-    expect(outcome.verdict).toBe(wordsOf(way, 403))
-  }, 60_000)
+  test.each(ways)(
+    'are not enough for $name when the hook server says no',
+    async (way) => {
+      const path = pathFor('hooked', way)
+      await using outcome = await way.begin(gateway, { path, query: `key=${staticKey}&refuse=1` })
+      expect(outcome.verdict).toBe(wordsOf(way, 403))
+    },
+    60_000,
+  )
 })
 
 describe('a hook server that is killed', () => {
@@ -248,15 +305,23 @@ describe('a hook server that is killed', () => {
     await dyingHooks[Symbol.asyncDispose]()
   }, 60_000)
 
-  test.each(ways)('keeps $name out where that is the policy', async (way) => {
-    await using outcome = await way.begin(gateway, { path: pathFor('away-deny', way) })
-    expect(outcome.verdict).toBe(wordsOf(way, 503))
-  }, 60_000)
+  test.each(ways)(
+    'keeps $name out where that is the policy',
+    async (way) => {
+      await using outcome = await way.begin(gateway, { path: pathFor('away-deny', way) })
+      expect(outcome.verdict).toBe(wordsOf(way, 503))
+    },
+    60_000,
+  )
 
-  test.each(ways)('lets $name in where that is the policy', async (way) => {
-    await using outcome = await way.begin(gateway, { path: pathFor('away-allow', way) })
-    expect(outcome.verdict).toBe('allowed')
-  }, 60_000)
+  test.each(ways)(
+    'lets $name in where that is the policy',
+    async (way) => {
+      await using outcome = await way.begin(gateway, { path: pathFor('away-allow', way) })
+      expect(outcome.verdict).toBe('allowed')
+    },
+    60_000,
+  )
 })
 
 describe('limits', () => {
@@ -329,9 +394,7 @@ async function allowed(way: Way, path: string): Promise<Outcome> {
 /** The streams `{app}/s` for players of RTMP and HTTP-FLV, and `{app}/rtc` for those of WebRTC, which the origin does not join. */
 async function publishEverything(app: string): Promise<void> {
   const queryFor = async (path: string): Promise<string> =>
-    app === 'jwt'
-      ? `token=${await hmacToken(claimsFor(path, { role: 'publish' }))}`
-      : `key=${staticKey}`
+    app === 'jwt' ? `token=${await hmacToken(claimsFor(path, { role: 'publish' }))}` : `key=${staticKey}`
   keep(publishByRtmp(samples.flv, `${gateway.rtmpUrl}/${app}/s?${await queryFor(`${app}/s`)}`))
   const { page } = keep(await openBlankPage(browser))
   const { status } = await publishByWhip(
@@ -343,9 +406,13 @@ async function publishEverything(app: string): Promise<void> {
 }
 
 /** A stream that a player finds, and no publisher does. */
-function pathFor(app: string, { protocol, role }: Way): string {
-  if (role === 'publish') return `${app}/new-${protocol}`
+function pathFor(app: string, { name, protocol, role }: Way): string {
+  if (role === 'publish') return `${app}/${slugOf(name)}`
   return protocol === 'webrtc' ? `${app}/rtc` : `${app}/s`
+}
+
+function slugOf(name: string): string {
+  return name.replace(' ', '-')
 }
 
 interface Claims {

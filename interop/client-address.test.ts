@@ -96,22 +96,25 @@ afterAll(async () => {
 })
 
 describe('a client without a proxy', () => {
-  test.each(['http', 'https'] as const)('is told to the origin as it connects by %s, whatever it says', async (scheme) => {
-    const port = scheme === 'http' ? gateway.ports.http : gateway.ports.https
-    const host = `127.0.0.1:${port}`
-    for (const path of ['/live/s.m3u8', '/live/s.flv', '/live/s/whep']) {
-      await using asked = await ask(port, path, { scheme, from: client, headers: forged })
-      expect(asked.seen).toMatchObject({
-        'x-forwarded-for': client,
-        'x-real-ip': client,
-        'x-forwarded-proto': scheme,
-        'x-forwarded-host': host,
-        forwarded: `for=${client};host="${host}";proto=${scheme}`,
-      })
-      if (path.endsWith('.flv')) expect((await newestOf('http')).address).toBe(client)
-      if (path.endsWith('.m3u8')) expect((await newestOf('hls')).address).toBe(client)
-    }
-  })
+  test.each(['http', 'https'] as const)(
+    'is told to the origin as it connects by %s, whatever it says',
+    async (scheme) => {
+      const port = scheme === 'http' ? gateway.ports.http : gateway.ports.https
+      const host = `127.0.0.1:${port}`
+      for (const path of ['/live/s.m3u8', '/live/s.flv', '/live/s/whep']) {
+        await using asked = await ask(port, path, { scheme, from: client, headers: forged })
+        expect(asked.seen).toMatchObject({
+          'x-forwarded-for': client,
+          'x-real-ip': client,
+          'x-forwarded-proto': scheme,
+          'x-forwarded-host': host,
+          forwarded: `for=${client};host="${host}";proto=${scheme}`,
+        })
+        if (path.endsWith('.flv')) expect((await newestOf('http')).address).toBe(client)
+        if (path.endsWith('.m3u8')) expect((await newestOf('hls')).address).toBe(client)
+      }
+    },
+  )
 
   test('is told to an RTMP origin by the PROXY protocol', () => {
     expect(rtmpClients[0]).toBe('127.0.0.1')
@@ -309,7 +312,7 @@ async function ask(
 
 async function newestOf(protocol: ShownSession['protocol']): Promise<ShownSession> {
   return await until(`a session of ${protocol}`, async () =>
-    (await sessionsOf(gateway)).filter((session) => session.protocol === protocol).at(-1),
+    (await sessionsOf(gateway)).findLast((session) => session.protocol === protocol),
   )
 }
 

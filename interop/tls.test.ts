@@ -209,17 +209,21 @@ describe('origins over TLS', () => {
     expect(await playlist.text()).toContain('one.ts')
   }, 60_000)
 
-  test.each(['of-nobody', 'of-another-name'])('are not asked for anything when it is %s', async (app) => {
-    for (const extension of ['m3u8', 'flv']) {
-      const response = await fetch(`${gateway.url}/${app}/s.${extension}`)
-      expect([extension, response.status]).toEqual([extension, 502])
-      expect(await response.text()).not.toMatch(/localhost|127\.0\.0\.1/)
-    }
-    const publisher = publishByRtmp(sample, `${gateway.rtmpUrl}/${app}/s`)
-    const { code } = await publisher.ended
-    expect([code, publisher.output]).toEqual([1, expect.stringContaining('Server error')])
-    expect(await origin.streams()).not.toContain(`${app}/s`)
-  }, 60_000)
+  test.each(['of-nobody', 'of-another-name'])(
+    'are not asked for anything when it is %s',
+    async (app) => {
+      for (const extension of ['m3u8', 'flv']) {
+        const response = await fetch(`${gateway.url}/${app}/s.${extension}`)
+        expect([extension, response.status]).toEqual([extension, 502])
+        expect(await response.text()).not.toMatch(/localhost|127\.0\.0\.1/)
+      }
+      const publisher = publishByRtmp(sample, `${gateway.rtmpUrl}/${app}/s`)
+      const { code } = await publisher.ended
+      expect([code, publisher.output]).toEqual([1, expect.stringContaining('Server error')])
+      expect(await origin.streams()).not.toContain(`${app}/s`)
+    },
+    60_000,
+  )
 
   /** Gives its port. HLS of it is a file, its HTTP-FLV the demo origin's. */
   async function startNginxTls(name: string, certificate: TestCertificate): Promise<number> {
@@ -256,49 +260,52 @@ describe('origins over TLS', () => {
 })
 
 describe('an authority that speaks ACME', () => {
-  test.each(['http-01', 'tls-alpn-01'] as const)('has the gateway prove its names by %s', async (challenge) => {
-    let gateway: Gateway | undefined
-    await using authority = await FakeAcmeServer.start({
-      ports: { http: () => gateway?.ports.http ?? 0, tls: () => gateway?.ports.https ?? 0 },
-      challenges: [challenge],
-    })
-    const root = join(folder.path, `root-${challenge}.pem`)
-    writeFileSync(root, authority.root)
-    gateway = await startGateway({
-      config: {
-        origins: [origin.config],
-        media: {
-          http: { secureListen: ['127.0.0.1:0'] },
-          rtmp: { secureListen: ['127.0.0.1:0'] },
-          tls: {
-            acme: {
-              directoryUrl: authority.directoryUrl,
-              folder: join(folder.path, `acme-${challenge}`),
-              domains: ['live.test'],
-              termsOfServiceAgreed: true,
-              challenge,
+  test.each(['http-01', 'tls-alpn-01'] as const)(
+    'has the gateway prove its names by %s',
+    async (challenge) => {
+      // Known before the gateway is there: it orders as it starts.
+      const [http = 0, https = 0] = await quietPorts(2)
+      const ports = { http: () => http, tls: () => https }
+      await using authority = await FakeAcmeServer.start({ ports, challenges: [challenge] })
+      const root = join(folder.path, `root-${challenge}.pem`)
+      writeFileSync(root, authority.root)
+      const gateway = await startGateway({
+        config: {
+          origins: [origin.config],
+          media: {
+            http: { listen: [`127.0.0.1:${http}`], secureListen: [`127.0.0.1:${https}`] },
+            rtmp: { secureListen: ['127.0.0.1:0'] },
+            tls: {
+              acme: {
+                directoryUrl: authority.directoryUrl,
+                folder: join(folder.path, `acme-${challenge}`),
+                domains: ['live.test'],
+                termsOfServiceAgreed: true,
+                challenge,
+              },
             },
           },
         },
-      },
-    })
-    try {
-      const { https, rtmps } = gateway.ports
-      await until(
-        'the certificate',
-        async () => await runProgram('curl', [
-          ...['-sS', '--cacert', root, '--resolve', `live.test:${https}:127.0.0.1`],
-          `https://live.test:${https}/live/s.m3u8`,
-        ]),
-        { deadlineMs: 60_000 },
-      )
-      await shownAt(rtmps, 'live.test', authority.root)
-    } catch (error) {
-      throw new Error(gateway.program.output, { cause: error })
-    } finally {
-      await gateway.stop()
-    }
-  }, 90_000)
+      })
+      try {
+        await until(
+          'the certificate',
+          async () =>
+            await runProgram('curl', [
+              ...['-sS', '--cacert', root, '--resolve', `live.test:${https}:127.0.0.1`],
+              `https://live.test:${https}/live/s.m3u8`,
+            ]),
+          { deadlineMs: 60_000 },
+        )
+        await shownAt(gateway.ports.rtmps, 'live.test', authority.root)
+      } catch (error) {
+        throw new Error(gateway.program.output, { cause: error })
+      } finally {
+        await gateway.stop()
+      }
+    },
+    90_000,
+  )
 })
 
 function keep<T extends AsyncDisposable>(thing: T): T {

@@ -19,7 +19,7 @@ export async function startDemoOrigin(registrationUrl: string): Promise<DemoOrig
     ...['--import', 'tsx', join(repository, 'interop/harness/demo-origin-process.ts')],
     registrationUrl,
   ])
-  const ports = await program.line((line) =>
+  const ports = await program.readyLine((line) =>
     line.includes('"origin ready"')
       ? (JSON.parse(line) as { readonly rtmp: number; readonly http: number })
       : undefined,

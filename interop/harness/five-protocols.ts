@@ -20,7 +20,7 @@ export interface Attempt {
 
 /** What came of it, and a session if it was let in. */
 export interface Outcome extends AsyncDisposable {
-  /** `allowed`, or what was said: a status of HTTP, the codes of RTMP, the reason of SRT. */
+  /** `allowed`, or what was said: a status of HTTP, the code of RTMP, the reason of SRT. */
   readonly verdict: string
   /** Resolves when the far end has ended it. */
   ended(): Promise<unknown>
@@ -43,6 +43,8 @@ export function waysOf(samples: { readonly flv: string; readonly ts: string }): 
   return [
     webrtcWay('WHIP', 'publish', (path) => `/${path}/whip`),
     webrtcWay('WHEP', 'play', (path) => `/${path}/whep`),
+    jsonWay('JSON publish', 'publish'),
+    jsonWay('JSON play', 'play'),
     rtmpWay('RTMP publish', 'publish', (url) => [
       ...['-re', '-stream_loop', '-1', '-i', samples.flv, '-c', 'copy', '-f', 'flv', url],
     ]),
@@ -95,6 +97,34 @@ function webrtcWay(name: string, role: Way['role'], pathOf: (path: string) => st
   }
 }
 
+/** The older signalling of SRS, which answers 200 and has its code in the body. */
+function jsonWay(name: string, role: Way['role']): Way {
+  const protocol = 'webrtc'
+  return {
+    ...{ name, protocol, role },
+    begin: async (gateway, attempt) => {
+      const response = await fetch(`${gateway.url}/rtc/v1/${role}/`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...bearerOf(attempt) },
+        body: JSON.stringify({
+          streamurl: `webrtc://127.0.0.1:${gateway.ports.http}/${attempt.path}${queryOf(attempt)}`,
+          sdp: iceOffer('some', role === 'publish' ? 'sendonly' : 'recvonly'),
+        }),
+      })
+      const output = await response.text()
+      const { code } = JSON.parse(output) as { readonly code: number }
+      return {
+        verdict: code === 0 ? 'allowed' : String(code),
+        output: code === 0 ? '' : output,
+        ended: () => gone(gateway, { protocol, role }, attempt),
+        [Symbol.asyncDispose]: async () => {
+          if (code === 0) await kick(gateway, { protocol, role }, attempt)
+        },
+      }
+    },
+  }
+}
+
 function rtmpWay(name: string, role: Way['role'], argsOf: (url: string) => readonly string[]): Way {
   return {
     ...{ name, protocol: 'rtmp', role },
@@ -134,9 +164,7 @@ function httpWay(name: string, protocol: 'http' | 'hls', extension: string): Way
           abort.abort()
           if (!isIn || isLive) return
           // A session of HLS is over when nobody asks for long, or an operator says so.
-          for (const { id } of await sessionsFor(gateway, { protocol, role }, attempt)) {
-            await fetch(`http://127.0.0.1:${gateway.ports.admin}/api/v1/sessions/${id}`, { method: 'DELETE' })
-          }
+          await kick(gateway, { protocol, role }, attempt)
         },
       }
     },
@@ -187,6 +215,8 @@ async function outcomeOf(
       async () => {
         const sessions = await sessionsFor(gateway, kind, attempt)
         if (sessions.some(({ id }) => !known.has(id))) return 'allowed'
+        // srt-live-transmit shows a rejection, and at times waits on all the same.
+        if (kind.protocol === 'srt' && tap.said !== '') return tap.said
         return program.isRunning ? undefined : tap.said || `nothing: ${program.output}`
       },
       { deadlineMs: 30_000 },
@@ -216,6 +246,12 @@ async function sessionsFor(
     (session) =>
       session.protocol === protocol && session.role === role && session.streamKey.endsWith(`/${path}`),
   )
+}
+
+async function kick(gateway: Gateway, kind: Pick<Way, 'protocol' | 'role'>, attempt: Attempt): Promise<void> {
+  for (const { id } of await sessionsFor(gateway, kind, attempt)) {
+    await fetch(`http://127.0.0.1:${gateway.ports.admin}/api/v1/sessions/${id}`, { method: 'DELETE' })
+  }
 }
 
 async function gone(gateway: Gateway, kind: Pick<Way, 'protocol' | 'role'>, attempt: Attempt): Promise<void> {

@@ -88,7 +88,7 @@ export class Gateway implements AsyncDisposable {
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   using folder = temporaryFolder()
   const program = gatewayProgram(folder.path, options)
-  const ports = await program.line((line) => {
+  const ports = await program.readyLine((line) => {
     if (!line.includes('"gateway ready"')) return undefined
     return JSON.parse(line) as Record<keyof GatewayPorts, string | readonly string[]>
   })

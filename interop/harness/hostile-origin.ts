@@ -85,8 +85,7 @@ export async function startHostileOrigin(): Promise<HostileOrigin> {
   const portOf = (): number => (server.address() as AddressInfo).port
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const at = (extension: string): string =>
-    `http://127.0.0.1:${portOf()}/inner/{app}/{stream}.${extension}`
+  const at = (extension: string): string => `http://127.0.0.1:${portOf()}/inner/{app}/{stream}.${extension}`
   return {
     port: portOf(),
     requests,

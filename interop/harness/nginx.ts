@@ -31,7 +31,12 @@ ${blocks}
 `,
   )
   const program = new Program('nginx', ['-e', 'stderr', '-p', home, '-c', file])
-  for (const port of ports) await until(`nginx at ${port}`, () => isListening(port))
+  try {
+    for (const port of ports) await until(`nginx at ${port}`, () => isListening(port))
+  } catch (error) {
+    await program.stop()
+    throw error
+  }
   return program
 }
 

@@ -77,6 +77,16 @@ export class Program {
     }
   }
 
+  /** The same of a program that is of no use without that line: it is stopped before the error is thrown. */
+  async readyLine<T>(find: (line: string) => T | undefined): Promise<T> {
+    try {
+      return await this.line(find)
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+  }
+
   /** Writes to its standard input. */
   write(text: string): void {
     this.#child.stdin?.write(text)

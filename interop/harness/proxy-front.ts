@@ -31,7 +31,10 @@ export async function startProxyFront({
       encodeProxyHeader({
         version,
         command: 'proxy',
-        addresses: { source: { address: source, port: 4711 }, destination: { address: destination, port: 443 } },
+        addresses: {
+          source: { address: source, port: 4711 },
+          destination: { address: destination, port: 443 },
+        },
       }),
     )
     client.pipe(back).pipe(client)

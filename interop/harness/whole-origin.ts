@@ -65,7 +65,7 @@ export async function startWholeOrigin(): Promise<WholeOrigin> {
     rtmpPort: live.rtmpPort,
     httpPort: (web.address() as AddressInfo).port,
     requests,
-    streams: live.streams,
+    streams: () => live.streams(),
     config: {
       name: 'whole',
       kind: 'custom',

@@ -122,6 +122,12 @@ program
     'bearer token that origins must send (default: $SLUICE_REGISTER_TOKEN, else none is asked for)',
   )
   .option('--register-allow <range...>', 'addresses that may register (default: every address)')
+  .addOption(
+    new Option('--keys <rules>', 'how streams are told apart: as by the SRS proxy, or by normalised names')
+      .choices(['srs', 'normal'])
+      .default('srs'),
+  )
+  .option('--vhosts <host...>', 'hosts that have streams of their own, with --keys normal')
   .option(
     '--admin <listen>',
     'health, metrics and the admin API (default: 127.0.0.1:9190, or a free port if that is taken)',

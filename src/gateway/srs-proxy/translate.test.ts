@@ -83,6 +83,13 @@ describe('the configuration that stands for the variables', () => {
     expect(tokens(configOf(variables, { registerToken: 'R', adminToken: 'A' }))).toEqual(['R', 'A'])
   })
 
+  it('streams are told apart by normalised names when that is asked for', () => {
+    expect(configOf({}, { keys: 'normal', vhosts: ['cdn.example.com'] }).routing).toEqual({
+      keys: 'normal',
+      vhosts: ['cdn.example.com'],
+    })
+  })
+
   it('an admin address that means nothing is an error that names it', () => {
     expect(() => configOf({}, { admin: 'x' })).toThrow('admin.listen = "x"')
   })

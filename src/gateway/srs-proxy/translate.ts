@@ -11,6 +11,10 @@ export interface SrsProxyFlags {
   readonly admin?: string | undefined
   /** Bearer token of metrics and the admin API. */
   readonly adminToken?: string | undefined
+  /** How streams are told apart. @defaultValue srs, as at the SRS proxy: an address with and without port is two hosts */
+  readonly keys?: 'srs' | 'normal' | undefined
+  /** Hosts that have streams of their own; of `normal` keys. */
+  readonly vhosts?: readonly string[] | undefined
 }
 
 /** What `checkSeconds` is by default. */
@@ -22,7 +26,7 @@ export function configOfSettings(settings: SrsProxySettings, flags: SrsProxyFlag
   const registerToken = flags.registerToken ?? settings.registerToken
   const adminToken = flags.adminToken ?? settings.adminToken
   return {
-    routing: { keys: 'srs' },
+    routing: { keys: flags.keys ?? 'srs', ...(flags.vhosts !== undefined && { vhosts: flags.vhosts }) },
     registration: {
       listen: settings.system,
       ...(registerToken !== undefined && { token: registerToken }),

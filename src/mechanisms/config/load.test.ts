@@ -50,6 +50,16 @@ describe('configuration', () => {
     expect(parseConfig('sluice.toml', 'datapath = { threads = "auto" }').datapath.threads).toBe('auto')
   })
 
+  it('refuses keys of the SRS proxy where rules of access look at streams', () => {
+    const srs = '[routing]\nkeys = "srs"\n[[media.access]]\n'
+    for (const rule of ['app = "live"', 'stream = "a*"', 'vhost = "h"', 'hooks = { onPlay = ["http://h/x"] }']) {
+      expect(failure('sluice.toml', srs + rule).message).toMatch(/^sluice\.toml:2: routing\.keys = "srs": must be "normal"/)
+    }
+    const play = 'play = { keys = ["a-static-key"] }'
+    expect(parseConfig('sluice.toml', srs + play).routing.keys).toBe('srs')
+    expect(parseConfig('sluice.toml', '[[media.access]]\napp = "live"').routing.keys).toBe('normal')
+  })
+
   it('names an unknown key with those that exist beside it', () => {
     const error = failure('sluice.toml', '[media.webrtc]\nlisten = "8000"\nlisen = "8001"\n')
     expect(error.message).toBe(

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { AccessRuleConfig } from './access-config.ts'
 import type { Config } from './config.ts'
 import { cidr, LIST_MAX, listenText, seconds, secret } from './fields.ts'
 import { mediaSchema } from './media-schema.ts'
@@ -28,7 +29,7 @@ export const configSchema: z.ZodType<Config> = z
           .enum(['normal', 'srs'])
           .default('normal')
           .describe(
-            'How stream keys are made: `normal`, or `srs` for the table of the SRS proxy byte for byte.',
+            'How stream keys are made: `normal`, or `srs` for the table of the SRS proxy byte for byte, which goes with no `media.access` that looks at streams.',
           ),
         vhosts: z
           .array(z.string().min(1).max(253))
@@ -145,13 +146,25 @@ export const configSchema: z.ZodType<Config> = z
       })
       .prefault({}),
   })
-  .check(({ value: { origins, balancer }, issues }) => {
+  .check(({ value: { origins, balancer, routing, media }, issues }) => {
+    if (routing.keys === 'srs' && media.access.some(dependsOnStream)) {
+      const message =
+        'must be "normal" where rules of `media.access` look at streams: a request may have the SRS proxy\'s key of one stream, and get another one of SRS'
+      issues.push({ code: 'custom', path: ['routing', 'keys'], input: routing.keys, message })
+    }
     for (const [index, { checkSeconds }] of origins.entries()) {
       if (checkSeconds < balancer.heartbeatTtlSeconds) continue
       const message = `must be less than balancer.heartbeatTtlSeconds, which is ${balancer.heartbeatTtlSeconds}`
       issues.push({ code: 'custom', path: ['origins', index, 'checkSeconds'], input: checkSeconds, message })
     }
   })
+
+/** Whether it matters to a rule which stream is asked for. */
+function dependsOnStream({ vhost, app, stream, publish, play, hooks }: AccessRuleConfig): boolean {
+  if ([vhost, app, stream].some((pattern) => pattern !== '*')) return true
+  if (publish.jwt !== undefined || play.jwt !== undefined) return true
+  return hooks.onPublish.length > 0 || hooks.onPlay.length > 0
+}
 
 /** The configuration that holds when no file says otherwise. */
 export function defaultConfig(): Config {

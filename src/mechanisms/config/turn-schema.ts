@@ -264,7 +264,7 @@ const limits = z
     maxLifetimeSeconds: count(1, 3600, 'The most a client may ask for.'),
     nonceSeconds: count(1, 600, 'How long a nonce is good.'),
     maxConnections: count(1, 20_000, 'TCP and TLS connections of clients; further ones are closed at once.'),
-    maxConnectionsPerAddress: count(1, 256, 'The same for one client address.'),
+    maxConnectionsPerAddress: count(1, 256, 'The same for one client address (IPv6: /64).'),
     idleSeconds: count(1, 30, 'A TCP connection without an allocation is closed after so long.'),
     maxClientQueueBytes: count(
       4096,

@@ -1,11 +1,12 @@
 import type { Socket } from 'node:net'
+import { sourceOf } from '../../foundation/source-of.ts'
 import { plainAddress } from './connection-info.ts'
 
 /** How many connections may be open at a time. */
 export interface ConnectionCapOptions {
   /** In all. @defaultValue 10,000 */
   readonly maxConnections?: number
-  /** Of one address. The default lets a NAT or a balancer through. @defaultValue 1,000 */
+  /** Of one address, or the /64 of an IPv6 address. The default lets a NAT or a balancer through. @defaultValue 1,000 */
   readonly maxConnectionsPerAddress?: number
 }
 
@@ -39,7 +40,7 @@ export class ConnectionCap {
   admit(socket: Socket, remoteAddress: string | undefined = socket.remoteAddress): boolean {
     // A peer that is gone already has no address.
     if (remoteAddress === undefined) return false
-    const address = plainAddress(remoteAddress)
+    const address = sourceOf(plainAddress(remoteAddress))
     const ofAddress = this.#perAddress.get(address) ?? 0
     const { maxConnections, maxConnectionsPerAddress } = this.#options
     if (this.#connections >= maxConnections || ofAddress >= maxConnectionsPerAddress) {

@@ -14,7 +14,8 @@ export const FLV_HEADER: Buffer = encodeFlvHeader({ audio: true, video: true })
 
 /** A keyframe of H.264; of its size each has another content. */
 export function frame(timestamp: number, size = 30): Buffer {
-  const payload = Uint8Array.from({ length: size }, (_, at) => size + 7 * at)
+  const payload = new Uint8Array(size)
+  for (let at = 0; at < size; at++) payload[at] = size + 7 * at
   payload.set([0x17, 1])
   return encodeFlvTag({ type: FlvTagType.video, timestamp, payload })
 }

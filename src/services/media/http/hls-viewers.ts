@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../../../foundation/clock.ts'
 import type { SessionInfo } from '../../../foundation/session-info.ts'
+import { sourceOf } from '../../../foundation/source-of.ts'
 import type { StreamKey } from '../../../mechanisms/balancer/index.ts'
 import type { Access, AccessRequest } from '../access/index.ts'
 import { httpError } from './errors.ts'
@@ -140,7 +141,8 @@ export class HlsViewers {
   #add(request: ViewerRequest): HlsViewer {
     const { clock, maxViewers, maxViewersPerAddress } = this.#options
     const { address, key } = request
-    if ((this.#perAddress.get(address) ?? 0) >= maxViewersPerAddress) {
+    const source = sourceOf(address)
+    if ((this.#perAddress.get(source) ?? 0) >= maxViewersPerAddress) {
       throw httpError('HTTP_TOO_MANY_VIEWERS', `${address} has ${maxViewersPerAddress} viewers`, {
         side: 'client',
         retryable: true,
@@ -159,7 +161,7 @@ export class HlsViewers {
     this.#viewers.set(viewer.id, viewer)
     const group = this.#groups.get(groupName(request)) ?? new Set()
     this.#groups.set(groupName(request), group.add(viewer))
-    this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1)
+    this.#perAddress.set(source, (this.#perAddress.get(source) ?? 0) + 1)
     viewer.admitted = this.#admit(viewer, request)
     this.#sweepLater()
     return viewer
@@ -192,9 +194,10 @@ export class HlsViewers {
     const group = this.#groups.get(groupName(viewer))
     group?.delete(viewer)
     if (group?.size === 0) this.#groups.delete(groupName(viewer))
-    const others = (this.#perAddress.get(viewer.address) ?? 1) - 1
-    if (others === 0) this.#perAddress.delete(viewer.address)
-    else this.#perAddress.set(viewer.address, others)
+    const source = sourceOf(viewer.address)
+    const others = (this.#perAddress.get(source) ?? 1) - 1
+    if (others === 0) this.#perAddress.delete(source)
+    else this.#perAddress.set(source, others)
   }
 
   #removeOldest(): void {

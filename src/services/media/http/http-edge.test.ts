@@ -107,6 +107,9 @@ describe('HttpEdge', () => {
     await client.closed()
     expect(client.head).toContain('500 Internal Server Error')
     expect(JSON.parse(client.body)).toEqual({ code: 'HTTP_INTERNAL', message: 'Internal Server Error' })
+    await using again = await RawClient.send(gateway.port, get('/x', CLOSE))
+    await again.closed()
+    // However often.
     expect(lines).toMatchObject([{ code: 'HTTP_INTERNAL' }])
   })
 

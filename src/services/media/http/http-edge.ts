@@ -9,7 +9,7 @@ import {
   formatListenAddress,
   type ListenAddress,
 } from '../../../mechanisms/net/index.ts'
-import type { Counter, Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
+import { type Counter, LinePace, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
 import type { HttpErrorCode } from './errors.ts'
 import { errorBody, type HttpHandler, replyError, replyJson } from './handler.ts'
 import { EdgeListeners, type SecureHttpOptions } from './http-edge-listeners.ts'
@@ -85,6 +85,7 @@ export class HttpEdge implements Lifecycle {
   readonly #options: HttpEdgeOptions & typeof DEFAULTS
   readonly #clock: Clock
   readonly #log: Logger
+  readonly #faults: LinePace
   readonly #errors: Counter<'code'>
   readonly #connections = new Map<Socket, Connection>()
   readonly #cap: ConnectionCap
@@ -100,6 +101,7 @@ export class HttpEdge implements Lifecycle {
     this.#cap = new ConnectionCap(this.#options)
     this.#clock = options.clock ?? systemClock
     this.#log = options.logger.child({ component: 'http' })
+    this.#faults = new LinePace(this.#clock)
     this.#errors = errorsCounter(options.registry)
     const { listen, secure, proxyProtocolFrom, onRtmp, headTimeoutMs } = this.#options
     this.#listeners = new EdgeListeners({
@@ -299,7 +301,11 @@ export class HttpEdge implements Lifecycle {
     // Of an origin's fault the handler has told, with the origin's name.
     if (isOurs && error.side !== 'self')
       this.#log.debug({ code, status, reason: error.message }, 'request failed')
-    else this.#log.error({ code, status, err: error }, 'request failed')
+    else {
+      // Clients may cause it as often as they like.
+      const due = this.#faults.due(code)
+      if (due !== undefined) this.#log.error({ code, status, err: error, ...due }, 'request failed')
+    }
     if (response.headersSent || response.destroyed) socket.destroy()
     else replyError(response, status, code)
   }

@@ -379,7 +379,7 @@ describe('LiveProxy when an origin fails', () => {
     }
     await using gateway = await Gateway.start(loop)
     ports.push(gateway.port)
-    await using viewer = await RawClient.send(gateway.port, get('/live/s.flv'))
+    await using viewer = await RawClient.send(gateway.port, get('/live/s.flv', 'Connection: close\r\n'))
 
     await viewer.closed()
     expect(viewer.head).toContain('508 Loop Detected')

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Timer } from '../../../foundation/clock.ts'
 import { errorCode } from '../../../foundation/errors.ts'
+import { sourceOf } from '../../../foundation/source-of.ts'
 import {
   ConnectionCap,
   type ConnectionInfo,
@@ -98,7 +99,7 @@ export class IceTcp {
   }
 
   #onConnection(socket: Socket, { remoteAddress }: ConnectionInfo): void {
-    if (!this.#wait(socket, remoteAddress)) return
+    if (!this.#wait(socket, sourceOf(remoteAddress))) return
     const reader = new FrameReader()
     let path: TcpPath | undefined
     const onFrame = (frame: Uint8Array): void => {

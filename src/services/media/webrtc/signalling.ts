@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { errorCode, SluiceError } from '../../../foundation/errors.ts'
+import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import { publicAnswer } from './answer.ts'
 import { clientError, clientGone, OriginRefusal, WebRtcError, type WebRtcErrorCode } from './errors.ts'
 import { allowCrossOrigin, passHeadersBack, passRefusalBack } from './forwarded-headers.ts'
@@ -27,6 +28,7 @@ export class Signalling {
   readonly #requests: SessionRequests
   /** Requests that are being answered; aborted when their client goes away. */
   readonly #running = new Set<AbortController>()
+  readonly #faults: LinePace
   #isDraining = false
 
   constructor(
@@ -37,6 +39,7 @@ export class Signalling {
   ) {
     this.#options = options
     this.#sessions = sessions
+    this.#faults = new LinePace(options.clock)
     this.#offers = new Offers(options, dialogue, links, sessions)
     this.#requests = new SessionRequests(options, dialogue, sessions)
   }
@@ -187,7 +190,10 @@ export class Signalling {
     ) {
       return { status: error.status ?? 503, code: error.code, message: error.message }
     }
-    this.#options.logger.error({ code: errorCode(error), err: error }, 'a WebRTC request failed')
+    const code = errorCode(error)
+    const due = this.#faults.due(code)
+    if (due !== undefined)
+      this.#options.logger.error({ code, err: error, ...due }, 'a WebRTC request failed')
     return { status: 500, code: 'WEBRTC_INTERNAL', message: 'the gateway could not answer' }
   }
 }

@@ -30,7 +30,7 @@ async function visiting(
   const started = (name: string): boolean =>
     made.lines.some(({ msg, proxy }) => msg === 'start visitor success' && proxy === name)
   await eventually(() => expect(visitors.every(({ name }) => started(name))).toBe(true))
-  return { ...made, started }
+  return { ...made, started, datapath }
 }
 
 describe('a stcp visitor', () => {
@@ -271,13 +271,14 @@ describe('a sudp visitor', () => {
 
   it('that is refused tries again a second later at the earliest', async () => {
     const bindPort = await freePort()
-    const { server, clock } = await visiting([visitorConfig('sudp', name, { bindPort })])
+    const { server, clock, datapath } = await visiting([visitorConfig('sudp', name, { bindPort })])
     const user = await udpUser(bindPort)
     user.socket.send('one')
     const first = await visitorAt(server, 0)
     first.channel.send('NewVisitorConnResp', { error: 'no' })
     await eventually(() => expect(first.isClosed).toBe(true))
     user.socket.send('two')
+    await eventually(() => expect(datapath.totals().delivered.packets).toBe(2))
     await settle()
     expect(server.visitors).toHaveLength(1)
     clock.advance(1000)

@@ -1,0 +1,164 @@
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { connect as connectTcp, type Socket } from 'node:net'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { encodeHandshake, HandshakeType } from '../src/protocols/srt/index.ts'
+import { type Bystanders, startBystanders } from './harness/bystanders.ts'
+import { type DemoOriginProcess, startDemoOrigin } from './harness/demo-origin.ts'
+import { type Gateway, startGateway } from './harness/gateway.ts'
+import { type HostileOrigin, startHostileOrigin } from './harness/hostile-origin.ts'
+import { type StandInOrigin, startStandInOrigin } from './harness/stand-in-origin.ts'
+import { until } from './harness/until.ts'
+
+const COUNT = 1_000
+/** What one connection may hold of the heap while nothing comes of it. (Measured: at most 13 KB, for TLS.) */
+const heapBytesEach = 40_000
+/** What may be left of a thousand. */
+const heapBytesLeft = 4_000_000
+
+let gateway: Gateway
+let files: HostileOrigin
+let demo: DemoOriginProcess
+let echo: StandInOrigin
+let bystanders: Bystanders
+let tcpPort = 0
+
+beforeAll(async () => {
+  files = await startHostileOrigin()
+  gateway = await startGateway({
+    collectsGarbage: true,
+    config: {
+      origins: [files.config],
+      balancer: {
+        apps: [
+          { app: 'hls', origins: ['files'] },
+          { app: 'rtc', origins: ['stand-in'] },
+          { app: '*', origins: ['sluice-demo'] },
+        ],
+      },
+      media: {
+        http: { secureListen: ['127.0.0.1:0'] },
+        rtmp: { secureListen: ['127.0.0.1:0'] },
+        webrtc: { tcpListen: ['127.0.0.1:0'] },
+      },
+    },
+  })
+  demo = await startDemoOrigin(gateway.registrationUrl)
+  echo = await startStandInOrigin(gateway.registrationUrl)
+  const tcp = await gateway.program.line((line) => /"127\.0\.0\.1:(\d+)".*"ICE-TCP listening"/.exec(line)?.[1])
+  tcpPort = Number(tcp)
+  bystanders = await startBystanders(gateway, { live: 'live/run', playlist: 'hls/run.m3u8', webrtc: 'rtc/run' })
+}, 120_000)
+
+afterAll(async () => {
+  await bystanders[Symbol.asyncDispose]()
+  for (const origin of [echo, demo, files]) await origin[Symbol.asyncDispose]()
+  const { code } = await gateway.stop()
+  expect(code).toBe(0)
+}, 60_000)
+
+const halfHello = Buffer.from('16030102000100', 'hex')
+const halfHead = Buffer.from('POST /live/s/whip HTTP/1.1\r\nHost: x\r\nContent-Le')
+const halfBody = Buffer.from('POST /live/s/whip HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nv=0\r\n')
+
+test.each([
+  ['RTMP, within the handshake', () => gateway.ports.rtmp, Buffer.concat([Buffer.from([3]), Buffer.alloc(700)])],
+  ['RTMP, behind the handshake', () => gateway.ports.rtmp, Buffer.concat([Buffer.from([3]), Buffer.alloc(3_072)])],
+  ['RTMPS, within the ClientHello', () => gateway.ports.rtmps, halfHello],
+  ['HTTP, within the head', () => gateway.ports.http, halfHead],
+  ['HTTP, within the body', () => gateway.ports.http, halfBody],
+  ['HTTPS, within the ClientHello', () => gateway.ports.https, halfHello],
+  ['ICE-TCP, within the first frame', () => tcpPort, Buffer.from([0, 100, 0, 1])],
+  ['registration, within the head', () => gateway.ports.registration, halfHead],
+  ['registration, without a byte', () => gateway.ports.registration, Buffer.alloc(0)],
+] as const)(
+  'a thousand half-open connections of %s cost little, keep out nobody, and are closed',
+  async (_, port, bytes) => {
+    const before = await state()
+    const sockets = await openAll(port(), bytes)
+    await bystanders.untilUnharmed()
+    const during = await state()
+    expect(during.heapBytes - before.heapBytes).toBeLessThan(COUNT * heapBytesEach)
+    await until('all to be closed', () => sockets.every((socket) => socket.destroyed), { deadlineMs: 90_000 })
+    await bystanders.untilUnharmed()
+    const after = await until(
+      'descriptors to be given back',
+      async () => {
+        const now = await state()
+        return now.descriptors <= before.descriptors + 20 && now
+      },
+      { deadlineMs: 30_000, everyMs: 500 },
+    )
+    expect(after.heapBytes - before.heapBytes).toBeLessThan(heapBytesLeft)
+  },
+  150_000,
+)
+
+test('a thousand half handshakes of SRT leave nothing at all', async () => {
+  const before = await state()
+  const sockets = await Promise.all(Array.from({ length: 20 }, () => boundSocket()))
+  let answers = 0
+  for (const socket of sockets) socket.on('message', () => answers++)
+  for (let id = 1; id <= COUNT; id++) {
+    const socket = sockets[id % sockets.length]
+    await new Promise((resolve) => socket?.send(induction(id), gateway.ports.srt, '127.0.0.1', resolve))
+  }
+  await until('most answers', () => answers > COUNT / 2)
+  await bystanders.untilUnharmed()
+  const after = await state()
+  expect(after.descriptors).toBeLessThanOrEqual(before.descriptors + 5)
+  expect(after.heapBytes - before.heapBytes).toBeLessThan(2_000_000)
+  for (const socket of sockets) socket.close()
+}, 60_000)
+
+async function state(): Promise<{ readonly heapBytes: number; readonly descriptors: number }> {
+  const heapBytes = await gateway.heapBytes()
+  return { heapBytes, descriptors: gateway.openDescriptors() }
+}
+
+/** Each has sent its bytes, or was closed already. They come from several addresses, so that no bound for one is met. */
+async function openAll(port: number, bytes: Uint8Array): Promise<readonly Socket[]> {
+  const sockets: Socket[] = []
+  for (let opened = 0; opened < COUNT; opened += 50) {
+    const some = Array.from({ length: 50 }, (_, index) =>
+      connectTcp({ port, host: '127.0.0.1', localAddress: `127.0.1.${1 + (index % 25)}` }),
+    )
+    await Promise.all(some.map((socket) => opens(socket, bytes)))
+    sockets.push(...some)
+  }
+  return sockets
+}
+
+async function opens(socket: Socket, bytes: Uint8Array): Promise<void> {
+  // The gateway may cut it at any time.
+  socket.on('error', () => {})
+  socket.resume()
+  await once(socket, 'connect')
+  if (bytes.length > 0) await new Promise((resolve) => socket.write(bytes, resolve))
+}
+
+async function boundSocket(): Promise<ReturnType<typeof createSocket>> {
+  const socket = createSocket('udp4')
+  socket.bind(0, '127.0.0.1')
+  await once(socket, 'listening')
+  return socket
+}
+
+function induction(socketId: number): Buffer {
+  return encodeHandshake({
+    info: 0,
+    timestampUs: 0,
+    destination: 0,
+    version: 4,
+    encryption: 0,
+    extensionField: 2,
+    initialSequence: 1,
+    mtuBytes: 1_500,
+    flowWindow: 8_192,
+    type: HandshakeType.induction,
+    socketId,
+    cookie: 0,
+    peerIp: new Uint8Array(16),
+    extensions: [],
+  })
+}
