@@ -45,9 +45,15 @@ beforeAll(async () => {
   })
   demo = await startDemoOrigin(gateway.registrationUrl)
   echo = await startStandInOrigin(gateway.registrationUrl)
-  const tcp = await gateway.program.line((line) => /"127\.0\.0\.1:(\d+)".*"ICE-TCP listening"/.exec(line)?.[1])
+  const tcp = await gateway.program.line(
+    (line) => /"127\.0\.0\.1:(\d+)".*"ICE-TCP listening"/.exec(line)?.[1],
+  )
   tcpPort = Number(tcp)
-  bystanders = await startBystanders(gateway, { live: 'live/run', playlist: 'hls/run.m3u8', webrtc: 'rtc/run' })
+  bystanders = await startBystanders(gateway, {
+    live: 'live/run',
+    playlist: 'hls/run.m3u8',
+    webrtc: 'rtc/run',
+  })
 }, 120_000)
 
 afterAll(async () => {
@@ -62,8 +68,16 @@ const halfHead = Buffer.from('POST /live/s/whip HTTP/1.1\r\nHost: x\r\nContent-L
 const halfBody = Buffer.from('POST /live/s/whip HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nv=0\r\n')
 
 test.each([
-  ['RTMP, within the handshake', () => gateway.ports.rtmp, Buffer.concat([Buffer.from([3]), Buffer.alloc(700)])],
-  ['RTMP, behind the handshake', () => gateway.ports.rtmp, Buffer.concat([Buffer.from([3]), Buffer.alloc(3_072)])],
+  [
+    'RTMP, within the handshake',
+    () => gateway.ports.rtmp,
+    Buffer.concat([Buffer.from([3]), Buffer.alloc(700)]),
+  ],
+  [
+    'RTMP, behind the handshake',
+    () => gateway.ports.rtmp,
+    Buffer.concat([Buffer.from([3]), Buffer.alloc(3_072)]),
+  ],
   ['RTMPS, within the ClientHello', () => gateway.ports.rtmps, halfHello],
   ['HTTP, within the head', () => gateway.ports.http, halfHead],
   ['HTTP, within the body', () => gateway.ports.http, halfBody],

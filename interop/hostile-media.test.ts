@@ -56,9 +56,15 @@ beforeAll(async () => {
   })
   demo = await startDemoOrigin(gateway.registrationUrl)
   echo = await startStandInOrigin(gateway.registrationUrl)
-  const tcp = await gateway.program.line((line) => /"127\.0\.0\.1:(\d+)".*"ICE-TCP listening"/.exec(line)?.[1])
+  const tcp = await gateway.program.line(
+    (line) => /"127\.0\.0\.1:(\d+)".*"ICE-TCP listening"/.exec(line)?.[1],
+  )
   tcpPort = Number(tcp)
-  bystanders = await startBystanders(gateway, { live: 'live/run', playlist: 'hls/run.m3u8', webrtc: 'rtc/run' })
+  bystanders = await startBystanders(gateway, {
+    live: 'live/run',
+    playlist: 'hls/run.m3u8',
+    webrtc: 'rtc/run',
+  })
   heapBefore = await gateway.heapBytes()
 }, 120_000)
 
@@ -90,7 +96,13 @@ describe('while a publisher, its viewers and a WebRTC session go on', () => {
     ]) {
       await caller.send(Buffer.concat([encodeHandshake(conclusion(7, cookie, '')), extension]))
     }
-    for (const streamId of ['#!::r=live/a,r=live/b', '#!::m=publish', '../../x', 'x'.repeat(512), '#!::r=a\u0000b']) {
+    for (const streamId of [
+      '#!::r=live/a,r=live/b',
+      '#!::m=publish',
+      '../../x',
+      'x'.repeat(512),
+      '#!::r=a\u0000b',
+    ]) {
       await caller.send(encodeHandshake(conclusion(7, cookie, streamId)))
     }
     // One of version 4, and rejections that were never asked for.
@@ -108,8 +120,14 @@ describe('while a publisher, its viewers and a WebRTC session go on', () => {
   const hidden = `${get('/hls/smuggled.m3u8')}\r\n`
 
   test.each([
-    ['a length and chunks', post('Content-Length: 5\r\nTransfer-Encoding: chunked\r\n', `0\r\n\r\n${hidden}`)],
-    ['chunks and a length', post('Transfer-Encoding: chunked\r\nContent-Length: 5\r\n', `0\r\n\r\n${hidden}`)],
+    [
+      'a length and chunks',
+      post('Content-Length: 5\r\nTransfer-Encoding: chunked\r\n', `0\r\n\r\n${hidden}`),
+    ],
+    [
+      'chunks and a length',
+      post('Transfer-Encoding: chunked\r\nContent-Length: 5\r\n', `0\r\n\r\n${hidden}`),
+    ],
     ['two lengths', post(`Content-Length: 0\r\nContent-Length: ${hidden.length}\r\n`, hidden)],
     ['a list of lengths', post(`Content-Length: 0, ${hidden.length}\r\n`, hidden)],
     ['a length with a sign', post(`Content-Length: +${hidden.length}\r\n`, hidden)],
@@ -128,7 +146,9 @@ describe('while a publisher, its viewers and a WebRTC session go on', () => {
   ])('a request with %s gets no further, and hides none', async (_, bytes) => {
     const answer = await tell(gateway.ports.http, bytes)
     // Where a body breaks off there is none. Whatever follows on the connection is not taken for a request.
-    expect(answer.match(/^HTTP\/1\.1 \d+/gm) ?? []).toEqual(answer === '' ? [] : [expect.stringMatching(/ 4\d\d$/)])
+    expect(answer.match(/^HTTP\/1\.1 \d+/gm) ?? []).toEqual(
+      answer === '' ? [] : [expect.stringMatching(/ 4\d\d$/)],
+    )
     expect(files.requests.filter((line) => line.includes('smuggled') || line.includes('/x.'))).toEqual([])
     await bystanders.untilUnharmed()
   })
@@ -143,24 +163,28 @@ describe('while a publisher, its viewers and a WebRTC session go on', () => {
     await bystanders.untilUnharmed()
   }, 60_000)
 
-  test.each(['https', 'rtmps'] as const)('no TLS, or half of it, comes to the %s port', async (name) => {
-    const port = gateway.ports[name]
-    const hello = Buffer.from('160301020001000001fc0303', 'hex')
-    for (const bytes of [
-      randomBytes(50_000),
-      Buffer.alloc(50_000),
-      hello,
-      Buffer.concat([hello, randomBytes(1_000)]),
-      Buffer.from('1603010005', 'hex'),
-      Buffer.from('16030140ff', 'hex'),
-      Buffer.from('15030100020228', 'hex'),
-      Buffer.from(`${get('/hls/run.m3u8')}\r\n`),
-      Buffer.concat([Buffer.from([3]), randomBytes(1_536)]),
-    ]) {
-      await tell(port, bytes)
-    }
-    await bystanders.untilUnharmed()
-  }, 60_000)
+  test.each(['https', 'rtmps'] as const)(
+    'no TLS, or half of it, comes to the %s port',
+    async (name) => {
+      const port = gateway.ports[name]
+      const hello = Buffer.from('160301020001000001fc0303', 'hex')
+      for (const bytes of [
+        randomBytes(50_000),
+        Buffer.alloc(50_000),
+        hello,
+        Buffer.concat([hello, randomBytes(1_000)]),
+        Buffer.from('1603010005', 'hex'),
+        Buffer.from('16030140ff', 'hex'),
+        Buffer.from('15030100020228', 'hex'),
+        Buffer.from(`${get('/hls/run.m3u8')}\r\n`),
+        Buffer.concat([Buffer.from([3]), randomBytes(1_536)]),
+      ]) {
+        await tell(port, bytes)
+      }
+      await bystanders.untilUnharmed()
+    },
+    60_000,
+  )
 
   test('frames that prove nothing come to the ICE-TCP port', async () => {
     for (const bytes of [
@@ -241,7 +265,9 @@ describe('while a publisher, its viewers and a WebRTC session go on', () => {
       expect(status).toBeLessThan(503)
     }
     expect((await ask('PATCH', location, 'a=x', { 'content-type': 'text/plain' })).status).toBe(415)
-    expect((await ask('PATCH', `${gateway.url}/rtc/v1/session/${'x'.repeat(5_000)}`, 'a=x', type)).status).toBe(404)
+    expect(
+      (await ask('PATCH', `${gateway.url}/rtc/v1/session/${'x'.repeat(5_000)}`, 'a=x', type)).status,
+    ).toBe(404)
     expect((await ask('DELETE', location, undefined)).status).toBe(200)
     await bystanders.untilUnharmed()
   }, 60_000)
@@ -280,7 +306,18 @@ describe('while a publisher, its viewers and a WebRTC session go on', () => {
   }, 60_000)
 
   test('an origin without end, without sense or with much to tell gets no more than is its due', async () => {
-    const names = ['endless', 'endless-head', 'one-line', 'quotes', 'refused', 'broken', 'elsewhere', 'junk', 'gone', 'no']
+    const names = [
+      'endless',
+      'endless-head',
+      'one-line',
+      'quotes',
+      'refused',
+      'broken',
+      'elsewhere',
+      'junk',
+      'gone',
+      'no',
+    ]
     for (const path of [
       ...names.map((name) => `/hls/${name}.m3u8`),
       '/hls/deep.mpd',
@@ -295,7 +332,13 @@ describe('while a publisher, its viewers and a WebRTC session go on', () => {
 
   test('a balancer says nonsense before its connections', async () => {
     const v2 = Buffer.from('0d0a0d0a000d0a515549540a', 'hex')
-    for (const port of [gateway.ports.http, gateway.ports.https, gateway.ports.rtmp, gateway.ports.rtmps, tcpPort]) {
+    for (const port of [
+      gateway.ports.http,
+      gateway.ports.https,
+      gateway.ports.rtmp,
+      gateway.ports.rtmps,
+      tcpPort,
+    ]) {
       for (const bytes of [
         Buffer.from(`${get('/hls/run.m3u8')}\r\n`),
         Buffer.from('PROXY TCP4 999.0.0.1 1.1.1.1 1 2\r\n'),
@@ -319,7 +362,15 @@ test('of all that nothing is left, nothing was told that is inside, and the log 
   expect((await gateway.heapBytes()) - heapBefore).toBeLessThan(heapGrowthBytes)
   const inner = [files.port, demo.httpPort, demo.rtmpPort].map((port) => `:${port}`)
   // The last ones are faults of the gateway's own.
-  for (const text of [...inner, '/inner', 'ECONNREFUSED', '10.20.30.40', 'sluice-demo', 'stand-in', '_INTERNAL']) {
+  for (const text of [
+    ...inner,
+    '/inner',
+    'ECONNREFUSED',
+    '10.20.30.40',
+    'sluice-demo',
+    'stand-in',
+    '_INTERNAL',
+  ]) {
     expect(answers.filter((answer) => answer.includes(text))).toEqual([])
   }
   expect(answers.length).toBeGreaterThan(100)
@@ -327,7 +378,10 @@ test('of all that nothing is left, nothing was told that is inside, and the log 
   const intervals = 1 + Math.ceil((performance.now() - startedAt) / 60_000)
   const lines = new Map<string, number>()
   for (const line of gateway.program.output.split('\n')) {
-    const { level, component, msg, code, from, source, originId, origin } = JSON.parse(line) as Record<string, unknown>
+    const { level, component, msg, code, from, source, originId, origin } = JSON.parse(line) as Record<
+      string,
+      unknown
+    >
     expect(level).not.toBe('error')
     const cause = JSON.stringify([component, msg, code, from ?? source, originId ?? origin])
     lines.set(cause, (lines.get(cause) ?? 0) + 1)

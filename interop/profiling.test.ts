@@ -98,6 +98,10 @@ test('GO_PPROF serves the same', async () => {
   expect(commandLine).toContain('main.js')
   expect(commandLine).not.toContain('s3cret')
   expect(await (await fetch(`http://${listen}/json/list`)).text()).not.toContain('webSocketDebuggerUrl')
+  proxy.program.kill('SIGUSR1')
+  await proxy.program.line((line) => line.includes('SIGUSR1') || undefined)
+  expect(await proxy.program.stop()).toEqual({ code: 0, signal: null })
+  expect(proxy.program.output).not.toContain('Debugger listening')
 }, 90_000)
 
 test('profiles ask for the token of the admin API, and are not there unless they are configured', async () => {

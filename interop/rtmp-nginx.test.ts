@@ -5,8 +5,9 @@ import { makeCertificate } from '../src/mechanisms/net/certificate.testkit.ts'
 import { Registry, silentLogger } from '../src/mechanisms/telemetry/index.ts'
 import { RtmpService } from '../src/services/media/rtmp/index.ts'
 import { hashPackets, makeSample, probeCodecs, publishByRtmp } from './harness/ffmpeg.ts'
+import { PacketLog } from './harness/media-log.ts'
 import { type NginxRtmp, startNginxRtmp } from './harness/nginx-rtmp.ts'
-import { Program } from './harness/program.ts'
+import type { Program } from './harness/program.ts'
 import { temporaryFolder } from './harness/temporary-folder.ts'
 import { until } from './harness/until.ts'
 
@@ -96,32 +97,21 @@ describe('nginx with the RTMP module as an origin', () => {
     const { service, url } = await serviceFor(origins)
     publish(`${url}/s`)
     await until('the publisher', () => service.listSessions().length === 1)
-    const player = new Program('ffprobe', [
-      ...['-hide_banner', '-loglevel', 'error', '-show_entries', 'packet=stream_index,dts'],
-      ...['-of', 'csv=print_section=0', `${url}/s`],
-    ])
+    const player = new PacketLog(`${url}/s`)
     opened.push(player)
-    const packets = (): readonly (readonly [stream: number, dts: number])[] =>
-      player.output
-        .split('\n')
-        .filter((line) => /^\d+,\d+$/.test(line))
-        .map((line) => {
-          const [stream = 0, dts = 0] = line.split(',').map(Number)
-          return [stream, dts]
-        })
-    await until('packets', () => packets().length > 100)
+    await until('packets', () => player.times(0).length > 40)
     const [before] = service.listSessions()
     const killed = origins.find(({ port }) => before?.originId === `at-${port}-s-1`)
     killed?.program.kill('SIGKILL')
     await until('the end of the publisher', () => service.listSessions().every(({ role }) => role === 'play'))
-    const seen = packets().length
+    const seen = player.times(0).length
     publish(`${url}/s`)
-    await until('further packets', () => packets().length > seen + 200, { deadlineMs: 20_000 })
+    await until('further packets', () => player.times(0).length > seen + 60, { deadlineMs: 20_000 })
     expect(player.isRunning).toBe(true)
     const [after] = service.listSessions()
     expect(after?.originId).not.toBe(before?.originId)
     for (const stream of [0, 1]) {
-      const times = packets().flatMap(([of, dts]) => (of === stream ? [dts] : []))
+      const times = player.times(stream)
       expect(times.length).toBeGreaterThan(50)
       expect(times).toEqual(times.toSorted((a, b) => a - b))
     }

@@ -64,7 +64,7 @@ describe('media', () => {
       expect(video.filter((hash) => !sent.has(hash))).toEqual([])
     }
     expect(publisher.isRunning).toBe(true)
-  }, 60_000)
+  }, 120_000)
 
   test('aiortc publishes by WHIP, plays by WHEP and deletes both', async () => {
     const output = await runProgram(join(repository, 'interop/turn/bin/python/bin/python'), [
@@ -75,7 +75,7 @@ describe('media', () => {
     const report = JSON.parse(output) as { audio: number; video: number; deleted: number[] }
     expect(report.deleted).toEqual([200, 200])
     expect(Math.min(report.audio, report.video)).toBeGreaterThanOrEqual(20)
-  }, 90_000)
+  }, 120_000)
 
   test('each of its HTTP ports tells the version in the words that SRS has there', async () => {
     const versions = async (port: number): Promise<unknown> =>
@@ -139,7 +139,7 @@ describe('settings', () => {
     expect(await (await fetch(`http://${profiler}/debug/pprof/`)).text()).toContain('/debug/pprof/')
     await proxy.program.stop()
     expect(proxy.program.output).not.toContain('s3cret')
-  })
+  }, 60_000)
 
   test('the file that --print-config prints is good, and does the same', async () => {
     const home = folderOf('printed')
@@ -160,7 +160,40 @@ describe('settings', () => {
     await using origin = await startDemoOrigin(registration)
     await using _ = publishByRtmp(sample, `rtmp://127.0.0.1:${port(ready['rtmp']?.[0])}/live/printed`)
     await until('the stream at the origin', async () => (await origin.streams()).includes('live/printed'))
-  }, 60_000)
+  }, 120_000)
+})
+
+describe('the default backend', () => {
+  test('is an origin that has not registered, and stays one beyond the time to live', async () => {
+    // It registers where nobody listens.
+    await using origin = await startDemoOrigin('http://127.0.0.1:1/')
+    await using proxy = await startSrsProxy({
+      folder: folder.path,
+      variables: {
+        PROXY_DEFAULT_BACKEND_ENABLED: 'on',
+        PROXY_DEFAULT_BACKEND_RTMP: `${origin.rtmpPort}`,
+        PROXY_DEFAULT_BACKEND_HTTP: `${origin.httpPort}`,
+        PROXY_ORIGIN_SERVER_TTL: '3s',
+      },
+    })
+    const startedMs = Date.now()
+    const seen = async (): Promise<{ readonly state: string; readonly heardMs: number } | undefined> => {
+      const response = await fetch(`http://127.0.0.1:${proxy.admin}/api/v1/origins`)
+      const { origins } = (await response.json()) as {
+        readonly origins: readonly { readonly state: string; readonly lastHeartbeat: string }[]
+      }
+      return origins.map(({ state, lastHeartbeat }) => ({ state, heardMs: Date.parse(lastHeartbeat) }))[0]
+    }
+    await until('a heartbeat after the time to live', async () => {
+      const { heardMs = 0 } = (await seen()) ?? {}
+      return heardMs > startedMs + 3000
+    })
+    expect(await seen()).toMatchObject({ state: 'healthy' })
+    await using _ = publishByRtmp(sample, `rtmp://127.0.0.1:${proxy.rtmp}/live/default`)
+    await until('the stream at the origin', async () => (await origin.streams()).includes('live/default'))
+    const { video } = await hashPackets(`http://127.0.0.1:${proxy.http}/live/default.flv`, 1)
+    expect(video.length).toBeGreaterThan(10)
+  }, 120_000)
 })
 
 describe('the end', () => {
@@ -170,7 +203,7 @@ describe('the end', () => {
       proxy.program.kill(signal)
       expect(await proxy.program.ended).toEqual({ code: 0, signal: null })
     }
-  })
+  }, 60_000)
 
   test('waits for sessions for the grace time, then cuts them and is 0', async () => {
     await using scene = await publishing({ PROXY_GRACE_QUIT_TIMEOUT: '1500ms' })
@@ -181,7 +214,7 @@ describe('the end', () => {
     expect(publisher.isRunning).toBe(true)
     expect(await proxy.program.ended).toEqual({ code: 0, signal: null })
     expect(performance.now() - signalledMs).toBeGreaterThan(1_400)
-  }, 60_000)
+  }, 120_000)
 
   test('is 1 by force when a viewer does not go and the grace time is longer', async () => {
     await using scene = await publishing({
@@ -199,7 +232,7 @@ describe('the end', () => {
     expect(await proxy.program.ended).toEqual({ code: 1, signal: null })
     expect(performance.now() - signalledMs).toBeGreaterThan(1_400)
     expect(proxy.program.output).toContain('draining took too long')
-  }, 60_000)
+  }, 120_000)
 
   test('is at once, and 1, on a second signal', async () => {
     await using scene = await publishing({ PROXY_GRACE_QUIT_TIMEOUT: '1h', PROXY_FORCE_QUIT_TIMEOUT: '1h' })
@@ -208,7 +241,7 @@ describe('the end', () => {
     await program.line((line) => line.includes('"draining"') || undefined)
     program.kill('SIGINT')
     expect(await program.ended).toEqual({ code: 1, signal: null })
-  }, 60_000)
+  }, 120_000)
 })
 
 describe('what cannot start', () => {
@@ -244,7 +277,7 @@ describe('what cannot start', () => {
       expect(said).toEqual([expect.stringContaining(why)])
     }
     taken.close()
-  }, 60_000)
+  }, 120_000)
 
   test('is one whose .env cannot be read', async () => {
     const home = folderOf('no-file')
@@ -252,7 +285,7 @@ describe('what cannot start', () => {
     const program = srsProxyProgram(home, { variables: portsOnly() })
     expect(await program.ended).toEqual({ code: 255, signal: null })
     expect(program.output).toContain('SRS_PROXY_UNREADABLE_ENV')
-  })
+  }, 60_000)
 })
 
 /** Every listener at a free port of 127.0.0.1. */

@@ -5,7 +5,7 @@ import { silentLogger } from '../mechanisms/telemetry/index.ts'
 import { runUntilSignal } from './until-signal.ts'
 
 const before = new Map(
-  (['SIGHUP', 'SIGTERM', 'SIGINT'] as const).map((name) => [name, process.listeners(name)]),
+  (['SIGHUP', 'SIGTERM', 'SIGINT', 'SIGUSR1'] as const).map((name) => [name, process.listeners(name)]),
 )
 afterEach(() => {
   vi.restoreAllMocks()

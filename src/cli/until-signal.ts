@@ -29,6 +29,8 @@ export async function runUntilSignal(service: Lifecycle, options: UntilSignalOpt
     if (isReady) options.onHangUp?.()
     else isHungUp = true
   })
+  // Node would open the inspector, through which whoever reaches its port runs code.
+  process.on('SIGUSR1', () => logger.warn('SIGUSR1 is passed over: no inspector is opened'))
   const stop = new AbortController()
   const signalled = firstSignal((second) => {
     logger.warn({ signal: second }, 'cut by a second signal')

@@ -88,6 +88,26 @@ export function describePlacement(open: Open): void {
     expect((await publish(store, key('b'))).id).toBe(far)
   })
 
+  it('a stream that goes with another is led to its origin, while that is as fit as any', async () => {
+    const { store } = await open()
+    for (const name of ['a', 'b', 'c', 'd']) await store.announce(announcement(name))
+    const { id: home } = await publish(store, key('master'))
+    const near = key('master')
+    for (let time = 0; time < 20; time++) {
+      const claim = await store.pick(key(`rung${time}`), 'hls', { role: 'play', near })
+      expect(claim.origin.id).toBe(home)
+      await claim.release()
+    }
+    const { id: elsewhere } = await publish(store, key('own'))
+    const own = await store.pick(key('own'), 'hls', { role: 'play', near })
+    expect(own.origin.id).toBe(elsewhere)
+    await own.release()
+    await store.drain(home, true)
+    const other = await store.pick(key('late'), 'hls', { role: 'play', near })
+    expect(other.origin.id).not.toBe(home)
+    await other.release()
+  })
+
   it('an app goes to the origins of its rule, then to its backups, and to no other', async () => {
     const apps = [
       { app: 'live', origins: ['server-a', 'device-b'], backups: ['server-c'] },

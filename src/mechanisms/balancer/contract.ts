@@ -117,6 +117,11 @@ export interface PickOptions {
   readonly role: Role
   /** Origins that were tried for this request already. */
   readonly avoid?: readonly OriginId[]
+  /**
+   * A stream that this one goes with, such as the one whose playlist names it: where the policy would choose freely, the
+   * origin of that stream is taken. @defaultValue none
+   */
+  readonly near?: StreamKey
 }
 
 /**

@@ -52,8 +52,8 @@ export class Picker {
   }
 
   /** @throws BALANCER_NO_ORIGIN, BALANCER_PROTOCOL_NOT_OFFERED, BALANCER_TOO_MANY_STREAMS */
-  pick(key: StreamKey, need: Need, { role, avoid = [] }: PickOptions): Claim {
-    return this.#claim(this.#slotFor({ key, need, role, avoid }), role)
+  pick(key: StreamKey, need: Need, { role, avoid = [], near }: PickOptions): Claim {
+    return this.#claim(this.#slotFor({ key, need, role, avoid, near }), role)
   }
 
   clear(key: StreamKey): boolean {
@@ -116,7 +116,7 @@ export class Picker {
   }
 
   #slotFor(request: PickRequest): Slot {
-    const { key, need, role, avoid } = request
+    const { key, need, role, avoid, near } = request
     const before = this.#picks.kept(key)
     if (before !== undefined) this.dropIfSilent(before.record)
     const kept = this.#picks.kept(key)
@@ -142,7 +142,8 @@ export class Picker {
     if (kept !== undefined && preferred.includes(kept.record)) return this.#counted('kept', kept)
     if (pending !== undefined && preferred.includes(pending.record)) return this.#counted('joined', pending)
     if (kept === undefined) this.#assertRoom()
-    const chosen = this.placement.choose(key, preferred)
+    const neighbour = near === undefined ? undefined : this.#picks.kept(near)?.record
+    const chosen = preferred.find((record) => record === neighbour) ?? this.placement.choose(key, preferred)
     if (chosen !== undefined) return this.#counted('chosen', this.#picks.propose(key, chosen))
     if (kept !== undefined && this.#mayDrainTo(kept.record, request)) return this.#counted('kept', kept)
     const last = newestBeat(candidates)
@@ -298,6 +299,7 @@ interface PickRequest {
   readonly need: Need
   readonly role: Role
   readonly avoid: readonly OriginId[]
+  readonly near: StreamKey | undefined
 }
 
 /**

@@ -24,7 +24,12 @@ describe('queries as SRS reads them', () => {
   })
 
   it('finds every text that could be the vhost', () => {
-    expect(vhostsAsSrsReads('vhost=a&x=1,vhost=b;domain=c&y?vhost=d&vhost=&vhost')).toEqual(['a', 'b', 'c', 'd'])
+    expect(vhostsAsSrsReads('vhost=a&x=1,vhost=b;domain=c&y?vhost=d&vhost=&vhost')).toEqual([
+      'a',
+      'b',
+      'c',
+      'd',
+    ])
     expect(vhostsAsSrsReads('avhost=x&app=live')).toEqual([])
   })
 })

@@ -52,8 +52,15 @@ describe('configuration', () => {
 
   it('refuses keys of the SRS proxy where rules of access look at streams', () => {
     const srs = '[routing]\nkeys = "srs"\n[[media.access]]\n'
-    for (const rule of ['app = "live"', 'stream = "a*"', 'vhost = "h"', 'hooks = { onPlay = ["http://h/x"] }']) {
-      expect(failure('sluice.toml', srs + rule).message).toMatch(/^sluice\.toml:2: routing\.keys = "srs": must be "normal"/)
+    for (const rule of [
+      'app = "live"',
+      'stream = "a*"',
+      'vhost = "h"',
+      'hooks = { onPlay = ["http://h/x"] }',
+    ]) {
+      expect(failure('sluice.toml', srs + rule).message).toMatch(
+        /^sluice\.toml:2: routing\.keys = "srs": must be "normal"/,
+      )
     }
     const play = 'play = { keys = ["a-static-key"] }'
     expect(parseConfig('sluice.toml', srs + play).routing.keys).toBe('srs')

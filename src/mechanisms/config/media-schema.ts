@@ -12,7 +12,11 @@ const connectionCaps = {
     .min(1)
     .default(20_000)
     .describe('Most connections; further ones are closed at once.'),
-  maxConnectionsPerAddress: z.int().min(1).default(2_000).describe('The same for one client address (IPv6: /64).'),
+  maxConnectionsPerAddress: z
+    .int()
+    .min(1)
+    .default(2_000)
+    .describe('The same for one client address (IPv6: /64).'),
 }
 
 const listeners = (...otherwise: string[]) => z.array(listenText).max(LIST_MAX).default(otherwise)

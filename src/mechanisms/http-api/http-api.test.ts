@@ -41,6 +41,35 @@ async function open(options: Partial<HttpApiOptions> = {}): Promise<HttpApi> {
 }
 
 describe('a control API', () => {
+  it('tells of what failed once, however often, and by the path without what was put into it', async () => {
+    const lines: object[] = []
+    const log = silentLogger()
+    log.error = ((fields: object) => void lines.push(fields)) as never
+    const fails = {
+      method: 'GET',
+      path: '/fails/:token',
+      handle: () => {
+        throw new Error('away')
+      },
+    } as const
+    const { address } = await open({ log, routes: [fails] })
+    for (let count = 0; count < 3; count++)
+      expect((await ask(address, 'GET', '/fails/secret')).status).toBe(500)
+    expect(lines).toEqual([{ code: 'UNKNOWN', reason: 'away', path: '/fails/:token' }])
+  })
+
+  it('one address cannot take all connections', async () => {
+    const { address } = await open({ maxConnectionsPerAddress: 2 })
+    const at = { port: address?.port ?? 0, host: '127.0.0.1' }
+    const held = [0, 1].map(() => connect({ ...at, localAddress: '127.0.0.7' }))
+    await Promise.all(held.map((socket) => new Promise((resolve) => socket.once('connect', resolve))))
+    const third = connect({ ...at, localAddress: '127.0.0.7' })
+    third.on('error', () => {})
+    await new Promise((resolve) => third.once('close', resolve))
+    expect((await ask(address, 'GET', '/open')).status).toBe(200)
+    for (const socket of held) socket.destroy()
+  })
+
   it('answers JSON and texts, with length and server', async () => {
     const { address } = await open()
     const { head, json, status } = await ask(address, 'GET', '/open?x=1')

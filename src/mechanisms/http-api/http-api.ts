@@ -5,8 +5,14 @@ import findMyWay from 'find-my-way'
 import { systemClock } from '../../foundation/clock.ts'
 import { errorCode, errorMessage, SluiceError } from '../../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
-import { AddressRanges, formatListenAddress, type ListenAddress, listenTcp } from '../net/index.ts'
-import type { Logger } from '../telemetry/index.ts'
+import {
+  AddressRanges,
+  ConnectionCap,
+  formatListenAddress,
+  type ListenAddress,
+  listenTcp,
+} from '../net/index.ts'
+import { LinePace, type Logger } from '../telemetry/index.ts'
 import { apiError } from './errors.ts'
 import { readBody } from './request-body.ts'
 
@@ -33,6 +39,8 @@ export interface HttpApiOptions {
   readonly requestTimeoutMs?: number
   /** Most connections; further ones are closed at once. @defaultValue 1024 */
   readonly maxConnections?: number
+  /** The same for one client address (IPv6: /64), so that nobody keeps out all others. @defaultValue 256 */
+  readonly maxConnectionsPerAddress?: number
 }
 
 const DEFAULTS = {
@@ -40,6 +48,7 @@ const DEFAULTS = {
   headTimeoutMs: 10_000,
   requestTimeoutMs: 20_000,
   maxConnections: 1024,
+  maxConnectionsPerAddress: 256,
 }
 
 const MAX_HEAD_BYTES = 16_384
@@ -102,6 +111,7 @@ export class HttpApi implements Lifecycle {
   readonly #options: HttpApiOptions & typeof DEFAULTS
   readonly #allow: AddressRanges | undefined
   readonly #token: Buffer | undefined
+  readonly #faults = new LinePace(systemClock)
   readonly #router = findMyWay({
     maxParamLength: MAX_HEAD_BYTES,
     defaultRoute: (request, response) => void this.#respond(request, response, {}, undefined),
@@ -133,7 +143,8 @@ export class HttpApi implements Lifecycle {
   async start({ signal }: StartOptions = {}): Promise<void> {
     if (this.#server !== undefined) return
     signal?.throwIfAborted()
-    const { listen, log, headTimeoutMs, requestTimeoutMs, maxConnections } = this.#options
+    const { listen, log, headTimeoutMs, requestTimeoutMs } = this.#options
+    const cap = new ConnectionCap(this.#options)
     const server = createServer({
       maxHeaderSize: MAX_HEAD_BYTES,
       headersTimeout: headTimeoutMs,
@@ -144,7 +155,9 @@ export class HttpApi implements Lifecycle {
     })
     server.timeout = SOCKET_IDLE_MS
     server.maxHeadersCount = MAX_HEADERS
-    server.maxConnections = maxConnections
+    server.prependListener('connection', (socket: Socket) => {
+      if (!cap.admit(socket)) socket.destroy()
+    })
     server.on('request', (request, response) => void this.#router.lookup(request, response))
     // An Expect that is not 100-continue is served as if it were not there.
     server.on('checkExpectation', (request, response) => void this.#router.lookup(request, response))
@@ -198,7 +211,7 @@ export class HttpApi implements Lifecycle {
       this.#send(request, response, await route.handle(asked))
     } catch (error) {
       try {
-        this.#sendError(request, response, asked, error)
+        this.#sendError(request, response, asked, error, route)
       } catch (failure) {
         this.#options.log.error({ code: errorCode(failure), reason: errorMessage(failure) }, 'cannot answer')
         request.socket.destroy()
@@ -225,14 +238,21 @@ export class HttpApi implements Lifecycle {
     throw apiError('API_UNAUTHORIZED', 'a bearer token is needed', { status: 401 })
   }
 
-  #sendError(request: IncomingMessage, response: ServerResponse, asked: ApiRequest, thrown: unknown): void {
+  #sendError(
+    request: IncomingMessage,
+    response: ServerResponse,
+    asked: ApiRequest,
+    thrown: unknown,
+    route: ApiRoute | undefined,
+  ): void {
     const { log, errorFields, onError } = this.#options
     let error = thrown
     if (!(error instanceof SluiceError) || error.status === undefined) {
-      log.error(
-        { code: errorCode(thrown), reason: errorMessage(thrown), path: request.url?.split('?')[0] },
-        'request failed',
-      )
+      const code = errorCode(thrown)
+      // The path as the route has it: what was asked for may hold a token.
+      const path = route?.path
+      const due = this.#faults.due(`${code} ${path}`)
+      if (due !== undefined) log.error({ code, reason: errorMessage(thrown), path, ...due }, 'request failed')
       error = apiError('API_INTERNAL', 'the request failed', { side: 'self', status: 500, cause: thrown })
     }
     if (!(error instanceof SluiceError)) return

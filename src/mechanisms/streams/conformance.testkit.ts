@@ -113,7 +113,7 @@ export function streamConformance(
     expect(writer.drains).toBe(drains + 1)
     await reader.has(sent)
     expect(reader.length).toBe(sent)
-  }, 20_000)
+  })
 
   it('says that all has gone also when the side has been ended since', async () => {
     await using pair = await open()
@@ -125,7 +125,7 @@ export function streamConformance(
     await writer.drained()
     await reader.ended
     expect(reader.length).toBe(sent)
-  }, 20_000)
+  })
 
   it('memory that a sink keeps is not written to: until it resumes, or for good when it did not pause', async () => {
     await using pair = await open()

@@ -198,7 +198,7 @@ export function joinConformance(
     } finally {
       await Promise.all(joins.map(async (joined) => joined[Symbol.asyncDispose]()))
     }
-  }, 30_000)
+  })
 
   it('closing the socket of a side elsewhere ends the join', async () => {
     const [near, far] = [await openConnection(), await openConnection()]

@@ -33,6 +33,27 @@ describe('HLS over a store that gateways share', () => {
     expect((await store.streams())[0]?.players).toBe(0)
   })
 
+  it('leads the playlists that a playlist names to the origin that has it, each by its own name', async () => {
+    const store = new MemoryBalancerStore({})
+    const rung = '#EXT-X-STREAM-INF:BANDWIDTH=1'
+    await using origin = await TestOrigin.start(
+      files({
+        '/low/s.m3u8': playlist(rung, 's/720.m3u8', rung, '/low/s/360.m3u8'),
+        '/low/s/720.m3u8': playlist('720-1.ts'),
+        '/low/s/360.m3u8': playlist('360-1.ts'),
+      }),
+    )
+    await announce(store, '1', origin.port)
+    await using gateway = await HlsGateway.start(store)
+    await gateway.get('/low/s.m3u8')
+    await using empty = await TestOrigin.start(files({}))
+    for (let count = 2; count < 20; count++) await announce(store, String(count), empty.port)
+    expect((await gateway.get('/low/s/720.m3u8')).status).toBe(200)
+    expect((await gateway.get('/low/s/360.m3u8')).status).toBe(200)
+    expect((await store.streams()).map(({ key }) => key)).toContain('__defaultVhost__/low/s/720')
+    expect(empty.urls).toEqual([])
+  })
+
   it('serves playlists while the store of sessions fails', async () => {
     const store = new MemoryBalancerStore({})
     await using origin = await TestOrigin.start(

@@ -53,6 +53,17 @@ export class HlsNames {
     if (counted !== undefined) this.#add(counted, owner)
   }
 
+  /** Notes a playlist that another one named and that is a stream by itself. */
+  addVariant(path: string, owner: NameOwner): void {
+    if (path.length <= MAX_PATH) this.#add(variantName(path), owner)
+  }
+
+  /** The stream whose playlist named this one, which is a stream by itself. */
+  masterOf(vhost: string, path: string): StreamKey | undefined {
+    if (path.length > MAX_PATH) return undefined
+    return this.#owners.get(variantName(path))?.findLast((owner) => owner.vhost === vhost)?.key
+  }
+
   /** Notes how names begin that a template of DASH makes. */
   addPrefix(prefix: string, owner: NameOwner): void {
     if (prefix.length <= MAX_PATH) this.#add(prefixName(prefix), owner)
@@ -104,6 +115,10 @@ export class HlsNames {
 /** No path begins with a `#`, so these names and paths do not meet. */
 function stemName(path: string): string {
   return `#${path}`
+}
+
+function variantName(path: string): string {
+  return `###${path}`
 }
 
 function prefixName(path: string): string {

@@ -19,6 +19,8 @@ export interface HlsRoute extends NamedStream {
   readonly isCovered: boolean
   /** The name of the stream is a guess at the path of the segment. */
   readonly isGuess: boolean
+  /** The stream whose playlist named this one: they are likely to be at one origin. */
+  readonly near?: StreamKey
 }
 
 /** Endings of segments that nothing else is served under. */
@@ -68,9 +70,10 @@ export class HlsRoutes {
       kind === 'segment' || spbhid !== '' ? this.#names.find(this.vhostOf(host), pathname) : undefined
     if (named !== undefined) return [covered(kind, pathname, named)]
     if (kind === 'segment') return this.#guesses(target, host)
-    return [
-      topOf(kind, pathname, streamKeyOfHttp({ host, path: pathname, query, names: 'file' }, this.#rules)),
-    ]
+    const key = streamKeyOfHttp({ host, path: pathname, query, names: 'file' }, this.#rules)
+    const near = this.#names.masterOf(this.vhostOf(host), pathname)
+    const route = topOf(kind, pathname, key)
+    return [near === undefined || near === key ? route : { ...route, near }]
   }
 
   /** The vhost that a Host header names. */

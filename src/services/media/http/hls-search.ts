@@ -120,7 +120,11 @@ export class HlsSearch {
     while (avoid.length < this.#options.maxOrigins) {
       let claim: Claim
       try {
-        claim = await this.#options.balancer.pick(route.key, route.need, { role: 'play', avoid })
+        claim = await this.#options.balancer.pick(route.key, route.need, {
+          role: 'play',
+          avoid,
+          ...(route.near !== undefined && { near: route.near }),
+        })
       } catch (error) {
         this.tell('none', error, route.key)
         throw failure ?? error

@@ -88,7 +88,10 @@ describe('a viewer of HLS', () => {
     await using gateway = await HlsGateway.start(new HlsFakeBalancer([origin.port]), { access })
     await gateway.get('/live/s.m3u8')
     expect((await gateway.get('/live/s-2.m3u8?spbhid=0000001')).status).toBe(200)
-    expect(access.asked.map(({ key }) => key)).toEqual(['__defaultVhost__/live/s', '__defaultVhost__/live/s-2'])
+    expect(access.asked.map(({ key }) => key)).toEqual([
+      '__defaultVhost__/live/s',
+      '__defaultVhost__/live/s-2',
+    ])
     // Its playlist named it.
     expect((await gateway.get('/live/s-2-1.ts?spbhid=0000001')).status).toBe(404)
     expect((await gateway.get('/live/s-2-1.ts')).text).toBe('other')

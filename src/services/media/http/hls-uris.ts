@@ -68,7 +68,10 @@ export class HlsUris {
     const { isAsAsked } = this.#options.paths
     if (PLAYLISTS.has(kind)) {
       // At SRS each playlist names its stream by itself, and carries what it needs in its query.
-      if (isAsAsked) return there.isWritten ? undefined : there.uri
+      if (isAsAsked) {
+        if (++this.#notes <= MAX_NOTES) this.#options.names.addVariant(there.path, this.#owner)
+        return there.isWritten ? undefined : there.uri
+      }
       this.#note(there.path, false)
       return this.#marked(withParameters(there.uri, credentialsOf(this.#options.target.query)))
     }

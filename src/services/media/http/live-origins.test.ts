@@ -94,7 +94,7 @@ describe('LiveProxy and an origin behind TLS', () => {
     viewer.socket.pause()
     await until(() => (gateway.live.listSessions()[0]?.bytesOut ?? 0) > 100_000)
     viewer.socket.resume()
-    await viewer.closed(15_000)
+    await viewer.closed(50_000)
     expect(unchunked(viewer.body).equals(body)).toBe(true)
   })
 

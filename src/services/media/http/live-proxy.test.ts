@@ -136,7 +136,11 @@ describe('LiveProxy passes on', () => {
   })
 
   it.each([
-    ['404 Not Found', 'Content-Length: 13\r\n\r\ngone: 10.0.0.1', '{"code":"HTTP_NOT_FOUND","message":"Not Found"}'],
+    [
+      '404 Not Found',
+      'Content-Length: 13\r\n\r\ngone: 10.0.0.1',
+      '{"code":"HTTP_NOT_FOUND","message":"Not Found"}',
+    ],
     ['302 Found', 'Location: /live/other.flv\r\nContent-Length: 0\r\n\r\n', ''],
     [
       '503 Service Unavailable',

@@ -194,7 +194,10 @@ export class LiveProxy implements HttpHandler, SessionDirectory {
       await answer.claim.release()
       admission.end()
       const { status, reason } = answer.head
-      this.#log.debug({ streamKey: ask.key, originId: answer.claim.origin.id, status, reason }, 'origin refused')
+      this.#log.debug(
+        { streamKey: ask.key, originId: answer.claim.origin.id, status, reason },
+        'origin refused',
+      )
       if (!gone.aborted) replyRefusal(response, answer.head)
       return true
     }

@@ -353,7 +353,7 @@ describe('LiveProxy and viewers who wait', () => {
       viewer.socket.pause()
       setImmediate(() => setImmediate(() => viewer.socket.resume()))
     })
-    await viewer.closed(15_000)
+    await viewer.closed(50_000)
     const tags = tagsOf(unchunked(viewer.body))
     expect(tags).toHaveLength(2 * frames)
     for (const [index, { timestamp, payload }] of tags.entries()) {
@@ -389,7 +389,7 @@ describe('LiveProxy and viewers who wait', () => {
     balancer.onMoved[0]?.()
     await until(() => origin.accepted === 2 && balancer.holds === 1)
     viewer.socket.resume()
-    await viewer.closed(15_000)
+    await viewer.closed(50_000)
     const tags = tagsOf(unchunked(viewer.body))
     const second = tags.slice(-2000)
     const own = tagsOf(Buffer.concat([FLV_HEADER, ...frames]))

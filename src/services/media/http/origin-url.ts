@@ -36,7 +36,13 @@ export function authorityOf({ scheme, host, port }: Pick<OriginUrl, 'scheme' | '
 function withQuery(name: string, query: string): string {
   const path = name.startsWith('/') ? name : `/${name}`
   const mark = path.indexOf('?')
-  const own = mark === -1 ? [] : path.slice(mark + 1).split('&').map(parameterName)
+  const own =
+    mark === -1
+      ? []
+      : path
+          .slice(mark + 1)
+          .split('&')
+          .map(parameterName)
   const others = query.split('&').filter((pair) => !own.includes(parameterName(pair)))
   if (query === '' || others.length === 0) return path
   return `${path}${mark === -1 ? '?' : '&'}${others.join('&')}`

@@ -195,7 +195,7 @@ describe('media over TCP', () => {
     await until(() => fastClient.received.length === 1, 'the datagram of the other')
     slowClient.socket.resume()
     await until(() => slowClient.received.length > 10, 'what had been queued')
-  }, 30_000)
+  })
 })
 
 describe('strangers over TCP', () => {

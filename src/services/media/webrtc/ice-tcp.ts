@@ -8,6 +8,7 @@ import {
   formatListenAddress,
   TcpListener,
 } from '../../../mechanisms/net/index.ts'
+import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import { FrameReader, framed } from './frame-reader.ts'
 import type { MediaPlane } from './media-plane.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
@@ -43,11 +44,13 @@ export class IceTcp {
   readonly #sessions: SessionTable
   readonly #media: MediaPlane
   readonly #listeners: readonly TcpListener[]
+  readonly #faults: LinePace
   readonly #unproven = new Map<Socket, Unproven>()
   readonly #unprovenPerAddress = new Map<string, number>()
 
   constructor(options: CompleteWebRtcOptions, sessions: SessionTable, media: MediaPlane) {
     this.#options = options
+    this.#faults = new LinePace(options.clock)
     this.#sessions = sessions
     this.#media = media
     const { maxTcpConnections: maxConnections, maxTcpConnectionsPerAddress: maxConnectionsPerAddress } =
@@ -61,8 +64,7 @@ export class IceTcp {
           proxyProtocolFrom: options.tcpProxyProtocolFrom,
           clock: options.clock,
           onConnection: (socket, info) => this.#onConnection(socket, info),
-          onAcceptError: (error) =>
-            options.logger.warn({ code: errorCode(error) }, 'an ICE-TCP connection could not be accepted'),
+          onAcceptError: (error) => this.#onAcceptError(error),
         }),
     )
   }
@@ -113,10 +115,12 @@ export class IceTcp {
         if (!reader.push(chunk, maxBytes, onFrame)) this.#cut(socket, 'too-long')
       } catch (error) {
         // The datapath refused a flow; the others go on.
-        this.#options.logger.error(
-          { code: errorCode(error), err: error },
-          'an ICE-TCP frame could not be handled',
-        )
+        const code = errorCode(error)
+        const due = this.#faults.due(code)
+        if (due !== undefined) {
+          const fields = { code, err: error, ...due }
+          this.#options.logger.error(fields, 'an ICE-TCP frame could not be handled')
+        }
         socket.destroy()
       }
     })
@@ -126,6 +130,15 @@ export class IceTcp {
       this.#stopWaiting(socket)
       if (path !== undefined) this.#media.forgetTcp(path)
     })
+  }
+
+  /** For instance for want of descriptors, with each connection that comes. */
+  #onAcceptError(error: Error): void {
+    const code = errorCode(error)
+    const due = this.#faults.due(code)
+    if (due !== undefined) {
+      this.#options.logger.warn({ code, ...due }, 'an ICE-TCP connection could not be accepted')
+    }
   }
 
   /** Undefined when the frame proves nothing; then the connection is cut. */

@@ -11,6 +11,7 @@ import {
   type MeterId,
   type Remote,
 } from '../../../mechanisms/datapath/index.ts'
+import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import { StunAttribute, type StunMessage, stunUsername } from '../../../protocols/stun/index.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { CountedFlow, Session, TcpPath, Traffic, UdpPath } from './session.ts'
@@ -40,6 +41,7 @@ export class MediaPlane {
   readonly #remotes = new Map<FlowId, UdpPath>()
   /** The same, by address: a stranger's second datagram may be on its way here while its flow is added. */
   readonly #remoteOf = new Map<string, UdpPath>()
+  readonly #faults: LinePace
   #endpoints: readonly Endpoint[] = []
   #counters = new Float64Array(64 * COUNTER_STRIDE)
 
@@ -49,6 +51,7 @@ export class MediaPlane {
     onOriginGone: (session: Session) => void,
   ) {
     this.#options = options
+    this.#faults = new LinePace(options.clock)
     this.#onOriginGone = onOriginGone
     this.#sessions = sessions
     this.strangersDropped = Object.fromEntries(STRANGER_REASONS.map((reason) => [reason, 0])) as Record<
@@ -190,7 +193,11 @@ export class MediaPlane {
       else this.#onKnown(remote, arrival)
     } catch (error) {
       // The datapath refused a flow or a datagram; the others go on.
-      this.#options.logger.error({ code: errorCode(error), err: error }, 'a datagram could not be handled')
+      const code = errorCode(error)
+      const due = this.#faults.due(code)
+      if (due !== undefined) {
+        this.#options.logger.error({ code, err: error, ...due }, 'a datagram could not be handled')
+      }
     }
   }
 

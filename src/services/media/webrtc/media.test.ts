@@ -371,7 +371,7 @@ describe('the end of a session', () => {
     expect(gateway.service.listSessions()).toEqual([])
     expect(origin.seen.filter(({ method }) => method === 'DELETE')).toHaveLength(2000)
     expect(await gateway.store.streams()).toMatchObject([{ players: 0 }])
-  }, 120_000)
+  }, 240_000)
 
   test('descriptors and flows stay constant over 100,000 packets of a client', async () => {
     const { origin, gateway } = await stage()

@@ -35,6 +35,9 @@ export function originQuery(query: string, streamPath: string | undefined, allow
   return parameters.join('&')
 }
 
+/** What makes an SRS announce other addresses: where the media goes is found in the answers of such origins. */
+const ofMedia: ReadonlySet<string> = new Set(['eip', 'candidate'])
+
 /**
  * The client's query for an origin whose own path names the stream: without the names that it was routed by.
  *
@@ -43,14 +46,22 @@ export function originQuery(query: string, streamPath: string | undefined, allow
 export function foreignQuery(queries: readonly string[], allowIceQuery: boolean): string {
   return queries
     .flatMap((query) => originQuery(query, undefined, allowIceQuery).split('&'))
-    .filter((parameter) => parameter !== '' && !ofKey.has(nameOf(parameter)))
+    .filter(
+      (parameter) => parameter !== '' && !ofKey.has(nameOf(parameter)) && !ofMedia.has(nameOf(parameter)),
+    )
     .join('&')
 }
 
 /** A path, with a query or without, and more parameters for it: those that its own query does not name. */
 export function withQuery(target: string, query: string): string {
   const mark = target.indexOf('?')
-  const own = mark === -1 ? [] : target.slice(mark + 1).split('&').map(nameOf)
+  const own =
+    mark === -1
+      ? []
+      : target
+          .slice(mark + 1)
+          .split('&')
+          .map(nameOf)
   const others = query.split('&').filter((parameter) => !own.includes(nameOf(parameter)))
   if (query === '' || others.length === 0) return target
   return `${target}${mark === -1 ? '?' : '&'}${others.join('&')}`

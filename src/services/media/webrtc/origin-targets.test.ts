@@ -37,7 +37,10 @@ describe('an origin of another make', () => {
     const origin = await FakeOrigin.start()
     const gateway = await TestGateway.start()
     await gateway.store.announce(origin.foreign({ whep: '/whep?name={app}/{stream}' }))
-    await gateway.open('clnt', '/live/s/whep?token=t&name=live/secret&%6eame=x')
+    await gateway.open(
+      'clnt',
+      '/live/s/whep?token=t&name=live/secret&%6eame=x&eip=10.0.0.9:53&candidate=10.0.0.9',
+    )
     expect(origin.seen[0]?.url).toBe('/whep?name=live/s&token=t')
   })
 

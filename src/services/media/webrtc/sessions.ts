@@ -1,6 +1,7 @@
 import type { Timer } from '../../../foundation/clock.ts'
 import { errorCode } from '../../../foundation/errors.ts'
 import type { OriginId, StreamKey } from '../../../mechanisms/balancer/index.ts'
+import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import { LimitMeters } from '../access/index.ts'
 import { clientError, type WebRtcError } from './errors.ts'
 import { IceTcp } from './ice-tcp.ts'
@@ -39,6 +40,7 @@ export class Sessions {
   readonly ended: Partial<Record<EndReason, number>> = {}
   readonly #options: CompleteWebRtcOptions
   readonly #dialogue: OriginDialogue
+  readonly #storeFaults: LinePace
   /** What ends a session when it may not go on. */
   readonly #onDenied = new Map<Session, () => void>()
   #timer: Timer | undefined
@@ -48,6 +50,7 @@ export class Sessions {
   constructor(options: CompleteWebRtcOptions, dialogue: OriginDialogue) {
     this.#options = options
     this.#dialogue = dialogue
+    this.#storeFaults = new LinePace(options.clock)
     this.media = new MediaPlane(options, this.table, (session) => void this.end(session, 'origin-gone'))
     this.tcp = new IceTcp(options, this.table, this.media)
     this.limits = new LimitMeters(options.datapath)
@@ -193,8 +196,15 @@ export class Sessions {
   /** The store may be away. */
   #removeFromStore(username: string): void {
     this.#options.sessionStore.removeSession(username).catch((error: unknown) => {
-      this.#options.logger.warn({ code: errorCode(error) }, 'session not removed from the store')
+      this.#storeFailed(error, 'session not removed from the store')
     })
+  }
+
+  /** While the store is away it fails for each session. */
+  #storeFailed(error: unknown, message: string): void {
+    const code = errorCode(error)
+    const due = this.#storeFaults.due(`${message} ${code}`)
+    if (due !== undefined) this.#options.logger.warn({ code, ...due }, message)
   }
 
   #schedule(): void {
@@ -208,7 +218,7 @@ export class Sessions {
 
   #tick(): void {
     this.media.count()
-    const { clock, idleTimeoutMs, sessionStore, logger } = this.#options
+    const { clock, idleTimeoutMs, sessionStore } = this.#options
     const nowMs = clock.nowMs()
     for (const session of this.table) {
       if (nowMs - Math.min(session.clientSeenAtMs, session.originSeenAtMs) >= idleTimeoutMs) {
@@ -217,7 +227,7 @@ export class Sessions {
         session.renewedAtMs = nowMs
         for (const { username } of session.identities) {
           sessionStore.renewSession(username).catch((error: unknown) => {
-            logger.warn({ code: errorCode(error) }, 'session not renewed in the store')
+            this.#storeFailed(error, 'session not renewed in the store')
           })
         }
       }

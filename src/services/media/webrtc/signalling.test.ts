@@ -132,7 +132,10 @@ describe('POST', () => {
   ])('%s, which SRS would read otherwise, does not get there', async (path) => {
     const { origin, gateway } = await stage()
     const response = await gateway.post(path, offerSdp('clnt'))
-    expect([response.status, await response.text()]).toEqual([400, expect.stringContaining('WEBRTC_BAD_QUERY')])
+    expect([response.status, await response.text()]).toEqual([
+      400,
+      expect.stringContaining('WEBRTC_BAD_QUERY'),
+    ])
     expect(origin.seen).toEqual([])
   })
 

@@ -192,8 +192,7 @@ export class Signalling {
     }
     const code = errorCode(error)
     const due = this.#faults.due(code)
-    if (due !== undefined)
-      this.#options.logger.error({ code, err: error, ...due }, 'a WebRTC request failed')
+    if (due !== undefined) this.#options.logger.error({ code, err: error, ...due }, 'a WebRTC request failed')
     return { status: 500, code: 'WEBRTC_INTERNAL', message: 'the gateway could not answer' }
   }
 }

@@ -418,5 +418,5 @@ describe('whatever clients, peers, operators and time do', () => {
       }),
       runs(400, 10_000),
     )
-  }, 30_000)
+  })
 })
