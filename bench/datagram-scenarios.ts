@@ -105,7 +105,7 @@ function scenario(traffic: Traffic, targets?: Targets, suffix = ''): Scenario {
 }
 
 function srtScenario(traffic: Traffic, targets: Targets): Scenario {
-  return scenarioOf(traffic, `SRT ${nameOf(traffic)}`, [
+  return scenarioOf(traffic, `MEDIA SRT ${nameOf(traffic)}`, [
     ...nativeComparisons(targets),
     { subject: 'gateway node', against: 'node:dgram' },
   ])

@@ -17,7 +17,7 @@ export function streamGroups(tools: Tools): readonly ScenarioGroup[] {
       subjects: [gateway('gateway', 'rtmp', 'auto'), tcpRelay('pipe'), tcpRelay('onread')],
       scenarios: [
         {
-          name: 'RTMP play, 200 viewers of 2 Mbit/s, messages of 10 kB',
+          name: 'MEDIA RTMP play, 200 viewers of 2 Mbit/s, messages of 10 kB',
           order: [],
           comparisons: [
             { subject: 'gateway', against: 'node:net pipe', atLeast: 1 / 1.3 },
@@ -39,7 +39,7 @@ export function streamGroups(tools: Tools): readonly ScenarioGroup[] {
       ],
       scenarios: [
         {
-          name: 'HTTP-FLV, 100 viewers of 2 Mbit/s, tags of 10 kB',
+          name: 'MEDIA HTTP-FLV, 100 viewers of 2 Mbit/s, tags of 10 kB',
           order: [],
           // As long as it takes to compile what passes bodies on, in the gateway and in the Node relay.
           warmupSeconds: 3,
@@ -59,7 +59,7 @@ export function streamGroups(tools: Tools): readonly ScenarioGroup[] {
       subjects: [gateway('gateway', 'http', 'auto'), ...nginxSubject],
       scenarios: [
         {
-          name: 'HLS, 200 viewers of 2 Mbit/s, segments of 250 kB',
+          name: 'MEDIA HLS, 200 viewers of 2 Mbit/s, segments of 250 kB',
           order: [],
           // There are only 200 requests per second by which V8 learns what to compile.
           warmupSeconds: 10,
@@ -76,7 +76,7 @@ export function streamGroups(tools: Tools): readonly ScenarioGroup[] {
       subjects: gatewayPerEngine('http'),
       scenarios: [
         {
-          name: 'WHIP set-ups and deletes, 8 clients at a time',
+          name: 'MEDIA WHIP set-ups and deletes, 8 clients at a time',
           order: [],
           // The paths of a fresh gateway are compiled while it serves the first thousands.
           warmupSeconds: 3,

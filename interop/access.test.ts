@@ -402,7 +402,9 @@ async function publishEverything(app: string): Promise<void> {
     `${gateway.url}/${app}/rtc/whip?${await queryFor(`${app}/rtc`)}`,
   )
   expect(status).toBe(201)
-  await until('the stream at the origin', async () => (await origin.streams()).includes(`${app}/s`))
+  await until('the stream at the origin', async () => (await origin.streams()).includes(`${app}/s`), {
+    deadlineMs: 30_000,
+  })
 }
 
 /** A stream that a player finds, and no publisher does. */

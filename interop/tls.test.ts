@@ -104,6 +104,17 @@ describe('clients over TLS', () => {
     60_000,
   )
 
+  test('publish by RTMPS to whom they know, and to nobody else', async () => {
+    const publishWith = async (ca: string): Promise<string> =>
+      await runProgram('ffmpeg', [
+        ...['-nostdin', '-loglevel', 'error', '-t', '1', '-i', sample, '-c', 'copy', '-f', 'flv'],
+        ...['-tls_verify', '1', '-ca_file', ca],
+        `rtmps://localhost:${gateway.ports.rtmps}/live/verified`,
+      ])
+    expect(await publishWith(files.a.certFile)).toBe('')
+    await expect(publishWith(files.b.certFile)).rejects.toThrow('certificate failed verification')
+  })
+
   test('publish by RTMP at the port of HTTP, without TLS', async () => {
     await publish(gateway, `rtmp://127.0.0.1:${gateway.ports.http}/live/at-http`)
     expect(await probeCodecs(`${gateway.url}/live/at-http.flv`)).toEqual({ video: 'h264', audio: 'aac' })
@@ -317,14 +328,13 @@ function keep<T extends AsyncDisposable>(thing: T): T {
 async function publish(gateway: Gateway, url: string): Promise<void> {
   const name = new URL(url).pathname.slice(1)
   const publisher = keep(publishByRtmp(sample, url))
-  try {
-    await until(`${name} at the origin`, async () => {
-      if (!publisher.isRunning) throw new Error('ffmpeg has ended')
-      return (await origin.streams()).includes(name)
-    })
-  } catch (error) {
-    throw new Error(publisher.output + gateway.program.output, { cause: error })
-  }
+  await until(
+    `${name} at the origin`,
+    async () => !publisher.isRunning || (await origin.streams()).includes(name),
+    { deadlineMs: 30_000 },
+  )
+  if (publisher.isRunning) return
+  throw new Error(publisher.output + gateway.program.output)
 }
 
 async function publisherOf(

@@ -19,6 +19,6 @@ export function isReadAlikeBySrs(query: string, name: string): boolean {
   const texts = query.split(SEPARATORS)
   const found = texts.findLastIndex((text, index) => index % 2 === 0 && text === name)
   if (found === -1) return true
-  const [first] = query.split('&').filter((pair) => pair.startsWith(`${name}=`))
+  const first = query.split('&').find((pair) => pair.startsWith(`${name}=`))
   return first?.slice(name.length + 1) === (texts[found + 1] ?? '')
 }
