@@ -202,10 +202,12 @@ describe('tokens', () => {
     expect(await statusFrom('127.0.0.1')).toBe(200)
     expect(await statusFrom('127.0.0.9')).toBe(401)
     expect(Date.now()).toBeLessThan(exp * 1000)
-    await until('the end of the token', async () => (await statusFrom('127.0.0.1')) !== 200)
+    await until('the end of the token', async () => (await statusFrom('127.0.0.1')) !== 200, {
+      deadlineMs: 30_000,
+    })
     expect(await statusFrom('127.0.0.1')).toBe(401)
     expect((await fetch(`${gateway.url}/${path}.m3u8?token=${token}`)).status).toBe(403)
-  })
+  }, 60_000)
 
   test('that run out end what they let in, in every protocol', async () => {
     const before = total(await gateway.metrics(), 'sluice_access_sessions_ended_total')
@@ -338,10 +340,14 @@ describe('limits', () => {
       expect([way.name, outcome.verdict]).toEqual([way.name, wordsOf(way, 429)])
     }
     await second[Symbol.asyncDispose]()
-    await until('a place', async () => {
-      await using outcome = await flv.begin(gateway, { path })
-      return outcome.verdict === 'allowed'
-    })
+    await until(
+      'a place',
+      async () => {
+        await using outcome = await flv.begin(gateway, { path })
+        return outcome.verdict === 'allowed'
+      },
+      { deadlineMs: 30_000 },
+    )
   }, 60_000)
 
   test('of bandwidth are shared by the viewers of a stream', async () => {

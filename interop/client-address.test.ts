@@ -84,10 +84,14 @@ beforeAll(async () => {
     }),
   )
   const publisher = keep(publishByRtmp(sample, `${gateway.rtmpUrl}/live/s`))
-  await until('the stream at the origin', async () => {
-    if (!publisher.isRunning) throw new Error(publisher.output)
-    return (await origin.streams()).includes('live/s')
-  })
+  await until(
+    'the stream at the origin',
+    async () => {
+      if (!publisher.isRunning) throw new Error(publisher.output)
+      return (await origin.streams()).includes('live/s')
+    },
+    { deadlineMs: 30_000 },
+  )
 }, 60_000)
 
 afterAll(async () => {
@@ -202,18 +206,26 @@ describe.each([1, 2] as const)('a client behind a balancer that speaks the PROXY
     }
   })
 
-  test.each(['rtmp', 'rtmps'] as const)('is told to the origin, and shown, over %s', async (scheme) => {
-    const port = await front(version, told[version], () => gateway.ports[scheme])
-    const stream = `${scheme}-${version}`
-    await using publisher = publishByRtmp(sample, `${scheme}://127.0.0.1:${port}/live/${stream}`)
-    await until('the stream at the origin', async () => {
-      if (!publisher.isRunning) throw new Error(publisher.output)
-      return (await origin.streams()).includes(`live/${stream}`)
-    })
-    const session = (await sessionsOf(gateway)).find(({ streamKey }) => streamKey.endsWith(`/${stream}`))
-    expect(session?.address).toBe(told[version])
-    expect(rtmpClients.at(-1)).toBe(told[version])
-  })
+  test.each(['rtmp', 'rtmps'] as const)(
+    'is told to the origin, and shown, over %s',
+    async (scheme) => {
+      const port = await front(version, told[version], () => gateway.ports[scheme])
+      const stream = `${scheme}-${version}`
+      await using publisher = publishByRtmp(sample, `${scheme}://127.0.0.1:${port}/live/${stream}`)
+      await until(
+        'the stream at the origin',
+        async () => {
+          if (!publisher.isRunning) throw new Error(publisher.output)
+          return (await origin.streams()).includes(`live/${stream}`)
+        },
+        { deadlineMs: 30_000 },
+      )
+      const session = (await sessionsOf(gateway)).find(({ streamKey }) => streamKey.endsWith(`/${stream}`))
+      expect(session?.address).toBe(told[version])
+      expect(rtmpClients.at(-1)).toBe(told[version])
+    },
+    60_000,
+  )
 
   test('is kept out by the address that it has there', async () => {
     const port = await front(version, barred, () => gateway.ports.http)

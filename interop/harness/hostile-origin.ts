@@ -47,6 +47,11 @@ export async function startHostileOrigin(): Promise<HostileOrigin> {
       case 'quotes.m3u8':
         response.end(`#EXTM3U\n#EXT-X-KEY:${'A="'.repeat(20_000)}\n${'#EXT-X-MAP:URI="'.repeat(20_000)}\n`)
         return
+      case 'define.m3u8':
+        response.end(
+          `#EXTM3U\n#EXT-X-DEFINE:NAME="a",VALUE="${'x'.repeat(60_000)}"\n${`${'{$a}'.repeat(15_000)}\n`.repeat(60)}`,
+        )
+        return
       case 'deep.mpd':
         response.end(`<MPD>${'<BaseURL>a/'.repeat(100_000)}`)
         return

@@ -279,6 +279,7 @@ export class MediaRole implements Lifecycle {
       await this.close()
       throw error
     }
+    this.#tls?.obtain()
   }
 
   /** New sessions are refused, running ones go on for up to `graceMs`. HTTP listens on: clients end their WebRTC sessions over it. */

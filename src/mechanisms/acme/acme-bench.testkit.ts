@@ -70,6 +70,7 @@ export class AcmeBench implements AsyncDisposable {
     await once(bench.#http, 'listening')
     await bench.certificates.start()
     await bench.listener.start()
+    bench.certificates.obtain()
     return bench
   }
 

@@ -55,6 +55,7 @@ async function start(options: Partial<AcmeOptions> = {}): Promise<AcmeCertificat
   )
   running.push(acme)
   await acme.start()
+  acme.obtain()
   return acme
 }
 

@@ -42,6 +42,7 @@ export class AcmeCertificate implements Lifecycle {
   readonly #attempts: Counter<'result'>
   #certificate: Certificate | undefined
   #dueAtMs = 0
+  #isLooking = false
   #timer: Timer | undefined
   /** Aborted by `close`; undefined while it does not run. */
   #running: AbortController | undefined
@@ -68,7 +69,7 @@ export class AcmeCertificate implements Lifecycle {
     return this.#certificate
   }
 
-  /** Reads the folder, and asks the authority in the background when it is time. @throws ACME_FOLDER */
+  /** Reads the folder. @throws ACME_FOLDER */
   async start({ signal }: StartOptions = {}): Promise<void> {
     if (this.#running !== undefined) return
     const running = new AbortController()
@@ -87,12 +88,22 @@ export class AcmeCertificate implements Lifecycle {
       this.#running = undefined
       throw error
     }
-    if (!running.signal.aborted) this.#look(running)
+  }
+
+  /**
+   * Asks the authority in the background when it is time, now or later. To be called once its questions can be answered: an
+   * attempt that fails keeps the next one waiting for minutes.
+   */
+  obtain(): void {
+    if (this.#running === undefined || this.#isLooking) return
+    this.#isLooking = true
+    this.#look(this.#running)
   }
 
   async close(): Promise<void> {
     this.#running?.abort()
     this.#running = undefined
+    this.#isLooking = false
     this.#timer?.cancel()
     await this.#attempt
   }

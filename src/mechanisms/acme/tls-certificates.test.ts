@@ -123,6 +123,8 @@ it('are joined by that of an authority, behind those of files', async () => {
     order: async () => await Promise.resolve(ordered),
   })
   await certificates.start()
+  expect(shown(certificates)).toEqual(['DNS:a.test'])
+  certificates.obtain()
   await expect.poll(() => shown(certificates)).toEqual(['DNS:a.test', 'DNS:acme.test'])
   expect(certificates.handlers).toHaveLength(1)
 })

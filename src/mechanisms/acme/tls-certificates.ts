@@ -98,7 +98,7 @@ export class TlsCertificates implements Lifecycle, CertificateSource {
     return () => this.#listeners.delete(told)
   }
 
-  /** Does not wait for an authority. @throws NET_BAD_CERTIFICATE, ACME_FOLDER; the message names the file */
+  /** Asks no authority yet. @throws NET_BAD_CERTIFICATE, ACME_FOLDER; the message names the file */
   async start(options: StartOptions = {}): Promise<void> {
     await this.#stack.start(options)
     if (this.#real.length === 0 && this.#selfMade === undefined) {
@@ -106,6 +106,11 @@ export class TlsCertificates implements Lifecycle, CertificateSource {
       this.#log.warn('no certificate yet; one that signs itself stands in')
     }
     this.#gather()
+  }
+
+  /** Has certificates of an authority in the background. To be called when the listeners that it asks stand. */
+  obtain(): void {
+    this.#acme?.obtain()
   }
 
   async close(): Promise<void> {

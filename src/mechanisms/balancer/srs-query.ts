@@ -17,8 +17,17 @@ export function vhostsAsSrsReads(query: string): readonly string[] {
 /** Whether SRS finds the same value of a parameter in a query, or none, as whoever takes the first behind an `&`. */
 export function isReadAlikeBySrs(query: string, name: string): boolean {
   const texts = query.split(SEPARATORS)
-  const found = texts.findLastIndex((text, index) => index % 2 === 0 && text === name)
+  const found = indexOfName(texts, name)
   if (found === -1) return true
   const first = query.split('&').find((pair) => pair.startsWith(`${name}=`))
   return first?.slice(name.length + 1) === (texts[found + 1] ?? '')
+}
+
+/** Whether SRS finds a parameter at all: behind a value that holds a separator names are taken for values. */
+export function isFoundBySrs(query: string, name: string): boolean {
+  return indexOfName(query.split(SEPARATORS), name) !== -1
+}
+
+function indexOfName(texts: readonly string[], name: string): number {
+  return texts.findLastIndex((text, index) => index % 2 === 0 && text === name)
 }

@@ -183,10 +183,22 @@ describe('normal keys', () => {
     'a;vhost;cdn.example.com',
     'vhost=%63dn.example.com&x=1,vhost=h',
     'domain=cdn.example.com',
+    // SRS takes `b` for the name and `vhost` for its value.
+    'token=a=b&vhost=cdn.example.com',
+    '%76host=cdn.example.com',
   ])('a query in which SRS may find another vhost is refused: %s', (query) => {
     refused(() => http(NORMAL, 'h', `/live/s.flv?${query}`))
     refused(() => streamKeyOfRtmp('rtmp://h/live', `s?${query}`, NORMAL))
     refused(() => streamKeyOfRtmp(`rtmp://h/live?${query}`, 's', NORMAL))
+  })
+
+  it('a vhost behind what SRS reads well is found', () => {
+    expect(http(NORMAL, 'h', '/live/s.flv?token=a&b=c,d,e&vhost=cdn.example.com')).toBe(
+      'cdn.example.com/live/s',
+    )
+    expect(streamKeyOfRtmp('rtmp://h/live?vhost=cdn.example.com', 's?token=a=b', NORMAL)).toBe(
+      'cdn.example.com/live/s',
+    )
   })
 
   it('vhosts that are one to us may be named as often as one likes', () => {

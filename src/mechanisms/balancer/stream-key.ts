@@ -1,6 +1,6 @@
 import { badStreamKey } from './errors.ts'
 import { percentDecode, queryParameter } from './percent-decode.ts'
-import { vhostsAsSrsReads } from './srs-query.ts'
+import { isFoundBySrs, vhostsAsSrsReads } from './srs-query.ts'
 import {
   DEFAULT_VHOST,
   extensionStart,
@@ -62,7 +62,7 @@ export function streamKeyOfHttp(request: HttpStreamRequest, rules: KeyRules): St
     if (request.names === 'path') return checked(srsKeyOfUrl(`http://${srsHostOfHeader(host)}${path}`))
     return checked(srsKeyOfUrl(srsUrlOfHttp(host, path, query)))
   }
-  const vhost = askedVhost(queryParameter(query, 'vhost') || host, [query], rules)
+  const vhost = askedVhost(host, [query], rules)
   const app = queryParameter(query, 'app')
   const stream = queryParameter(query, 'stream')
   const names = request.names ?? (app === undefined && stream === undefined ? 'file' : 'query')
@@ -83,8 +83,7 @@ export function streamKeyOfRtmp(tcUrl: string, streamName: string, rules: KeyRul
   const [name, nameQuery] = splitQuery(streamName)
   const [, authority = '', path = url] = /^[a-z][a-z0-9+.-]*:\/\/([^/]*)(.*)$/is.exec(url) ?? []
   const host = authority.slice(authority.lastIndexOf('@') + 1)
-  const asked = queryParameter(nameQuery, 'vhost') || queryParameter(urlQuery, 'vhost') || host
-  const vhost = askedVhost(asked, [nameQuery, urlQuery], rules)
+  const vhost = askedVhost(host, [nameQuery, urlQuery], rules)
   return keyOfParts(vhost, segments(decoded(path)), segments(decoded(name)))
 }
 
@@ -131,9 +130,15 @@ function isStreamKey(text: string): text is StreamKey {
   return text !== '' && text.length <= 3 * MAX_PART_LENGTH && !/[\p{Cc}\p{Cs}]/u.test(text)
 }
 
-/** @throws BALANCER_BAD_STREAM_KEY where SRS would find another vhost in the queries */
-function askedVhost(asked: string, queries: readonly string[], rules: KeyRules): string {
-  const vhost = normalVhost(asked, rules)
+/**
+ * The vhost that the first of the queries names, else the host.
+ * @throws BALANCER_BAD_STREAM_KEY where SRS would find another one, or would not find it
+ */
+function askedVhost(host: string, queries: readonly string[], rules: KeyRules): string {
+  const naming = queries.find((query) => queryParameter(query, 'vhost'))
+  const vhost = normalVhost((naming && queryParameter(naming, 'vhost')) ?? host, rules)
+  if (naming !== undefined && normalVhost(host, rules) !== vhost && !isFoundBySrs(naming, 'vhost'))
+    throw badStreamKey('the vhost behind something that hides it')
   const others = queries.flatMap((query) => vhostsAsSrsReads(query))
   if (others.some((other) => normalVhost(percentDecode(other) ?? other, rules) !== vhost))
     throw badStreamKey('more than one vhost')

@@ -74,6 +74,18 @@ describe('rewritePlaylist', () => {
     expect(urisOf(input)).toEqual([['https://cdn.example.com/a/1.ts', 'segment']])
   })
 
+  it('leaves variables alone that would make a playlist much larger than it is', () => {
+    const long = 'x'.repeat(60_000)
+    const lines = Array.from({ length: 50 }, () => '{$a}'.repeat(10_000))
+    const input = ['#EXTM3U', `#EXT-X-DEFINE:NAME="a",VALUE="${long}"`, '{$a}.ts', ...lines, 'b.ts'].join(
+      '\n',
+    )
+    expect(urisOf(input)).toEqual([
+      [`${long}.ts`, 'segment'],
+      ['b.ts', 'segment'],
+    ])
+  })
+
   it('says when bytes are no playlist', () => {
     for (const text of ['', '#EXTM3UX\na.ts', '<html>', '\u0000\u0001\u0002', ' #EXTM3U\n']) {
       expect(rewritePlaylist(Buffer.from(text, 'latin1'), () => 'x')).toEqual({ kind: 'no-playlist' })

@@ -25,6 +25,8 @@ export type PlaylistRewrite =
 const BOM = '\u00ef\u00bb\u00bf'
 const HEADER = '#EXTM3U'
 const STREAM_INF = 'EXT-X-STREAM-INF'
+/** Most characters that variables bring into the URIs of a playlist, which multiply what is read. */
+const MAX_FILLED_IN = 1_048_576
 const DEFINE = 'EXT-X-DEFINE'
 const HASH = 35
 const LF = 10
@@ -73,6 +75,8 @@ class Rewriter {
   uris = 0
   readonly #decide: UriDecision
   readonly #variables = new Map<string, string>()
+  /** Characters that variables have brought in. */
+  #filled = 0
   #isVariantNext = false
   #output = ''
   /** Where the input begins that is not in the output yet. */
@@ -137,14 +141,15 @@ class Rewriter {
     this.#copied = end
   }
 
-  /** RFC 8216bis §4.3; undefined when a variable is not defined here. */
+  /** RFC 8216bis §4.3; undefined when a variable is not defined here, or enough was filled in. */
   #filledIn(uri: string): string | undefined {
     if (!uri.includes('{$')) return uri
     let isWhole = true
-    const filled = uri.replace(/\{\$([\w-]+)\}/g, (whole, name: string) => {
+    const filled = uri.replace(/\{\$([\w-]+)\}/g, (_, name: string) => {
       const value = this.#variables.get(name)
-      isWhole &&= value !== undefined
-      return value ?? whole
+      this.#filled += value?.length ?? 0
+      isWhole &&= value !== undefined && this.#filled <= MAX_FILLED_IN
+      return isWhole ? (value ?? '') : ''
     })
     return isWhole ? filled : undefined
   }

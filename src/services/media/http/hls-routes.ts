@@ -5,6 +5,7 @@ import {
   streamKeyOfHttp,
   streamKeyParts,
 } from '../../../mechanisms/balancer/index.ts'
+import { isApiPath } from './api-path.ts'
 import type { HlsIds } from './hls-ids.ts'
 import type { HlsNames, NamedStream } from './hls-names.ts'
 import { isOfDash, spbhidOf } from './hls-query.ts'
@@ -42,6 +43,7 @@ export class HlsRoutes {
 
   /** Playlists, manifests, what carries an `spbhid`, segments by their ending, and what a playlist named of late. */
   matches(pathname: string, query: string): boolean {
+    if (isApiPath(pathname)) return false
     if (kindOf(pathname) !== 'segment' || SEGMENTS_ONLY.test(pathname)) return true
     if (spbhidOf(query) !== '') return true
     return !NO_SEGMENTS.test(pathname) && this.#names.knows(pathname)

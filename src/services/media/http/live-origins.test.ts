@@ -23,13 +23,17 @@ describe('LiveProxy finds the origin', () => {
     expect(balancer).toMatchObject({ needs: [extension], keys: ['__defaultVhost__/live/s'] })
   })
 
-  it.each(['/live/s.m3u8', '/live/s.tsx', '/live/sts', '/live.ts/s', '/live/s.flv/'])(
-    'and leaves %s to others',
-    async (path) => {
-      await using gateway = await Gateway.start(new FakeBalancer([]))
-      expect(gateway.live.matches(path)).toBe(false)
-    },
-  )
+  it.each([
+    '/api/v1/clients/s.flv',
+    '/live/s.m3u8',
+    '/live/s.tsx',
+    '/live/sts',
+    '/live.ts/s',
+    '/live/s.flv/',
+  ])('and leaves %s to others', async (path) => {
+    await using gateway = await Gateway.start(new FakeBalancer([]))
+    expect(gateway.live.matches(path)).toBe(false)
+  })
 
   it.each([
     ['/out/{app}/{stream}.flv', '/out/live/s%20a.flv?token=t&&x=%2F'],

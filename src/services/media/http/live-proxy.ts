@@ -8,6 +8,7 @@ import { AddressRanges, httpClientOf, type HttpClientOf } from '../../../mechani
 import { Counter, Gauge, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
 import type { Admission } from '../access/index.ts'
 import { accessRequestOf } from './access-request.ts'
+import { isApiPath } from './api-path.ts'
 import { clientHeaders, corsHeaders } from './client-response.ts'
 import { rawOfFields } from './end-to-end-headers.ts'
 import { type HttpErrorCode, httpError } from './errors.ts'
@@ -74,7 +75,7 @@ export class LiveProxy implements HttpHandler, SessionDirectory {
   }
 
   matches(pathname: string): boolean {
-    return needOf(pathname) !== undefined
+    return needOf(pathname) !== undefined && !isApiPath(pathname)
   }
 
   /** Resolves when the answer is complete, or when its body is on the way. */

@@ -4,8 +4,8 @@ import { queryParameter } from '../../../mechanisms/balancer/index.ts'
 const ofKey: ReadonlySet<string> = new Set(['app', 'stream', 'vhost'])
 
 /**
- * The query towards the origin: the client's, parameter by parameter as it came, without `ice-ufrag` and `ice-pwd`
- * unless they are allowed (whoever chooses the credentials of the origin's side chooses the USERNAME). When the
+ * The query towards the origin: the client's, what names the stream first, the rest as it came, without `ice-ufrag` and
+ * `ice-pwd` unless they are allowed (whoever chooses the credentials of the origin's side chooses the USERNAME). When the
  * path named the stream, `app` and `stream` are made of it and the client's own are dropped.
  *
  * @param query without its `?`
@@ -23,16 +23,20 @@ export function originQuery(query: string, streamPath: string | undefined, allow
       `stream=${escaped(streamPath.slice(slash + 1))}`,
     )
   }
+  const others: string[] = []
   for (const parameter of query.split('&')) {
     const name = nameOf(parameter)
     if (parameter === '' || dropped.has(name)) continue
-    if (ofKey.has(name)) {
-      if (queryParameter(parameter, name) === undefined) continue
+    if (!ofKey.has(name)) {
+      others.push(parameter)
+    } else if (queryParameter(parameter, name) !== undefined) {
       dropped.add(name)
+      // First, and by its plain name: SRS loses its place behind a value with `=` in it, and decodes no names.
+      const [, value = ''] = /=(.*)$/s.exec(parameter) ?? []
+      parameters.push(`${name}=${value}`)
     }
-    parameters.push(parameter)
   }
-  return parameters.join('&')
+  return [...parameters, ...others].join('&')
 }
 
 /** What makes an SRS announce other addresses: where the media goes is found in the answers of such origins. */

@@ -156,6 +156,8 @@ describe('POST', () => {
     ['/live/s/whip?token=x', '/rtc/v1/whip/?app=live&stream=s&token=x'],
     ['/live/s/whep', '/rtc/v1/whep/?app=live&stream=s'],
     ['/rtc/v1/whep?app=live&stream=s', '/rtc/v1/whep/?app=live&stream=s'],
+    // SRS would take `app` for a value.
+    ['/rtc/v1/whep?token=a=&app=live&vhost&%73tream=s', '/rtc/v1/whep/?app=live&vhost=&stream=s&token=a='],
   ])('%s asks the origin for %s', async (path, url) => {
     const { origin, gateway } = await stage()
     expect((await gateway.post(path, offerSdp('clnt'))).status).toBe(201)
