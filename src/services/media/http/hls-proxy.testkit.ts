@@ -8,6 +8,7 @@ import {
 } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, vi } from 'vitest'
+import { SluiceError } from '../../../foundation/errors.ts'
 import type { HlsSession, HlsSessionStore, StreamKey } from '../../../mechanisms/balancer/index.ts'
 import { createRegistry, type Registry, silentLogger } from '../../../mechanisms/telemetry/index.ts'
 import type { Access, AccessRequest, Admission, BandwidthLimit } from '../access/index.ts'
@@ -119,11 +120,16 @@ export class FakeAccess implements Access {
   readonly running = new Set<AbortController>()
   ended = 0
   refusal: Error | undefined
+  /** Nobody may play it. */
+  secret: string | undefined
   limits: readonly BandwidthLimit[] = []
 
   async admit(request: AccessRequest): Promise<Admission> {
     this.asked.push(request)
     if (this.refusal !== undefined) throw this.refusal
+    if (request.key === this.secret) {
+      throw new SluiceError('ACCESS_DENIED', 'no', { side: 'client', retryable: false, status: 403 })
+    }
     const controller = new AbortController()
     this.running.add(controller)
     return {

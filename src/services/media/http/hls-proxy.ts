@@ -163,6 +163,7 @@ export class HlsProxy implements HttpHandler, SessionDirectory {
         return false
       }
       if (status < 400) {
+        if (route.isGuess) await this.#admitToGuess(asked, route, viewer, found)
         viewer.isServed = true
         this.#outages.wasServed(route.key)
       }
@@ -170,6 +171,27 @@ export class HlsProxy implements HttpHandler, SessionDirectory {
       return true
     } finally {
       if (!isHanded) this.#viewers.done(viewer)
+    }
+  }
+
+  /** Where the stream of a segment is a guess at its name, it is for those who may play each that the name could mean. */
+  async #admitToGuess(
+    asked: Asked,
+    route: HlsRoute,
+    viewer: HlsViewer,
+    { answer }: HlsAnswer,
+  ): Promise<void> {
+    const { address, bearer, access } = this.#viewerRequest(asked, route)
+    const who = { address, ...access, ...(bearer !== undefined && { bearer }), sessionId: viewer.id }
+    try {
+      for (const key of this.#routes.ownersOf(asked.target, asked.request.headers.host)) {
+        if (key === route.key) continue
+        const admission = await this.#options.access.admit({ protocol: 'hls', role: 'play', key, ...who })
+        admission.end()
+      }
+    } catch (error) {
+      answer.destroy()
+      throw error
     }
   }
 

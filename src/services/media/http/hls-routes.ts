@@ -6,6 +6,7 @@ import {
   streamKeyParts,
 } from '../../../mechanisms/balancer/index.ts'
 import { isApiPath } from './api-path.ts'
+import { fileOwners } from './file-owners.ts'
 import type { HlsIds } from './hls-ids.ts'
 import type { HlsNames, NamedStream } from './hls-names.ts'
 import { isOfDash, spbhidOf } from './hls-query.ts'
@@ -76,6 +77,11 @@ export class HlsRoutes {
     const near = this.#names.masterOf(this.vhostOf(host), pathname)
     const route = topOf(kind, pathname, key)
     return [near === undefined || near === key ? route : { ...route, near }]
+  }
+
+  /** The streams that a segment may be of, by its name alone. */
+  ownersOf({ pathname, query }: RequestTarget, host: string | undefined): readonly StreamKey[] {
+    return fileOwners(pathname).flatMap((owner) => this.#keyOf(`${owner}.m3u8`, query, host) ?? [])
   }
 
   /** The vhost that a Host header names. */

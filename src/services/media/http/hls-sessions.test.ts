@@ -100,6 +100,19 @@ describe('a viewer of HLS', () => {
     expect((await gateway.get('/live/s-3.m3u8?spbhid=0000001')).status).toBe(401)
   })
 
+  it('asks for each stream that a segment may be of, when nothing but its name says which', async () => {
+    const access = new FakeAccess()
+    await using origin = await TestOrigin.start(files({ '/live/s-a-1.m4s': 'media' }))
+    await using gateway = await HlsGateway.start(new HlsFakeBalancer([origin.port]), { access })
+    expect((await gateway.get('/live/s-a-1.m4s')).text).toBe('media')
+    expect(access.asked.map(({ key }) => key)).toEqual([
+      '__defaultVhost__/live/s-a',
+      '__defaultVhost__/live/s',
+    ])
+    access.secret = '__defaultVhost__/live/s'
+    expect((await gateway.get('/live/s-a-1.m4s?spbhid=ffffff0')).status).toBe(403)
+  })
+
   it('is another one when a second player of the address begins with the same playlist', async () => {
     const access = new FakeAccess()
     await using origin = await TestOrigin.start(files(FILES))

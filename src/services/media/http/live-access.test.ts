@@ -12,11 +12,14 @@ class FakeAccess implements Access {
   readonly over = new AbortController()
   limits: readonly BandwidthLimit[] = []
   refusal: Error | undefined
+  /** Nobody may play it. */
+  secret: string | undefined
   ended = 0
 
   async admit(request: AccessRequest): Promise<Admission> {
     this.requests.push(request)
     if (this.refusal !== undefined) throw this.refusal
+    if (request.key === this.secret) throw refusal('ACCESS_DENIED', 403)
     return { limits: this.limits, signal: this.over.signal, end: () => void this.ended++ }
   }
 }
@@ -28,6 +31,33 @@ function refusal(code: string, status: number): SluiceError {
 }
 
 describe('LiveProxy asks who may play', () => {
+  it('a segment of HLS for each stream that it may be of, and cuts nobody off that a stream is open to', async () => {
+    const head =
+      'HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nContent-Length: 3\r\nConnection: close\r\n\r\nseg'
+    await using origin = await FakeOrigin.start((socket) => void socket.end(head))
+    const access = new FakeAccess()
+    const balancer = new FakeBalancer([origin.port])
+    await using gateway = await Gateway.start(balancer, { access })
+    await using viewer = await RawClient.send(
+      gateway.port,
+      get('/live/secret-33.ts', 'Connection: close\r\n'),
+    )
+    await viewer.closed()
+    expect(viewer.body).toBe('seg')
+    expect(access.requests.map(({ key }) => key)).toEqual([
+      '__defaultVhost__/live/secret-33',
+      '__defaultVhost__/live/secret',
+    ])
+    expect(access.ended).toBe(2)
+
+    access.secret = '__defaultVhost__/live/secret'
+    await using other = await RawClient.send(gateway.port, get('/live/secret-33.ts', 'Connection: close\r\n'))
+    await other.closed()
+    expect(other.head).toContain('403 Forbidden')
+    expect(access.ended).toBe(3)
+    expect(balancer).toMatchObject({ holds: 0 })
+  })
+
   it('with all that speaks for the viewer, and tells once when it has left', async () => {
     await using origin = await FakeOrigin.start(live)
     const access = new FakeAccess()

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Clock, systemClock, type Timer } from '../../../foundation/clock.ts'
 import { SluiceError } from '../../../foundation/errors.ts'
 import type { SessionDirectory, SessionInfo } from '../../../foundation/session-info.ts'
-import { streamKeyOfHttp } from '../../../mechanisms/balancer/index.ts'
+import { type StreamKey, streamKeyOfHttp } from '../../../mechanisms/balancer/index.ts'
 import { AddressRanges, httpClientOf, type HttpClientOf } from '../../../mechanisms/net/index.ts'
 import { Counter, Gauge, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
 import type { Admission } from '../access/index.ts'
@@ -12,6 +12,7 @@ import { isApiPath } from './api-path.ts'
 import { clientHeaders, corsHeaders } from './client-response.ts'
 import { rawOfFields } from './end-to-end-headers.ts'
 import { type HttpErrorCode, httpError } from './errors.ts'
+import { fileOwners, isFile } from './file-owners.ts'
 import { type HttpHandler, replyError } from './handler.ts'
 import { hasBody, hasTurn, MEDIA_METHODS, replyPreflight } from './media-request.ts'
 import { LIVE_DEFAULTS, type LiveProxyOptions } from './live-options.ts'
@@ -202,6 +203,15 @@ export class LiveProxy implements HttpHandler, SessionDirectory {
       if (!gone.aborted) replyRefusal(response, answer.head)
       return true
     }
+    if (answer.url.isAsAsked && isFile(answer.head)) {
+      try {
+        await this.#admitToFile(id, ask, signal)
+      } catch (error) {
+        answer.exchange.destroy()
+        await answer.claim.release()
+        throw error
+      }
+    }
     const viewer = this.#viewerOf(id, ask, admission, answer)
     let stay: Stay | undefined
     try {
@@ -228,6 +238,23 @@ export class LiveProxy implements HttpHandler, SessionDirectory {
     // It was held so that the head and the first bytes leave together.
     ask.request.socket.uncork()
     return true
+  }
+
+  /** A segment or a recording is for those who may play the stream that it is of: each that its name could mean. */
+  async #admitToFile(id: string, ask: Ask, signal: AbortSignal): Promise<void> {
+    const { host } = ask.request.headers
+    const { query, pathname } = ask.target
+    for (const path of fileOwners(pathname)) {
+      let key: StreamKey
+      try {
+        key = streamKeyOfHttp({ host, path, query, names: 'path' }, this.#options.keyRules)
+      } catch (error) {
+        if (isNoKey(error)) continue
+        throw error
+      }
+      const admission = await this.#options.access.admit(accessRequestOf({ ...ask, key }, id, signal))
+      admission.end()
+    }
   }
 
   #viewerOf(

@@ -13,7 +13,10 @@ beforeEach(async () => {
   vhost = new HttpVhost({ listen: { host: '127.0.0.1', port: 0 }, logger: silentLogger(), clock })
   await vhost.start()
 })
-afterEach(() => vhost.close())
+afterEach(async () => {
+  await vhost.close()
+  await until(() => clock.pending === 0)
+})
 
 function publish(...members: readonly Service[]): void {
   vhost.add(routeTo('a', pickerOf(...members)), noRules)

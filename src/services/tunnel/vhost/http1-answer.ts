@@ -69,7 +69,14 @@ export class Http1Answer implements UserAnswer {
     // The rest must be read before the next request can be; but not for ever.
     const { socket } = request
     const timer = this.#clock.after(REST_OF_REQUEST_MS, () => socket.destroy())
-    request.once('close', () => timer.cancel())
+    const over = (): void => {
+      timer.cancel()
+      request.off('close', over)
+      socket.off('close', over)
+    }
+    request.once('close', over)
+    // A request whose body was never asked for does not tell its end.
+    socket.once('close', over)
     request.resume()
   }
 
