@@ -11,9 +11,9 @@ import type {
   StreamKey,
 } from '../../../mechanisms/balancer/index.ts'
 import { createRegistry, type Registry, silentLogger } from '../../../mechanisms/telemetry/index.ts'
-import { HttpEdge, type HttpEdgeOptions } from './http-edge.ts'
-import type { LiveProxyOptions } from './live-options.ts'
-import { LiveProxy } from './live-proxy.ts'
+import { HttpEdge, type HttpEdgeOptions } from './edge/http-edge.ts'
+import type { LiveProxyOptions } from './live/live-options.ts'
+import { LiveProxy } from './live/live-proxy.ts'
 
 /** Waits for a condition, at most 15 s unless told otherwise: a busy machine takes its time. */
 export async function until(condition: () => boolean, timeout = 15_000): Promise<void> {
