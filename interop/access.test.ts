@@ -17,7 +17,7 @@ import { temporaryFolder } from './harness/temporary-folder.ts'
 import { until } from './harness/until.ts'
 import { publishByWhip, receivedBy, playByWhep } from './harness/webrtc-page.ts'
 import { startFirehose } from './harness/firehose.ts'
-import { quietPorts } from './tunnel/quiet-ports.ts'
+import { freePorts } from '../src/foundation/free-port.testkit.ts'
 import { startWholeOrigin, type WholeOrigin } from './harness/whole-origin.ts'
 
 /** In the configuration, and of whoever signs. */
@@ -52,7 +52,7 @@ beforeAll(async () => {
   dyingHooks = keep(await startHookListener())
   const jwt = { secrets: [secret], jwksUrl, clockToleranceSeconds: 0 }
   const guarded = { jwt, wrongPerMinute: 0 }
-  const [nobodysPort = 0] = await quietPorts(1)
+  const [nobodysPort = 0] = await freePorts(1)
   const keysAway = { jwksUrl: `http://127.0.0.1:${nobodysPort}/keys` }
   const keyed = { keys: [staticKey], wrongPerMinute: 0 }
   const hooksAt = (url: string): object => ({

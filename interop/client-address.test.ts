@@ -19,7 +19,7 @@ import { temporaryFolder } from './harness/temporary-folder.ts'
 import { until } from './harness/until.ts'
 import { playByWhep, publishByWhip, receivedBy } from './harness/webrtc-page.ts'
 import { startWholeOrigin, type WholeOrigin } from './harness/whole-origin.ts'
-import { quietPorts } from './tunnel/quiet-ports.ts'
+import { freePorts } from '../src/foundation/free-port.testkit.ts'
 
 /** Who is who on loopback: a client, an nginx that is trusted, a balancer that speaks the PROXY protocol. */
 const [client, proxy, balancer] = ['127.0.0.9', '127.0.0.2', '127.0.0.3']
@@ -54,7 +54,7 @@ beforeAll(async () => {
   writeFileSync(keyFile, certificate.key)
   origin = keep(await startWholeOrigin())
   const rtmp = await startRtmpRecorder(origin.rtmpPort)
-  iceTcpPort = (await quietPorts(1))[0] ?? 0
+  iceTcpPort = (await freePorts(1))[0] ?? 0
   iceFrontPort = await front(2, told[1], () => iceTcpPort)
   gateway = keep(
     await startGateway({
@@ -149,7 +149,7 @@ describe('a client behind a trusted nginx', () => {
   const ports = new Map<string, number>()
 
   beforeAll(async () => {
-    const quiet = await quietPorts(3)
+    const quiet = await freePorts(3)
     const home = join(folder.path, 'nginx')
     const servers = Object.entries(ways).map(([name, directives], index) => {
       const port = quiet[index] ?? 0

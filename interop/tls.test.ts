@@ -16,7 +16,7 @@ import { temporaryFolder } from './harness/temporary-folder.ts'
 import { until } from './harness/until.ts'
 import { playByWhep, publishByWhip, receivedBy } from './harness/webrtc-page.ts'
 import { startWholeOrigin, type WholeOrigin } from './harness/whole-origin.ts'
-import { quietPorts } from './tunnel/quiet-ports.ts'
+import { freePorts } from '../src/foundation/free-port.testkit.ts'
 
 const folder = temporaryFolder()
 const sample = join(folder.path, 'sample.flv')
@@ -243,7 +243,7 @@ describe('origins over TLS', () => {
     write({ certFile: join(home, 'cert.pem'), keyFile: join(home, 'key.pem') }, certificate)
     const playlist = ['#EXTM3U', '#EXT-X-TARGETDURATION:2', '#EXTINF:2,', 'one.ts', '']
     writeFileSync(join(home, 'root', 'good', 's.m3u8'), playlist.join('\n'))
-    const [port = 0] = await quietPorts(1)
+    const [port = 0] = await freePorts(1)
     const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     const program = await startNginx({
       home,
@@ -275,7 +275,7 @@ describe('an authority that speaks ACME', () => {
     'has the gateway prove its names by %s',
     async (challenge) => {
       // Known before the gateway is there: it orders as it starts.
-      const [http = 0, https = 0] = await quietPorts(2)
+      const [http = 0, https = 0] = await freePorts(2)
       const ports = { http: () => http, tls: () => https }
       await using authority = await FakeAcmeServer.start({ ports, challenges: [challenge] })
       const root = join(folder.path, `root-${challenge}.pem`)

@@ -9,7 +9,7 @@ import { hasRealFrp, type Make } from './tunnel/frp-program.ts'
 import { LocalServices } from './tunnel/local-services.ts'
 import { Pair } from './tunnel/pair.ts'
 import { connectThrough } from './tunnel/probes.ts'
-import { quietPorts } from './tunnel/quiet-ports.ts'
+import { freePorts } from '../src/foundation/free-port.testkit.ts'
 
 /** What goes through each, in MiB: a gigabyte (10^9 bytes) and a bit. */
 const gigabyte = 954
@@ -48,7 +48,7 @@ async function startPair(
   way: { readonly mux: boolean; readonly tls: boolean },
 ): Promise<{ readonly pair: Pair; readonly ports: BulkPorts }> {
   const [bindPort = 0, tcp = 0, digest = 0, layers = 0, http = 0, https = 0, connectPort = 0, stcp = 0] =
-    await quietPorts(8)
+    await freePorts(8)
   const flags = { useEncryption: true, useCompression: true }
   const pair = await Pair.start({
     server,

@@ -8,7 +8,7 @@ import { LocalServices } from './tunnel/local-services.ts'
 import { LongEcho } from './tunnel/long-echo.ts'
 import { frpcText, Pair, type PairOptions } from './tunnel/pair.ts'
 import { askHttp, askHttps, connectThrough, echoTcp, echoUdp } from './tunnel/probes.ts'
-import { quietPorts } from './tunnel/quiet-ports.ts'
+import { freePorts } from '../src/foundation/free-port.testkit.ts'
 import { clientConfig, proxyCount, type RigPorts, rigPorts, serverConfig, type Way } from './tunnel/rig.ts'
 
 let services: LocalServices
@@ -33,7 +33,7 @@ describe.each(pairs)('frps of $server, frpc of $client', ({ server, client }) =>
 
   describe.skipIf(isReal && !hasRealFrp)('under traffic', () => {
     test('a reload leaves what is unchanged alone, moves what is changed and ends what is gone', async () => {
-      const [bindPort = 0, admin = 0, kept = 0, from = 0, to = 0, gone = 0, added = 0] = await quietPorts(7)
+      const [bindPort = 0, admin = 0, kept = 0, from = 0, to = 0, gone = 0, added = 0] = await freePorts(7)
       const proxy = (name: string, remotePort: number): object => ({
         name,
         type: 'tcp',

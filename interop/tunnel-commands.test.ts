@@ -9,7 +9,7 @@ import { temporaryFolder } from './harness/temporary-folder.ts'
 import { until } from './harness/until.ts'
 import { LocalServices } from './tunnel/local-services.ts'
 import { echoTcp, echoUdp } from './tunnel/probes.ts'
-import { quietPorts } from './tunnel/quiet-ports.ts'
+import { freePorts } from '../src/foundation/free-port.testkit.ts'
 
 const main = join(repository, 'dist/cli/main.js')
 
@@ -52,7 +52,7 @@ async function said(program: Program, text: string): Promise<void> {
 
 describe('frps and frpc in an empty environment, from any directory', () => {
   test('serve what files without extension say, tell their state, reload and stop', async () => {
-    const [bindPort = 0, admin = 0, first = 0, second = 0] = await quietPorts(4)
+    const [bindPort = 0, admin = 0, first = 0, second = 0] = await freePorts(4)
     const server = fileOf('frps', `bindAddr = "127.0.0.1"\nbindPort = ${bindPort}\nauth.token = "t"\n`)
     const client = (proxy: string, remotePort: number): string => `
 serverAddr = "127.0.0.1"
@@ -110,7 +110,7 @@ remotePort = ${remotePort}
   }, 120_000)
 
   test('an INI file with a template makes a proxy of each port of a range', async () => {
-    const [bindPort = 0, a = 0, b = 0, c = 0] = await quietPorts(4)
+    const [bindPort = 0, a = 0, b = 0, c = 0] = await freePorts(4)
     const server = fileOf('frps.ini', `[common]\nbind_addr = 127.0.0.1\nbind_port = ${bindPort}\ntoken = t\n`)
     const file = fileOf(
       'ranges',
@@ -141,7 +141,7 @@ remote_port = ${c}
   }, 60_000)
 
   test('flags alone are enough for both', async () => {
-    const [bindPort = 0, remotePort = 0] = await quietPorts(2)
+    const [bindPort = 0, remotePort = 0] = await freePorts(2)
     await using frps = sluice('frps', '--bind_addr', '127.0.0.1', '-p', String(bindPort), '-t', 'flagged')
     await said(frps, 'frps started successfully')
     const common = ['-s', '127.0.0.1', '-P', String(bindPort), '-t', 'flagged']
@@ -172,7 +172,7 @@ remote_port = ${c}
       'k',
     )
     await said(owner, '[hidden] start proxy success')
-    const [visited = 0] = await quietPorts(1)
+    const [visited = 0] = await freePorts(1)
     await using _visitor = sluice(
       'frpc',
       'stcp',
@@ -195,7 +195,7 @@ remote_port = ${c}
 })
 
 test('one SIGKILL of its pid ends all that a program is', async () => {
-  const [bindPort = 0, remotePort = 0] = await quietPorts(2)
+  const [bindPort = 0, remotePort = 0] = await freePorts(2)
   // Without `env`, so that the pid is its own.
   const start = (...args: string[]): Program => new Program(process.execPath, [main, ...args], { cwd: '/' })
   await using frps = start('frps', '--bind_addr', '127.0.0.1', '-p', String(bindPort))

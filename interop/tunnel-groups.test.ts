@@ -8,7 +8,7 @@ import { clientHelloFor } from './tunnel/client-hello.ts'
 import { hasRealFrp, type Make, startFrpc, startFrps } from './tunnel/frp-program.ts'
 import { frpcText, frpsText, type PairOptions } from './tunnel/pair.ts'
 import { connectThrough } from './tunnel/probes.ts'
-import { quietPorts } from './tunnel/quiet-ports.ts'
+import { freePorts } from '../src/foundation/free-port.testkit.ts'
 import { closeAll, listenLocally, portOf } from './tunnel/server-port.ts'
 
 const pairs: { server: Make; client: Make }[] = [
@@ -25,7 +25,7 @@ describe.each(pairs)('frps of $server, frpc of $client', ({ server, client }) =>
     async () => {
       await using one = await NamedService.start('one')
       await using two = await NamedService.start('two')
-      const [bindPort = 0, tcp = 0, http = 0, https = 0, connectPort = 0] = await quietPorts(5)
+      const [bindPort = 0, tcp = 0, http = 0, https = 0, connectPort = 0] = await freePorts(5)
       const serverMore = { vhostHTTPPort: http, vhostHTTPSPort: https, tcpmuxHTTPConnectPort: connectPort }
       await using frps = await startFrps(server, frpsText({ bindPort, serverMore }))
       const member = (service: NamedService): string => {
@@ -93,7 +93,7 @@ describe.each(pairs)('frps of $server, frpc of $client', ({ server, client }) =>
   describe.skipIf(isReal && !hasRealFrp).each(['tcp', 'http'])('a health check by %s', (type) => {
     test('takes a proxy out when its service fails, and puts it back', async () => {
       const service = await NamedService.start('one')
-      const [bindPort = 0, remotePort = 0] = await quietPorts(2)
+      const [bindPort = 0, remotePort = 0] = await freePorts(2)
       const localPort = type === 'tcp' ? service.tcp : service.http
       await service[Symbol.asyncDispose]()
       await using _frps = await startFrps(server, frpsText({ bindPort }))

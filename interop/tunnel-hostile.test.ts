@@ -11,7 +11,7 @@ import { LongEcho } from './tunnel/long-echo.ts'
 import { frpcText, frpsText, Pair } from './tunnel/pair.ts'
 import { askHttp, echoTcp } from './tunnel/probes.ts'
 import { heldBytes, residentBytes, tellingMemory } from './tunnel/process-state.ts'
-import { quietPorts } from './tunnel/quiet-ports.ts'
+import { freePorts } from '../src/foundation/free-port.testkit.ts'
 import { RawClient } from './tunnel/raw-client.ts'
 import { listenLocally, portOf } from './tunnel/server-port.ts'
 
@@ -117,7 +117,7 @@ const attacks: Record<string, Attack> = {
 
 describe.each(Object.entries(attacks))('during %s', (_name, attack) => {
   test('an honest client logs in and is served within 2 s, and those who are there notice nothing', async () => {
-    const [bindPort = 0, remotePort = 0, newPort = 0] = await quietPorts(3)
+    const [bindPort = 0, remotePort = 0, newPort = 0] = await freePorts(3)
     const proxy = (name: string, port: number): object => ({
       name,
       type: 'tcp',
@@ -171,7 +171,7 @@ describe.each([true, false])('with mux %s', (mux) => {
     await listenLocally(source)
     const users: Socket[] = []
     try {
-      const [bindPort = 0, fast = 0, echo = 0] = await quietPorts(3)
+      const [bindPort = 0, fast = 0, echo = 0] = await freePorts(3)
       await using pair = await Pair.start({
         bindPort,
         mux,
@@ -211,7 +211,7 @@ describe.each(clients)('what a frpc of %s is told', (client) => {
     'a name twice, a port that is taken and one that is forbidden are refused in the words of frp',
     async () => {
       const taken = createServer()
-      const [bindPort = 0, own = 0, foreign = 0, forbidden = 0] = await quietPorts(4)
+      const [bindPort = 0, own = 0, foreign = 0, forbidden = 0] = await freePorts(4)
       taken.listen(foreign)
       await once(taken, 'listening')
       try {
@@ -270,7 +270,7 @@ describe.each(clients)('what a frpc of %s is told', (client) => {
 })
 
 test('a backend that is dead is a 502, a host that nobody has a 404, and a dead service of tcp a closed connection', async () => {
-  const [bindPort = 0, http = 0, dead = 0, tcp = 0] = await quietPorts(4)
+  const [bindPort = 0, http = 0, dead = 0, tcp = 0] = await freePorts(4)
   await using _pair = await Pair.start({
     bindPort,
     serverMore: { vhostHTTPPort: http },

@@ -5,7 +5,7 @@ import { until } from './harness/until.ts'
 import type { Conversation } from './tunnel/conversation.ts'
 import { startClient, startServer } from './tunnel/in-process.ts'
 import { LocalServices } from './tunnel/local-services.ts'
-import { quietPorts } from './tunnel/quiet-ports.ts'
+import { freePorts } from '../src/foundation/free-port.testkit.ts'
 import { act, type UserPorts } from './tunnel/recorded-user.ts'
 import { recordedClient, type RecordedPorts, recordedServer } from './tunnel/recorded-config.ts'
 import {
@@ -23,7 +23,7 @@ let ports: RecordedPorts
 
 beforeAll(async () => {
   services = await LocalServices.start()
-  const [server = 0, http = 0, https = 0, connect = 0, stcp = 0, sudp = 0, admin = 0] = await quietPorts(7)
+  const [server = 0, http = 0, https = 0, connect = 0, stcp = 0, sudp = 0, admin = 0] = await freePorts(7)
   ports = { server, http, https, connect, stcp, sudp, admin }
 })
 

@@ -8,7 +8,7 @@ import { LocalServices } from './tunnel/local-services.ts'
 import { Pair } from './tunnel/pair.ts'
 import { connectThrough, digestTcp, echoTcp } from './tunnel/probes.ts'
 import { heldBytes, openDescriptors, tellingMemory } from './tunnel/process-state.ts'
-import { quietPorts } from './tunnel/quiet-ports.ts'
+import { freePorts } from '../src/foundation/free-port.testkit.ts'
 import { closeAll, listenLocally, portOf } from './tunnel/server-port.ts'
 
 let services: LocalServices
@@ -26,7 +26,7 @@ describe.each([
   { mux: false, tls: false },
 ])('short connections, mux $mux', (way) => {
   test('10,000 of them leave no error in a log, no descriptor and no memory', async () => {
-    const [bindPort = 0, remotePort = 0] = await quietPorts(2)
+    const [bindPort = 0, remotePort = 0] = await freePorts(2)
     await using pair = await Pair.start({
       bindPort,
       ...way,
@@ -69,7 +69,7 @@ describe.each(ways)('the ends of a connection, mux $mux, tls $tls', (way) => {
   test('each direction ends by itself, and a reset is a reset, through every type of stream', async () => {
     await using listening = await OddServices.start()
     const [bindPort = 0, tcp = 0, connectPort = 0, stcp = 0, greet = 0, silent = 0, resets = 0] =
-      await quietPorts(7)
+      await freePorts(7)
     await using _pair = await Pair.start({
       bindPort,
       ...way,
@@ -149,7 +149,7 @@ describe.each(pairs)('limits of bandwidth, frps of $server, frpc of $client', ({
       await using listening = await OddServices.start()
       // frp's own server leaks at its side of the limit (reference §29); with it only the client's side is of interest.
       const modes = server === 'frp' ? (['client'] as const) : (['client', 'server'] as const)
-      const [bindPort = 0, ...ports] = await quietPorts(1 + 2 * modes.length)
+      const [bindPort = 0, ...ports] = await freePorts(1 + 2 * modes.length)
       const limited = modes.map((bandwidthLimitMode, index) => ({
         transport: { bandwidthLimit: '10KB', bandwidthLimitMode },
         echoPort: ports[2 * index] ?? 0,

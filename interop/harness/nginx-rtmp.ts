@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { quietPorts } from '../tunnel/quiet-ports.ts'
+import { freePorts } from '../../src/foundation/free-port.testkit.ts'
 import { filesBlock, startNginx } from './nginx.ts'
 import type { Program } from './program.ts'
 
@@ -17,7 +17,7 @@ export interface NginxRtmp {
 export async function startNginxRtmp(folder: string, name: string, listenOptions = ''): Promise<NginxRtmp> {
   const home = join(folder, name)
   mkdirSync(join(home, 'hls'), { recursive: true })
-  const [port = 0, httpPort = 0] = await quietPorts(2)
+  const [port = 0, httpPort = 0] = await freePorts(2)
   const blocks = `rtmp {
   access_log off;
   server {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { quietPorts } from '../tunnel/quiet-ports.ts'
+import { freePorts } from '../../src/foundation/free-port.testkit.ts'
 import { Program } from './program.ts'
 import { until } from './until.ts'
 
@@ -70,7 +70,7 @@ export interface NginxFiles extends AsyncDisposable {
 
 /** Serves what is in `root`, at paths as there. */
 export async function startNginxFiles(home: string, root: string): Promise<NginxFiles> {
-  const [port = 0] = await quietPorts(1)
+  const [port = 0] = await freePorts(1)
   const program = await startNginx({ home, blocks: filesBlock(home, root, port), ports: [port] })
   return {
     port,

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { quietPorts } from '../tunnel/quiet-ports.ts'
+import { freePorts } from '../../src/foundation/free-port.testkit.ts'
 import { Program } from './program.ts'
 import { repository } from './repository.ts'
 
@@ -30,7 +30,7 @@ export async function startSrsProxy({
   variables = {},
   flags = [],
 }: SrsProxyOptions): Promise<SrsProxyProcess> {
-  const [rtmp = 0, http = 0, api = 0, webrtc = 0, srt = 0, system = 0] = await quietPorts(6)
+  const [rtmp = 0, http = 0, api = 0, webrtc = 0, srt = 0, system = 0] = await freePorts(6)
   const program = srsProxyProgram(folder, {
     variables: {
       PROXY_RTMP_SERVER: `${rtmp}`,

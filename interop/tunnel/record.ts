@@ -14,7 +14,7 @@ import { Conversation, type Side } from './conversation.ts'
 import { commandOf, type FrpProgram, startFrpc, startFrps } from './frp-program.ts'
 import { startClient } from './in-process.ts'
 import { LocalServices } from './local-services.ts'
-import { quietPorts } from './quiet-ports.ts'
+import { freePorts } from '../../src/foundation/free-port.testkit.ts'
 import { act, type UserPorts } from './recorded-user.ts'
 import { recordedClient, type RecordedPorts, recordedServer } from './recorded-config.ts'
 import {
@@ -44,8 +44,7 @@ const actions: readonly Action[] = [
 
 async function record(which: Recorded): Promise<RecordedEvent[]> {
   await using services = await LocalServices.start()
-  const [server = 0, http = 0, https = 0, connectPort = 0, stcp = 0, sudp = 0, admin = 0] =
-    await quietPorts(7)
+  const [server = 0, http = 0, https = 0, connectPort = 0, stcp = 0, sudp = 0, admin = 0] = await freePorts(7)
   const ports = { server, http, https, connect: connectPort, stcp, sudp, admin }
   await using _frps = await startFrps('frp', JSON.stringify(recordedServer(which, ports)))
   await using tap = await Tap.start(server, which)

@@ -1,4 +1,4 @@
-import { quietPorts } from './quiet-ports.ts'
+import { freePorts } from '../../src/foundation/free-port.testkit.ts'
 import { type FrpProgram, type Make, startFrpc, startFrps } from './frp-program.ts'
 import type { LocalServices } from './local-services.ts'
 
@@ -63,7 +63,7 @@ export const proxyCount = 8
 
 export async function rigPorts(): Promise<RigPorts> {
   const [bind = 0, http = 0, https = 0, connect = 0, tcp = 0, digest = 0, udp = 0, stcp = 0, sudp = 0] =
-    await quietPorts(9)
+    await freePorts(9)
   return { bind, http, https, connect, tcp, digest, udp, stcp, sudp }
 }
 

@@ -16,6 +16,13 @@ export async function freePort(): Promise<number> {
   }
 }
 
+/** So many of them. */
+export async function freePorts(count: number): Promise<number[]> {
+  const ports: number[] = []
+  while (ports.length < count) ports.push(await freePort())
+  return ports
+}
+
 async function isFree(port: number): Promise<boolean> {
   const server = createServer()
   const socket = createSocket('udp4')
