@@ -3,12 +3,10 @@ import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { encodeHandshake, HandshakeType } from '../src/protocols/srt/index.ts'
-import { type Bystanders, startBystanders } from './harness/bystanders.ts'
-import { type DemoOriginProcess, startDemoOrigin } from './harness/demo-origin.ts'
-import { type Gateway, startGateway } from './harness/gateway.ts'
-import { type HostileOrigin, startHostileOrigin } from './harness/hostile-origin.ts'
+import { type AttackedGateway, startAttackedGateway } from './harness/attacked-gateway.ts'
+import type { Bystanders } from './harness/bystanders.ts'
+import type { Gateway } from './harness/gateway.ts'
 import { total } from './harness/metrics.ts'
-import { type StandInOrigin, startStandInOrigin } from './harness/stand-in-origin.ts'
 import { until } from './harness/until.ts'
 
 const COUNT = 1_000
@@ -19,50 +17,18 @@ const heapBytesLeft = 4_000_000
 /** Of the whole process, at any time. (Measured: 235 MB at the end.) */
 const residentBytes = 450_000_000
 
+let attacked: AttackedGateway
 let gateway: Gateway
-let files: HostileOrigin
-let demo: DemoOriginProcess
-let echo: StandInOrigin
 let bystanders: Bystanders
 let tcpPort = 0
 
 beforeAll(async () => {
-  files = await startHostileOrigin()
-  gateway = await startGateway({
-    collectsGarbage: true,
-    config: {
-      origins: [files.config],
-      balancer: {
-        apps: [
-          { app: 'hls', origins: ['files'] },
-          { app: 'rtc', origins: ['stand-in'] },
-          { app: '*', origins: ['sluice-demo'] },
-        ],
-      },
-      media: {
-        http: { secureListen: ['127.0.0.1:0'] },
-        rtmp: { secureListen: ['127.0.0.1:0'] },
-        webrtc: { tcpListen: ['127.0.0.1:0'] },
-      },
-    },
-  })
-  demo = await startDemoOrigin(gateway.registrationUrl)
-  echo = await startStandInOrigin(gateway.registrationUrl)
-  const tcp = await gateway.program.line(
-    (line) => /"127\.0\.0\.1:(\d+)".*"ICE-TCP listening"/.exec(line)?.[1],
-  )
-  tcpPort = Number(tcp)
-  bystanders = await startBystanders(gateway, {
-    live: 'live/run',
-    playlist: 'hls/run.m3u8',
-    webrtc: 'rtc/run',
-  })
+  attacked = await startAttackedGateway()
+  ;({ gateway, bystanders, tcpPort } = attacked)
 }, 120_000)
 
 afterAll(async () => {
-  await bystanders[Symbol.asyncDispose]()
-  for (const origin of [echo, demo, files]) await origin[Symbol.asyncDispose]()
-  const { code } = await gateway.stop()
+  const { code } = await attacked.stop()
   expect(code).toBe(0)
 }, 60_000)
 

@@ -10,22 +10,22 @@ import {
   HandshakeType,
   shutdownPacket,
 } from '../src/protocols/srt/index.ts'
-import { type Bystanders, startBystanders } from './harness/bystanders.ts'
-import { type DemoOriginProcess, startDemoOrigin } from './harness/demo-origin.ts'
-import { type Gateway, startGateway } from './harness/gateway.ts'
-import { type HostileOrigin, startHostileOrigin } from './harness/hostile-origin.ts'
+import { type AttackedGateway, startAttackedGateway } from './harness/attacked-gateway.ts'
+import type { Bystanders } from './harness/bystanders.ts'
+import type { DemoOriginProcess } from './harness/demo-origin.ts'
+import type { Gateway } from './harness/gateway.ts'
+import type { HostileOrigin } from './harness/hostile-origin.ts'
 import { iceOffer } from './harness/ice-client.ts'
-import { type StandInOrigin, startStandInOrigin } from './harness/stand-in-origin.ts'
 
 /** A balancer that is trusted to say whom it connects for. */
 const balancerAddress = '127.0.0.9'
 /** What may be held at the end that was not at the beginning. (Measured: less than 2 MB.) */
 const heapGrowthBytes = 8_000_000
 
+let attacked: AttackedGateway
 let gateway: Gateway
 let files: HostileOrigin
 let demo: DemoOriginProcess
-let echo: StandInOrigin
 let bystanders: Bystanders
 let tcpPort = 0
 let heapBefore = 0
@@ -34,44 +34,13 @@ const startedAt = performance.now()
 const answers: string[] = []
 
 beforeAll(async () => {
-  files = await startHostileOrigin()
-  gateway = await startGateway({
-    collectsGarbage: true,
-    config: {
-      origins: [files.config],
-      balancer: {
-        apps: [
-          { app: 'hls', origins: ['files'] },
-          { app: 'rtc', origins: ['stand-in'] },
-          { app: '*', origins: ['sluice-demo'] },
-        ],
-      },
-      media: {
-        http: { secureListen: ['127.0.0.1:0'] },
-        rtmp: { secureListen: ['127.0.0.1:0'] },
-        webrtc: { tcpListen: ['127.0.0.1:0'], iceTcp: true },
-        proxyProtocolFrom: [`${balancerAddress}/32`],
-      },
-    },
-  })
-  demo = await startDemoOrigin(gateway.registrationUrl)
-  echo = await startStandInOrigin(gateway.registrationUrl)
-  const tcp = await gateway.program.line(
-    (line) => /"127\.0\.0\.1:(\d+)".*"ICE-TCP listening"/.exec(line)?.[1],
-  )
-  tcpPort = Number(tcp)
-  bystanders = await startBystanders(gateway, {
-    live: 'live/run',
-    playlist: 'hls/run.m3u8',
-    webrtc: 'rtc/run',
-  })
+  attacked = await startAttackedGateway({ proxyProtocolFrom: [`${balancerAddress}/32`] })
+  ;({ gateway, files, demo, bystanders, tcpPort } = attacked)
   heapBefore = await gateway.heapBytes()
 }, 120_000)
 
 afterAll(async () => {
-  await bystanders[Symbol.asyncDispose]()
-  for (const origin of [echo, demo, files]) await origin[Symbol.asyncDispose]()
-  const { code } = await gateway.stop()
+  const { code } = await attacked.stop()
   expect(code).toBe(0)
 }, 60_000)
 
