@@ -10,7 +10,6 @@ import { LossyRelay } from './srt/lossy-relay.ts'
 import { freeUdpPort, SrtGateway, untilBound } from './srt/srt-gateway.ts'
 
 const quiet = ['-hide_banner', '-nostdin', '-loglevel', 'error']
-const engines = ['node', 'native'] as const
 /** Nothing is dropped for being late: a busy machine is no lossy network. */
 const patient = 'latency=1000&tlpktdrop=no'
 const patientForFfmpeg = 'latency=1000000&tlpktdrop=0'
@@ -18,27 +17,36 @@ const folder = temporaryFolder()
 
 afterAll(() => folder[Symbol.dispose]())
 
-describe.each(engines)('a file that srt-file-transmit sends through engine-%s', (engine) => {
+describe.each([
+  ['node', 0],
+  ['native', 0],
+  ['native', 0.05],
+] as const)('a file that srt-file-transmit sends through engine-%s, with a loss of %d', (engine, loss) => {
   test('arrives at the origin as it was', async () => {
     // It names the stream by the file, but at times it calls before it has said so to its library.
-    await using gateway = await SrtGateway.start(engine, { defaultStreamId: `file-${engine}` })
+    const name = `file-${engine}-${loss * 100}`
+    // What is lost is sent again after a pause.
+    const size = loss > 0 ? 600_000 : 3_000_000
+    await using gateway = await SrtGateway.start(engine, { defaultStreamId: name })
+    await using relay = await LossyRelay.start({ toPort: gateway.port, loss })
     const originPort = await freeUdpPort()
-    await gateway.route(`file-${engine}`, originPort, '{stream}')
-    const received = join(folder.path, `received-${engine}`)
+    await gateway.route(name, originPort, '{stream}')
+    const received = join(folder.path, `received-${name}`)
     mkdirSync(received)
-    const source = join(folder.path, `file-${engine}`)
-    writeFileSync(source, randomBytes(3_000_000))
+    const source = join(folder.path, name)
+    writeFileSync(source, randomBytes(size))
     await using _origin = srt('srt-file-transmit', [
       `srt://127.0.0.1:${originPort}?mode=listener`,
       `file://${received}`,
     ])
     await untilBound(originPort)
-    await runProgram('srt-file-transmit', [`file://${source}`, `srt://127.0.0.1:${gateway.port}`])
-    const arrived = join(received, `file-${engine}`)
-    await until('the whole file', () => existsSync(arrived) && statSync(arrived).size === 3_000_000)
+    await runProgram('srt-file-transmit', [`file://${source}`, `srt://127.0.0.1:${relay.port}`])
+    const arrived = join(received, name)
+    await until('the whole file', () => existsSync(arrived) && statSync(arrived).size === size)
     expect(sha256(arrived)).toBe(sha256(source))
     await until('the session to end', () => gateway.service.listSessions().length === 0)
-    expect(gateway.forwarded).toBeGreaterThan(2000)
+    expect(gateway.forwarded).toBeGreaterThan(size / 1500)
+    if (loss > 0) expect(relay.lost).toBeGreaterThan(5)
   }, 60_000)
 })
 
