@@ -2,11 +2,12 @@ import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { encodeHandshake, HandshakeType } from '../src/protocols/srt/index.ts'
+import { encodeHandshake } from '../src/protocols/srt/index.ts'
 import { type AttackedGateway, startAttackedGateway } from './harness/attacked-gateway.ts'
 import type { Bystanders } from './harness/bystanders.ts'
 import type { Gateway } from './harness/gateway.ts'
 import { total } from './harness/metrics.ts'
+import { induction } from './harness/srt-induction.ts'
 import { until } from './harness/until.ts'
 
 const COUNT = 1_000
@@ -85,7 +86,9 @@ test('a thousand half handshakes of SRT leave nothing at all', async () => {
   for (const socket of sockets) socket.on('message', () => answers++)
   for (let id = 1; id <= COUNT; id++) {
     const socket = sockets[id % sockets.length]
-    await new Promise((resolve) => socket?.send(induction(id), gateway.ports.srt, '127.0.0.1', resolve))
+    await new Promise((resolve) =>
+      socket?.send(encodeHandshake(induction(id)), gateway.ports.srt, '127.0.0.1', resolve),
+    )
   }
   await until('most answers', () => answers > COUNT / 2)
   await bystanders.untilUnharmed()
@@ -133,23 +136,4 @@ async function boundSocket(): Promise<ReturnType<typeof createSocket>> {
   socket.bind(0, '127.0.0.1')
   await once(socket, 'listening')
   return socket
-}
-
-function induction(socketId: number): Buffer {
-  return encodeHandshake({
-    info: 0,
-    timestampUs: 0,
-    destination: 0,
-    version: 4,
-    encryption: 0,
-    extensionField: 2,
-    initialSequence: 1,
-    mtuBytes: 1_500,
-    flowWindow: 8_192,
-    type: HandshakeType.induction,
-    socketId,
-    cookie: 0,
-    peerIp: new Uint8Array(16),
-    extensions: [],
-  })
 }

@@ -16,6 +16,7 @@ import type { DemoOriginProcess } from './harness/demo-origin.ts'
 import type { Gateway } from './harness/gateway.ts'
 import type { HostileOrigin } from './harness/hostile-origin.ts'
 import { iceOffer } from './harness/ice-client.ts'
+import { induction } from './harness/srt-induction.ts'
 
 /** A balancer that is trusted to say whom it connects for. */
 const balancerAddress = '127.0.0.9'
@@ -466,25 +467,6 @@ class SrtCaller implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#socket.close()
     await once(this.#socket, 'close')
-  }
-}
-
-function induction(socketId: number): Handshake {
-  return {
-    info: 0,
-    timestampUs: 0,
-    destination: 0,
-    version: 4,
-    encryption: 0,
-    extensionField: 2,
-    initialSequence: 1,
-    mtuBytes: 1_500,
-    flowWindow: 8_192,
-    type: HandshakeType.induction,
-    socketId,
-    cookie: 0,
-    peerIp: new Uint8Array(16),
-    extensions: [],
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { type ClientHelloProgress, readClientHello } from '../../protocols/tls-hello/index.ts'
+import { readBeginning } from './read-beginning.ts'
 
 type ClientHello = Extract<ClientHelloProgress, { kind: 'hello' }>
 
@@ -8,25 +9,12 @@ type ClientHello = Extract<ClientHelloProgress, { kind: 'hello' }>
  * the handshake refuses it. A connection that ends before is destroyed and never tells `onHello`.
  */
 export function peekClientHello(socket: Socket, onHello: (hello: ClientHello | undefined) => void): void {
-  let held = Buffer.alloc(0)
-  const onReadable = (): void => {
-    const chunk: unknown = socket.read()
-    if (!(chunk instanceof Uint8Array)) return
-    held = Buffer.concat([held, chunk])
+  const decode = (held: Buffer): Exclude<ClientHelloProgress, { kind: 'more' }> | undefined => {
     const progress = readClientHello(held)
-    if (progress.kind === 'more') return
-    stop()
+    return progress.kind === 'more' ? undefined : progress
+  }
+  readBeginning(socket, decode, (progress, held) => {
     socket.unshift(held)
     onHello(progress.kind === 'hello' ? progress : undefined)
-  }
-  const onEnd = (): void => {
-    stop()
-    socket.destroy()
-  }
-  const stop = (): void => {
-    socket.off('readable', onReadable)
-    socket.off('end', onEnd)
-  }
-  socket.on('readable', onReadable)
-  socket.on('end', onEnd)
+  })
 }
