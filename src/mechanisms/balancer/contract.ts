@@ -167,6 +167,8 @@ export interface Stream {
   readonly isPinned: boolean
   /** Its origin says that somebody publishes it there, past the gateways or through one. */
   readonly isFollowed: boolean
+  /** Gateways through which it is published or played; absent when there is only one. */
+  readonly gateways?: readonly string[]
 }
 
 /** Chooses the origin of a stream key; the choice sticks. */
@@ -214,12 +216,42 @@ export interface RtcSession {
   /** Where that origin takes media: a literal address and a UDP port. */
   readonly originAddress: string
   readonly originPort: number
-  /** `ice-pwd` of the answer; STUN requests of the client are authenticated with it. */
-  readonly icePassword: string
+  /**
+   * `ice-pwd` of the answer; STUN requests of the client are authenticated with it. Absent when another program wrote the
+   * session, or the gateways share no secret to seal it with: then nobody can prove to belong to it.
+   */
+  readonly icePassword?: string
+  /** What serving it in another gateway's place takes besides. Absent when another program wrote it. */
+  readonly resource?: RtcResource
 }
 
-/** WebRTC sessions, found by USERNAME and by stream. */
+/** The session as WHIP and WHEP know it, whatever its present USERNAME. */
+export interface RtcResource {
+  /** Names the session for operators, the same in every gateway. */
+  readonly id: string
+  /** SHA-256 of the secret part of the Location, in hexadecimal: the secret itself is kept nowhere but at the client. */
+  readonly tokenHash: string
+  /** The session's URL at the origin; absent when that named none. */
+  readonly originUrl?: string
+  /** What the origin calls the state of ICE. */
+  readonly etag?: string
+  /** Who asked for the session. */
+  readonly clientAddress: string
+  /** Wall time of its begin, in milliseconds. */
+  readonly sinceMs: number
+  /** Whether its answers have candidates over TCP. */
+  readonly hasTcp: boolean
+  /** Wall time at which it must end, in milliseconds; absent: never. */
+  readonly untilMs?: number
+}
+
+/** How a gateway loses a session: another gateway serves it now, or its client ended it through another one. */
+export type SessionLoss = 'taken' | 'ended'
+
+/** WebRTC sessions, found by USERNAME and by the secret of their Location. */
 export interface SessionStore {
+  /** Whether others may have sessions that are not of this process, so that asking makes sense. */
+  readonly isShared: boolean
   /**
    * @throws BALANCER_SESSION_EXISTS when the USERNAME belongs to a live session
    * @throws BALANCER_TOO_MANY_SESSIONS when the table is full
@@ -227,9 +259,15 @@ export interface SessionStore {
   addSession(session: RtcSession): Promise<void>
   /** Renews the session: it expires after the session TTL without a look-up or a renewal. */
   findSession(username: string): Promise<RtcSession | undefined>
-  findSessions(key: StreamKey): Promise<readonly RtcSession[]>
+  /** The newest USERNAME of the session with this `resource.tokenHash`. Renews it. */
+  findSessionOfToken(tokenHash: string): Promise<RtcSession | undefined>
   renewSession(username: string): Promise<void>
+  /** This gateway serves the session from now on; the one that did is told. */
+  takeSession(username: string): Promise<void>
+  /** The gateway that serves it is told, when that is another one. */
   removeSession(username: string): Promise<void>
+  /** Called for a session that this gateway served. The function ends it. */
+  onSessionLost(listener: (username: string, how: SessionLoss) => void): () => void
 }
 
 /** What `spbhid` in the URL of an HLS segment stands for (reference: HLS). */

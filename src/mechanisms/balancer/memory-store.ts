@@ -78,6 +78,7 @@ const DEFAULTS = {
 
 /** Keeps origins, picks and sessions of one gateway. It has no timers: what expired goes at the next use. */
 export class MemoryBalancerStore implements BalancerStore {
+  readonly isShared = false
   readonly #origins: OriginTable
   readonly #picker: Picker
   readonly #sessions: SessionTable
@@ -186,16 +187,25 @@ export class MemoryBalancerStore implements BalancerStore {
     return this.#sessions.find(username)
   }
 
-  async findSessions(key: StreamKey): Promise<readonly RtcSession[]> {
-    return this.#sessions.ofStream(key)
+  async findSessionOfToken(tokenHash: string): Promise<RtcSession | undefined> {
+    return this.#sessions.ofToken(tokenHash)
   }
 
   async renewSession(username: string): Promise<void> {
     this.#sessions.find(username)
   }
 
+  /** There is nobody else. */
+  async takeSession(username: string): Promise<void> {
+    this.#sessions.find(username)
+  }
+
   async removeSession(username: string): Promise<void> {
     this.#sessions.remove(username)
+  }
+
+  onSessionLost(): () => void {
+    return () => {}
   }
 
   async openHls(key: StreamKey, fullUrl: string): Promise<HlsSession> {

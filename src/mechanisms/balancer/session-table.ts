@@ -1,7 +1,6 @@
 import type { Clock } from '../../foundation/clock.ts'
 import type { RtcSession } from './contract.ts'
 import { balancerError } from './errors.ts'
-import type { StreamKey } from './stream-key.ts'
 
 /** Bounds and times of the session table, all set. */
 export interface SessionTableOptions {
@@ -14,11 +13,12 @@ interface Entry {
   readonly expiresMs: number
 }
 
-/** WebRTC sessions by USERNAME and by stream. */
+/** WebRTC sessions by USERNAME and by the hash of their token. */
 export class SessionTable {
   /** In the order of expiry: an entry that is renewed moves to the end. */
   readonly #entries = new Map<string, Entry>()
-  readonly #byStream = new Map<StreamKey, Set<string>>()
+  /** The newest USERNAME. */
+  readonly #byToken = new Map<string, string>()
   readonly #clock: Clock
   readonly #options: SessionTableOptions
 
@@ -58,9 +58,7 @@ export class SessionTable {
       )
     }
     this.#put(session)
-    const names = this.#byStream.get(session.streamKey)
-    if (names === undefined) this.#byStream.set(session.streamKey, new Set([session.username]))
-    else names.add(session.username)
+    if (session.resource !== undefined) this.#byToken.set(session.resource.tokenHash, session.username)
   }
 
   /** The session, which is renewed by this. */
@@ -71,21 +69,18 @@ export class SessionTable {
     return session
   }
 
-  ofStream(key: StreamKey): readonly RtcSession[] {
-    this.#expire()
-    return [...(this.#byStream.get(key) ?? [])].flatMap(
-      (username) => this.#entries.get(username)?.session ?? [],
-    )
+  /** The same, by the hash of its token. */
+  ofToken(tokenHash: string): RtcSession | undefined {
+    const username = this.#byToken.get(tokenHash)
+    return username === undefined ? undefined : this.find(username)
   }
 
   remove(username: string): void {
     const entry = this.#entries.get(username)
     if (entry === undefined) return
     this.#entries.delete(username)
-    const { streamKey } = entry.session
-    const names = this.#byStream.get(streamKey)
-    names?.delete(username)
-    if (names?.size === 0) this.#byStream.delete(streamKey)
+    const tokenHash = entry.session.resource?.tokenHash
+    if (tokenHash !== undefined && this.#byToken.get(tokenHash) === username) this.#byToken.delete(tokenHash)
   }
 
   #put(session: RtcSession): void {

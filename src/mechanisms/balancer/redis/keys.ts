@@ -1,0 +1,48 @@
+import type { Redis } from '../../redis/index.ts'
+import type { StreamKey } from '../stream-key.ts'
+
+/** Names of what gateways share; those of the SRS proxy are its own (reference: Redis keys and values). */
+export const KEY = {
+  server: (originId: string): string => `srs-proxy-server:${originId}`,
+  allServers: 'srs-proxy-all-servers',
+  url: (key: StreamKey): string => `srs-proxy-url:${key}`,
+  hls: (key: StreamKey): string => `srs-proxy-hls:${key}`,
+  hlsId: (id: string): string => `srs-proxy-spbhid:${id}`,
+  rtc: (key: StreamKey): string => `srs-proxy-rtc:${key}`,
+  ufrag: (username: string): string => `srs-proxy-ufrag:${username}`,
+  /** The USERNAME of the session with this token. */
+  session: (tokenHash: string): string => `sluice-session:${tokenHash}`,
+  /** Origins that are not SRS, as `allServers` has those that are. */
+  otherServers: 'sluice-servers',
+  pins: 'sluice-pins',
+} as const
+
+/** Of one stream, and all in one slot of a Cluster, so that a script may take them together. */
+export interface StreamKeys {
+  /** Text: the server key of its origin. */
+  readonly url: string
+  /** Hash: gateway id to `publish` or `play`, a space, and a server key. */
+  readonly use: string
+  /** Text: the server key that takes the place of one which gives way, while its origin has not answered. */
+  readonly next: string
+}
+
+/** Whole texts, with the prefix. */
+export function streamKeys(redis: Pick<Redis, 'key'>, key: StreamKey): StreamKeys {
+  const url = redis.key(KEY.url(key))
+  return { url, use: besides(url, 'sluice-use'), next: besides(url, 'sluice-next') }
+}
+
+/**
+ * A key of our own in the slot of another one: Cluster hashes what is in the first braces of a key, else all of it. A key
+ * that has no tag but a closing brace has no such neighbour; on a Cluster scripts for it fail, and its stream is placed by
+ * each gateway for itself.
+ */
+export function besides(key: string, name: string): string {
+  return hasTag(key) ? `${name}:${key}` : `${name}:{${key}}`
+}
+
+function hasTag(key: string): boolean {
+  const open = key.indexOf('{')
+  return open >= 0 && key.indexOf('}', open) > open + 1
+}

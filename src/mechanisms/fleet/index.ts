@@ -1,0 +1,2 @@
+/** The gateways that act as one. */
+export type * from './contract.ts'

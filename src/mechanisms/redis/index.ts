@@ -1,0 +1,2 @@
+/** Redis in each of its forms: one server, Sentinel, Cluster. */
+export type * from './contract.ts'
