@@ -4,6 +4,7 @@ import type {
   BalancerStore,
   Claim,
   HlsSession,
+  Hold,
   Need,
   Origin,
   OriginAnnouncement,
@@ -214,6 +215,43 @@ export class MemoryBalancerStore implements BalancerStore {
 
   async findHls(id: string): Promise<HlsSession | undefined> {
     return this.#hls.find(id)
+  }
+
+  // What a store that is shared needs of its local copy.
+
+  /**
+   * What an origin said to another gateway, `ageMs` ago. What is older than what is known changes nothing; false when a later
+   * run of it is known. @throws BALANCER_TOO_MANY_ORIGINS
+   */
+  hear(announcement: OriginAnnouncement, ageMs: number): boolean {
+    const known = this.#origins.get(originIdOf(announcement))
+    if (known !== undefined) this.#picker.dropIfSilent(known)
+    return this.#origins.hear(announcement, ageMs) !== undefined
+  }
+
+  /** A claim on this origin and no other; undefined when it is not there or not fit. */
+  claimAt(id: OriginId, key: StreamKey, need: Need, options: PickOptions): Claim | undefined {
+    const record = this.#origins.get(id)
+    return record === undefined ? undefined : this.#picker.claimAt(record, key, need, options)
+  }
+
+  /** Where a key is kept. */
+  keptAt(key: StreamKey): OriginId | undefined {
+    return this.#picker.keptAt(key)?.id
+  }
+
+  /** Another gateway keeps the key at this origin. False when there is no such origin. @throws BALANCER_TOO_MANY_STREAMS */
+  place(key: StreamKey, id: OriginId): boolean {
+    return this.#with(id, (record) => {
+      this.#picker.place(key, record)
+      return true
+    })
+  }
+
+  /** A publisher is live there through another gateway; undefined when there is no such origin. @throws BALANCER_TOO_MANY_STREAMS */
+  publishElsewhere(key: StreamKey, id: OriginId): Hold | undefined {
+    const record = this.#origins.get(id)
+    return record === undefined ? undefined : this.#picker.publishElsewhere(key, record)
   }
 
   /** Counts for metrics and for leak tests; costs one look at each origin. */

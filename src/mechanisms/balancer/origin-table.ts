@@ -37,21 +37,43 @@ export class OriginTable {
   /** @throws BALANCER_TOO_MANY_ORIGINS when the table is full and nobody in it is silent and unused */
   announce(announcement: OriginAnnouncement): OriginRecord {
     const id = originIdOf(announcement)
-    let record = this.#records.get(id)
-    if (record === undefined) {
-      record = new OriginRecord(id, announcement)
-      const earlier = this.#earlierRuns(announcement)
-      this.#makeRoom(earlier.length)
-      this.#records.set(id, record)
-      for (const run of earlier) this.remove(run, record)
-    }
+    const known = this.#records.get(id)
+    const record = known ?? this.#add(id, announcement, this.#otherRuns(announcement))
+    this.#note(record, announcement, 0)
+    return record
+  }
+
+  /**
+   * What an origin said `ageMs` ago to somebody else. What is older than what is known changes nothing; undefined when a
+   * later run of the origin is known. @throws as `announce`
+   */
+  hear(announcement: OriginAnnouncement, ageMs: number): OriginRecord | undefined {
+    const id = originIdOf(announcement)
+    const beatMs = this.#clock.nowMs() - ageMs
+    const known = this.#records.get(id)
+    if (known !== undefined && known.lastBeatMs >= beatMs) return known
+    const others = known === undefined ? this.#otherRuns(announcement) : []
+    if (others.some(({ lastBeatMs }) => lastBeatMs > beatMs)) return undefined
+    const record = known ?? this.#add(id, announcement, others)
+    this.#note(record, announcement, ageMs)
+    return record
+  }
+
+  #add(id: OriginId, announcement: OriginAnnouncement, earlier: readonly OriginRecord[]): OriginRecord {
+    this.#makeRoom(earlier.length)
+    const record = new OriginRecord(id, announcement)
+    this.#records.set(id, record)
+    for (const run of earlier) this.remove(run, record)
+    return record
+  }
+
+  #note(record: OriginRecord, announcement: OriginAnnouncement, ageMs: number): void {
     record.announcement = announcement
     record.failsChecks = false
     record.streamsAtBeat = record.streams
-    record.lastBeatMs = this.#clock.nowMs()
-    record.lastBeatWallMs = this.#clock.wallMs()
+    record.lastBeatMs = this.#clock.nowMs() - ageMs
+    record.lastBeatWallMs = this.#clock.wallMs() - ageMs
     this.prove(record)
-    return record
   }
 
   get(id: OriginId): OriginRecord | undefined {
@@ -122,11 +144,11 @@ export class OriginTable {
     }
   }
 
-  /** A server that listens where an earlier run of it did has replaced that run. */
-  #earlierRuns(announcement: OriginAnnouncement): readonly OriginRecord[] {
-    return [...this.#records.values()].filter(({ announcement: earlier }) => {
-      const isSameServer = earlier.server === announcement.server && earlier.ip === announcement.ip
-      return isSameServer && sharesPort(earlier, announcement)
+  /** A server that listens where another run of it did has replaced that run, or was replaced by it. */
+  #otherRuns(announcement: OriginAnnouncement): readonly OriginRecord[] {
+    return [...this.#records.values()].filter(({ announcement: other }) => {
+      const isSameServer = other.server === announcement.server && other.ip === announcement.ip
+      return isSameServer && sharesPort(other, announcement)
     })
   }
 

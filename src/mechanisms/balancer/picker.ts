@@ -56,6 +56,32 @@ export class Picker {
     return this.#claim(this.#slotFor({ key, need, role, avoid, near }), role)
   }
 
+  /** A claim on this origin and no other; undefined when it is not fit for the request. */
+  claimAt(record: OriginRecord, key: StreamKey, need: Need, options: PickOptions): Claim | undefined {
+    const { role, avoid = [], near } = options
+    if (!this.#isFit(record, { key, need, role, avoid, near })) return undefined
+    return this.#claim(this.#counted('joined', this.#slotAt(key, record)), role)
+  }
+
+  /** Where the key is kept. */
+  keptAt(key: StreamKey): OriginRecord | undefined {
+    return this.#picks.kept(key)?.record
+  }
+
+  /** Somebody else keeps the key here; a publisher that is live in this process stays where it is. @throws BALANCER_TOO_MANY_STREAMS */
+  place(key: StreamKey, record: OriginRecord): void {
+    const kept = this.#picks.kept(key)
+    if (kept === undefined || kept.publishers === 0) this.#picks.place(key, record)
+  }
+
+  /** A publisher is live there through somebody else. @throws BALANCER_TOO_MANY_STREAMS */
+  publishElsewhere(key: StreamKey, record: OriginRecord): Hold {
+    const slot = this.#picks.keep(this.#slotAt(key, record), 'publish', false)
+    this.#picks.use(slot, 'publish')
+    this.#settle(key)
+    return this.#hold(slot, 'publish')
+  }
+
   clear(key: StreamKey): boolean {
     const slot = this.#picks.kept(key)
     const wasPinned = this.#pins.delete(key)
@@ -125,9 +151,7 @@ export class Picker {
     if (kept !== undefined && isLive(kept, request) && !(role === 'publish' && pinned !== undefined))
       return this.#slotOfPublisher(kept, request)
     const pending = this.#picks.pending(key)
-    const slotAt = (record: OriginRecord): Slot =>
-      [kept, pending].find((slot) => slot?.record === record) ?? this.#picks.propose(key, record)
-    if (pinned !== undefined) return this.#counted('pinned', slotAt(pinned))
+    if (pinned !== undefined) return this.#counted('pinned', this.#slotAt(key, pinned))
     // Nobody is at an idle pick, so whoever comes next may as well leave an origin that drains or is a backup.
     if (kept?.isInUse === true && this.#isFit(kept.record, request)) return this.#counted('kept', kept)
     if (kept !== undefined && this.#isWellAt(kept, request)) return this.#counted('kept', kept)
@@ -148,7 +172,12 @@ export class Picker {
     if (kept !== undefined && this.#mayDrainTo(kept.record, request)) return this.#counted('kept', kept)
     const last = newestBeat(candidates)
     if (last === undefined) throw this.#noOrigin(request)
-    return this.#counted('last_resort', slotAt(last))
+    return this.#counted('last_resort', this.#slotAt(key, last))
+  }
+
+  #slotAt(key: StreamKey, record: OriginRecord): Slot {
+    const known = [this.#picks.kept(key), this.#picks.pending(key)]
+    return known.find((slot) => slot?.record === record) ?? this.#picks.propose(key, record)
   }
 
   #fitPin(request: PickRequest): OriginRecord | undefined {
@@ -240,6 +269,11 @@ export class Picker {
     const forgetPlayer = isWaiting ? this.#players.add(key, record, onMoved) : undefined
     // A player changes nothing, but the stream may be elsewhere already.
     if (role === 'publish' || this.#picks.kept(key) !== slot) this.#settle(key)
+    return this.#hold(slot, role, forgetPlayer)
+  }
+
+  #hold(slot: Slot, role: Role, forgetPlayer?: () => void): Hold {
+    const { key } = slot
     let isHeld = true
     return {
       end: () => {

@@ -1,9 +1,14 @@
-import { isIP } from 'node:net'
 import { z } from 'zod'
-import type { OriginAnnouncement } from '../../../mechanisms/balancer/index.ts'
+import {
+  ENDPOINT_LISTS,
+  type EndpointList,
+  isDialable,
+  type OriginAnnouncement,
+  originPort,
+  withoutBrackets,
+} from '../../../mechanisms/balancer/index.ts'
 import { registrationError } from './errors.ts'
 import { parseJsonObject } from './json-object.ts'
-import { parseOriginEndpoint } from './origin-endpoint.ts'
 import { loadOfSummaries } from './srs-summaries.ts'
 
 const MAX_TEXT_LENGTH = 255
@@ -30,7 +35,7 @@ const bodySchema = z.object({
   ip: z
     .string()
     .max(255)
-    .transform((text) => text.replace(/^\[(.*)\]$/, '$1'))
+    .transform(withoutBrackets)
     .refine(isDialable, { error: 'must be an address or a host name that can be dialled' }),
   server: needed,
   service: needed,
@@ -62,14 +67,13 @@ export function parseAnnouncement(body: Uint8Array): OriginAnnouncement {
     server: data.server,
     service: data.service,
     pid: data.pid,
-    rtmp: ports('rtmp', data.rtmp, isNotUdp, 1),
-    http: ports('http', data.http, isNotUdp, 1),
-    api: ports('api', data.api, isNotUdp, 1),
-    srt: ports('srt', data.srt, isUdp, 1),
-    // WebRTC over TCP is not relayed. Port 0: each SDP answer names its own.
-    rtc: ports('rtc', data.rtc, isUdp, 0),
+    rtmp: ports('rtmp', data.rtmp),
+    http: ports('http', data.http),
+    api: ports('api', data.api),
+    srt: ports('srt', data.srt),
+    rtc: ports('rtc', data.rtc),
   }
-  if (['rtmp', 'http', 'api', 'srt', 'rtc'].every((list) => announcement[list as 'rtmp'].length === 0)) {
+  if (ENDPOINT_LISTS.every((list) => announcement[list].length === 0)) {
     throw registrationError(
       'REGISTRATION_NO_ENDPOINT',
       'empty rtmp, http, api, srt and rtc: an SRS needs "ports on" in its heartbeat section',
@@ -86,37 +90,12 @@ export function parseAnnouncement(body: Uint8Array): OriginAnnouncement {
   }
 }
 
-function ports(
-  list: string,
-  texts: readonly string[],
-  isWanted: (protocol: string | undefined) => boolean,
-  least: number,
-): readonly number[] {
+function ports(list: EndpointList, texts: readonly string[]): readonly number[] {
   return texts.flatMap((text) => {
-    const endpoint = parseOriginEndpoint(text)
-    if (endpoint === undefined || (endpoint.port < least && isWanted(endpoint.protocol))) {
+    const port = originPort(list, text)
+    if (port === undefined) {
       throw registrationError('REGISTRATION_BAD_ENDPOINT', `${list}: ${JSON.stringify(text)} is no endpoint`)
     }
-    return isWanted(endpoint.protocol) ? [endpoint.port] : []
+    return port === 'other' ? [] : [port]
   })
-}
-
-function isUdp(protocol: string | undefined): boolean {
-  return protocol === undefined || protocol === 'udp'
-}
-
-function isNotUdp(protocol: string | undefined): boolean {
-  return protocol !== 'udp'
-}
-
-function isDialable(ip: string): boolean {
-  switch (isIP(ip)) {
-    case 4:
-      // 0.0.0.0/8 would reach ourselves, 224.0.0.0/3 nobody.
-      return !/^0\.|^(?:22[4-9]|2[3-5]\d)\./.test(ip)
-    case 6:
-      return !/%|^[0:]+$|^ff/i.test(ip)
-    default:
-      return /^(?!-)[a-z\d_-]{1,63}(?:\.[a-z\d_-]{1,63})*\.?$/i.test(ip) && !/^[\d.]+$/.test(ip)
-  }
 }
