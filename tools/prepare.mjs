@@ -32,7 +32,8 @@ const stampName = '.sluice-installed'
 
 /**
  * Programs that tests need, the Debian packages that have it, the usual one first, and the oldest version that does; or a
- * run of it that ends well if all is there. A `service` is one that the package would start, which no test wants.
+ * run of it that ends well if all is there. A `service` is one that the package would start, which no test wants; one of a
+ * program that was there already is left as it is.
  */
 const peers = [
   { command: 'ffmpeg', packages: ['ffmpeg'] },
@@ -50,6 +51,14 @@ const peers = [
     service: 'nginx.service',
     works: ['-t', '-q', '-c', join(root, 'interop/nginx/rtmp-module.conf')],
   },
+  // Older ones have no ports for a Cluster to choose.
+  {
+    command: 'redis-server',
+    packages: ['redis-server'],
+    service: 'redis-server.service',
+    version: { args: ['--version'], minimum: [7, 0] },
+  },
+  { command: 'redis-cli', packages: ['redis-tools'] },
 ]
 
 /** What makes an environment with the Python packages of tests; Debian's python3 alone cannot. */
@@ -143,7 +152,7 @@ function installPeers(wanted) {
     const chosen = missing().filter(({ packages }) => packages[choice] !== undefined)
     installDebianPackages(
       chosen.map(({ packages }) => packages[choice]),
-      chosen.flatMap(({ service }) => service ?? []),
+      chosen.flatMap(({ command, service }) => (isOnPath(command) ? [] : (service ?? []))),
     )
   }
   const problems = missing().map(problemWith)

@@ -167,9 +167,10 @@ test('--test installs the Debian packages of peers that are missing, and says wh
     'apt-get',
     `case "$*" in
        *install*) echo install >> '${clone}/ran'
-         for name in ffmpeg ffprobe chromium turnutils_uclient srt-live-transmit; do
+         for name in ffmpeg ffprobe chromium turnutils_uclient srt-live-transmit redis-cli; do
            cp '${clone}/bin/go' '${clone}/bin/'$name
          done
+         echo 'echo Redis server v=7.0.15' > '${clone}/bin/redis-server'; chmod +x '${clone}/bin/redis-server'
          mkdir '${clone}/sbin'; cp '${clone}/bin/go' '${clone}/sbin/nginx' ;;
        *) echo update >> '${clone}/ran' ;;
      esac`,
@@ -179,7 +180,7 @@ test('--test installs the Debian packages of peers that are missing, and says wh
   const first = prepare('--test')
   expect(first.stderr).toBe('')
   expect(first.stdout).toMatch(
-    /prepare: Debian packages ffmpeg, chromium, coturn, srt-tools, libnginx-mod-rtmp \.\.\. \d+\.\d s\n/,
+    /prepare: Debian packages ffmpeg, chromium, coturn, srt-tools, libnginx-mod-rtmp, redis-server, redis-tools \.\.\. \d+\.\d s\n/,
   )
   expect(ran()).toEqual(['npm', 'update', 'install', 'venv', 'pip', 'cargo', 'tsc', 'vite'])
   expect(prepare('--test').stdout).toBe('')
@@ -189,7 +190,7 @@ test('--test without apt-get names the packages in one line', () => {
   const { status, stderr } = prepare('--test')
   expect(status).toBe(1)
   expect(stderr).toBe(
-    'prepare: the tests need ffmpeg, chromium, golang, coturn, srt-tools, libnginx-mod-rtmp, python3-venv; this system has no apt-get to install them, please do so yourself\n',
+    'prepare: the tests need ffmpeg, chromium, golang, coturn, srt-tools, libnginx-mod-rtmp, redis-server, redis-tools, python3-venv; this system has no apt-get to install them, please do so yourself\n',
   )
 })
 
@@ -237,6 +238,21 @@ test('--test masks a service before it installs the package that would start it'
   )
   expect(prepare('--test').status).toBe(0)
   expect(ran()).toEqual(['npm', 'mask coturn.service', 'install', 'venv', 'pip', 'cargo', 'tsc', 'vite'])
+})
+
+test('--test leaves the service of a program alone that was there, but is too old', () => {
+  writeProgram('go', 'echo go version go1.24.4 linux/amd64')
+  writeOtherPeers()
+  writeProgram('redis-server', 'echo Redis server v=6.0.16 sha=00000000:0')
+  writeProgram('sudo', `case "$1" in *=*) shift ;; esac; exec "$@"`)
+  writeProgram('systemctl', `echo "$@" >> '${clone}/ran'`)
+  writeProgram('apt-get', '')
+  const { status, stderr } = prepare('--test')
+  expect(status).toBe(1)
+  expect(stderr).toBe(
+    'prepare: apt-get was not enough for the tests: redis-server is 6.0.16, but 7.0 or newer is needed\n',
+  )
+  expect(ran()).toEqual(['npm'])
 })
 
 test('--test brings the RTMP module of an nginx that has none', () => {
@@ -320,9 +336,17 @@ function writeProgram(name: string, body: string, folder = 'bin'): void {
 
 /** All peers but the compilers. */
 function writeOtherPeers(): void {
-  for (const name of ['ffmpeg', 'ffprobe', 'chromium', 'turnutils_uclient', 'srt-live-transmit']) {
+  for (const name of [
+    'ffmpeg',
+    'ffprobe',
+    'chromium',
+    'turnutils_uclient',
+    'srt-live-transmit',
+    'redis-cli',
+  ]) {
     writeProgram(name, '')
   }
+  writeProgram('redis-server', 'echo Redis server v=7.0.15 sha=00000000:0')
   writeProgram('nginx', nginx('exit 0'), 'sbin')
   writePython()
 }

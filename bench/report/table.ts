@@ -33,7 +33,7 @@ export function markdownTable(rows: Rows): string {
 }
 
 /** The same for a terminal: columns as wide as they need, numbers to the right. */
-function textTable(rows: Rows): string {
+export function textTable(rows: Rows): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
   return rows
     .map((row) => {

@@ -20,6 +20,8 @@ export interface SessionInfo {
 /** What a service offers to those who list and end its sessions. */
 export interface SessionDirectory {
   listSessions(): readonly SessionInfo[]
+  /** How many there are, those that are being made too. */
+  readonly sessionCount: number
   /** Ends a session at once. False when it has no session of that id. */
   kickSession(id: string): boolean
 }

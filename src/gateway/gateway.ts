@@ -1,39 +1,29 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type Clock, systemClock } from '../foundation/clock.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../foundation/lifecycle.ts'
-import {
-  type BalancerStats,
-  type BalancerStore,
-  MemoryBalancerStore,
-  type PlacementOptions,
-  registerBalancerMetrics,
-} from '../mechanisms/balancer/index.ts'
+import { registerBalancerMetrics } from '../mechanisms/balancer/index.ts'
 import type { Config } from '../mechanisms/config/index.ts'
+import { type Describe, ProcessLoad } from '../mechanisms/fleet/index.ts'
 import { createDatapath, type Datapath, registerDatapathMetrics } from '../mechanisms/datapath/index.ts'
 import { type Dial, dialTcp } from '../mechanisms/net/index.ts'
 import { profileRoutes, Profiler } from '../mechanisms/profiling/index.ts'
 import { createRegistry, type Logger } from '../mechanisms/telemetry/index.ts'
 import { AdminService } from '../services/admin/index.ts'
 import type { HttpHandler } from '../services/media/http/index.ts'
+import { FleetRole } from './fleet-role.ts'
+import { type GatewayStore, placementOf } from './gateway-store.ts'
 import { type MediaAddresses, MediaRole } from './media-role.ts'
-import { addressText, listenAddress, milliseconds } from './settings.ts'
+import { addressText, listenAddress } from './settings.ts'
 import { TunnelRole } from './tunnel-role.ts'
 import { TurnRole } from './turn-role.ts'
 import { version } from './version.ts'
-
-/** What keeps origins, picks and sessions. */
-export type GatewayStore = BalancerStore & {
-  stats(): BalancerStats
-  /** Other rules for new streams. @throws BALANCER_BAD_OPTION */
-  setPlacement(placement: PlacementOptions): void
-}
 
 /** What the gateway stands on, so that tests and embedders can put others in their place. */
 export interface GatewayParts {
   readonly logger: Logger
   /** @defaultValue the clock of the machine */
   readonly clock?: Clock
-  /** @defaultValue the memory store, as the configuration says */
+  /** @defaultValue as the configuration says: shared where there is a `[redis]`, else in memory */
   readonly store?: GatewayStore
   /** @defaultValue the engine that the configuration names */
   readonly datapath?: Datapath
@@ -68,7 +58,7 @@ const RELOADED = new Set<keyof Config>([
  * all wiring is here and in the roles.
  */
 export class Gateway implements Lifecycle {
-  readonly store: GatewayStore
+  readonly #fleet: FleetRole
   readonly #logger: Logger
   readonly #clock: Clock
   readonly #datapath: Datapath
@@ -76,6 +66,7 @@ export class Gateway implements Lifecycle {
   readonly #turn: TurnRole
   readonly #tunnel: TunnelRole
   readonly #profiler: Profiler | undefined
+  readonly #load: ProcessLoad
   readonly #admin: AdminService
   #config: Config
   #isDraining = false
@@ -87,7 +78,7 @@ export class Gateway implements Lifecycle {
     this.#config = config
     this.#logger = logger
     this.#clock = clock
-    this.store = parts.store ?? storeOf(config, clock)
+    this.#load = new ProcessLoad(clock)
     this.#datapath =
       parts.datapath ??
       createDatapath({
@@ -102,8 +93,15 @@ export class Gateway implements Lifecycle {
           })
         },
       })
-    const balancer = this.store
     const datapath = this.#datapath
+    this.#fleet = new FleetRole(config, {
+      logger,
+      registry,
+      clock,
+      ...(parts.store !== undefined && { store: parts.store }),
+      describe: () => this.#description(),
+    })
+    const { store: balancer, fleet, redis } = this.#fleet
     registerBalancerMetrics(registry, () => balancer.stats())
     registerDatapathMetrics(registry, datapath)
     const common = { datapath, logger, registry, clock }
@@ -116,6 +114,9 @@ export class Gateway implements Lifecycle {
     this.#media = media
     this.#turn = new TurnRole(config.turn, {
       ...common,
+      fleet,
+      ...(redis !== undefined && { redis }),
+      ...(config.fleet.secret !== undefined && { fleetSecret: config.fleet.secret }),
       onHttp: (socket) => media.adoptHttp(socket),
       ownPorts: () =>
         [this.#admin.address?.port, media.registrationPort].flatMap((port) =>
@@ -142,6 +143,11 @@ export class Gateway implements Lifecycle {
     })
   }
 
+  /** What keeps origins, picks and sessions. */
+  get store(): GatewayStore {
+    return this.#fleet.store
+  }
+
   /** Where it is bound; empty texts before `start`. */
   get addresses(): GatewayAddresses {
     const { address } = this.#admin
@@ -163,6 +169,7 @@ export class Gateway implements Lifecycle {
       for (const service of [
         this.#datapath,
         ...profiler,
+        this.#fleet,
         this.#admin,
         this.#turn,
         this.#tunnel,
@@ -242,34 +249,28 @@ export class Gateway implements Lifecycle {
     if (healthy === 0) return { ok: false, reason: 'no origin is healthy' }
     return { ok: true, reason: 'origins are healthy' }
   }
-}
 
-function storeOf(config: Config, clock: Clock): MemoryBalancerStore {
-  const { maxOrigins, maxPicks, ...times } = config.balancer
-  return new MemoryBalancerStore({
-    clock,
-    ...placementOf(config),
-    maxOrigins,
-    maxPicks,
-    heartbeatTtlMs: milliseconds(times.heartbeatTtlSeconds),
-    forgetAfterMs: milliseconds(times.forgetSeconds),
-    suspectMs: milliseconds(times.suspectSeconds),
-    pickIdleMs: milliseconds(times.pickIdleSeconds),
-    // A session that restarts ICE goes by its old and its new USERNAME for a while.
-    maxSessions: 2 * config.media.webrtc.maxSessions,
-  })
-}
-
-/** Where new streams go. */
-function placementOf({ balancer: { policy, zone, apps } }: Config): PlacementOptions {
-  return {
-    policy,
-    ...(zone !== undefined && { zone }),
-    apps: apps.map(({ app, origins, backups }) => ({
-      app,
-      ...(origins !== undefined && { origins }),
-      ...(backups !== undefined && { backups }),
-    })),
+  /** What other gateways and operators see of this one. */
+  #description(): ReturnType<Describe> {
+    const { turn, tunnel, admin, registration, ...media } = this.addresses
+    const addresses = { ...media, registration: [registration], admin: [admin] }
+    return {
+      addresses: {
+        ...Object.fromEntries(
+          Object.entries(addresses).map(([name, texts]) => [name, texts.filter(Boolean)]),
+        ),
+        turn: Object.values(turn).map(String),
+        turnPeer: this.#turn.peerAddresses,
+        tunnel: tunnel === undefined ? [] : [String(tunnel)],
+      },
+      isDraining: this.#isDraining,
+      load: {
+        sessions: this.#media.sessions.reduce((sum, directory) => sum + directory.sessionCount, 0),
+        allocations: this.#turn.allocationCount,
+        tunnelClients: this.#tunnel.clientCount,
+        ...this.#load.read(),
+      },
+    }
   }
 }
 

@@ -25,6 +25,11 @@ export class TunnelRole implements Lifecycle {
     return this.#isStarted
   }
 
+  /** Tunnel clients that are logged in. */
+  get clientCount(): number {
+    return this.#server?.clientCount ?? 0
+  }
+
   /** Port that tunnel clients connect to; undefined without a server. */
   get port(): number | undefined {
     return this.#server?.port

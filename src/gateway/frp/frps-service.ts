@@ -40,6 +40,11 @@ export class FrpsService implements Lifecycle {
     this.#statistics = new TunnelStatistics({ file: config.statisticsFile, log: logger, clock })
   }
 
+  /** Clients that are logged in. */
+  get clientCount(): number {
+    return this.#server?.clientCount ?? 0
+  }
+
   /** Port that clients connect to; undefined while it does not run. */
   get port(): number | undefined {
     return this.#server?.port

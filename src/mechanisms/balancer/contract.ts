@@ -159,10 +159,11 @@ export interface Hold {
 export interface Stream {
   readonly key: StreamKey
   readonly originId: OriginId
+  /** Those of another gateway count as one. */
   readonly publishers: number
   readonly players: number
-  /** Wall time of the first use, in milliseconds. */
-  readonly sinceMs: number
+  /** Wall time of the first use here, in milliseconds; absent when it is used through other gateways only. */
+  readonly sinceMs?: number
   /** An operator set where it is. A pinned key is listed also when nobody came for it yet. */
   readonly isPinned: boolean
   /** Its origin says that somebody publishes it there, past the gateways or through one. */
@@ -184,6 +185,11 @@ export interface Balancer {
    * @throws BALANCER_TOO_MANY_STREAMS when all picks of a full table are in use
    */
   pick(key: StreamKey, need: Need, options: PickOptions): Promise<Claim>
+  /**
+   * What another gateway began goes on through this one: a hold as `Claim.keep` of a pick of this origin gives it. Undefined
+   * when there is no such origin.
+   */
+  hold(key: StreamKey, id: OriginId, role: Role, onMoved?: () => void): Promise<Hold | undefined>
   /** Forgets where a key is kept, and its pin; what is running goes on. False when it was not kept. */
   clearPick(key: StreamKey): Promise<boolean>
   /**
@@ -223,6 +229,8 @@ export interface RtcSession {
   readonly icePassword?: string
   /** What serving it in another gateway's place takes besides. Absent when another program wrote it. */
   readonly resource?: RtcResource
+  /** Another gateway, which lives, serves it. Told by look-ups, not looked at by `addSession`. */
+  readonly isServed?: boolean
 }
 
 /** The session as WHIP and WHEP know it, whatever its present USERNAME. */
@@ -233,6 +241,8 @@ export interface RtcResource {
   readonly tokenHash: string
   /** The session's URL at the origin; absent when that named none. */
   readonly originUrl?: string
+  /** The USERNAME before this one, which holds while the client changes over (an ICE restart). */
+  readonly previous?: string
   /** What the origin calls the state of ICE. */
   readonly etag?: string
   /** Who asked for the session. */
@@ -261,9 +271,13 @@ export interface SessionStore {
   findSession(username: string): Promise<RtcSession | undefined>
   /** The newest USERNAME of the session with this `resource.tokenHash`. Renews it. */
   findSessionOfToken(tokenHash: string): Promise<RtcSession | undefined>
+  /** Tells `onSessionLost` when another gateway has taken it. */
   renewSession(username: string): Promise<void>
-  /** This gateway serves the session from now on; the one that did is told. */
-  takeSession(username: string): Promise<void>
+  /**
+   * This gateway serves the session from now on; the one that did is told. With `unserved` only when no other gateway that
+   * lives serves it. False when it does not then, or there is no such session any more.
+   */
+  takeSession(username: string, unserved?: 'unserved'): Promise<boolean>
   /** The gateway that serves it is told, when that is another one. */
   removeSession(username: string): Promise<void>
   /** Called for a session that this gateway served. The function ends it. */

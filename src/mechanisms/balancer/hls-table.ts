@@ -17,7 +17,7 @@ interface Entry {
 /** 7 hexadecimal digits. */
 const ID_COUNT = 2 ** 28
 
-/** HLS sessions by id and by stream; a stream has one. */
+/** HLS sessions by id and by stream; a stream has one, and any number that others opened for it. */
 export class HlsTable {
   /** In the order of expiry: an entry that is renewed moves to the end. */
   readonly #entries = new Map<string, Entry>()
@@ -39,7 +39,17 @@ export class HlsTable {
 
   /** The live session of the stream, renewed, or a new one; at the bound the one unused for longest goes. */
   open(streamKey: StreamKey, fullUrl: string): HlsSession {
-    const known = this.find(this.#ids.get(streamKey) ?? '')
+    return this.ofStream(streamKey) ?? this.adopt(this.make(streamKey, fullUrl))
+  }
+
+  /** A session with an id that is free here; it is not taken in. */
+  make(streamKey: StreamKey, fullUrl: string): HlsSession {
+    return { id: this.#freeId(), streamKey, fullUrl }
+  }
+
+  /** Takes in a session that others opened, or the one that is known by its id; its stream has it unless that has one. */
+  adopt(session: HlsSession): HlsSession {
+    const known = this.find(session.id)
     if (known !== undefined) return known
     if (this.#entries.size >= this.#options.maxHlsSessions) {
       for (const id of this.#entries.keys()) {
@@ -47,10 +57,20 @@ export class HlsTable {
         break
       }
     }
-    const session = { id: this.#freeId(), streamKey, fullUrl }
-    this.#ids.set(streamKey, session.id)
+    if (!this.#ids.has(session.streamKey)) this.#ids.set(session.streamKey, session.id)
     this.#put(session)
     return session
+  }
+
+  /** The session of the stream, renewed; undefined when none is live. */
+  ofStream(streamKey: StreamKey): HlsSession | undefined {
+    const id = this.#ids.get(streamKey)
+    return id === undefined ? undefined : this.find(id)
+  }
+
+  all(): readonly HlsSession[] {
+    this.#expire()
+    return [...this.#entries.values()].map(({ session }) => session)
   }
 
   /** The session, which is renewed by this. */
@@ -79,7 +99,7 @@ export class HlsTable {
     const entry = this.#entries.get(id)
     if (entry === undefined) return
     this.#entries.delete(id)
-    this.#ids.delete(entry.session.streamKey)
+    if (this.#ids.get(entry.session.streamKey) === id) this.#ids.delete(entry.session.streamKey)
   }
 
   #expire(): void {

@@ -10,6 +10,7 @@ import type {
   OriginAnnouncement,
   OriginId,
   PickOptions,
+  Role,
   RtcSession,
   Stream,
 } from './contract.ts'
@@ -18,7 +19,7 @@ import { HlsTable } from './hls-table.ts'
 import { originIdOf } from './origin-id.ts'
 import type { OriginRecord } from './origin-record.ts'
 import { OriginTable } from './origin-table.ts'
-import { Picker } from './picker.ts'
+import { type OnDropped, Picker } from './picker.ts'
 import { Placement, type PlacementOptions } from './placement.ts'
 import type { Random } from './policy.ts'
 import { SessionTable } from './session-table.ts'
@@ -158,6 +159,11 @@ export class MemoryBalancerStore implements BalancerStore {
     return this.#picker.pick(key, need, options)
   }
 
+  async hold(key: StreamKey, id: OriginId, role: Role, onMoved?: () => void): Promise<Hold | undefined> {
+    const record = this.#origins.get(id)
+    return record === undefined ? undefined : this.#picker.hold(key, record, role, onMoved)
+  }
+
   async clearPick(key: StreamKey): Promise<boolean> {
     return this.#picker.clear(key)
   }
@@ -197,8 +203,8 @@ export class MemoryBalancerStore implements BalancerStore {
   }
 
   /** There is nobody else. */
-  async takeSession(username: string): Promise<void> {
-    this.#sessions.find(username)
+  async takeSession(username: string): Promise<boolean> {
+    return this.#sessions.find(username) !== undefined
   }
 
   async removeSession(username: string): Promise<void> {
@@ -229,6 +235,11 @@ export class MemoryBalancerStore implements BalancerStore {
     return this.#origins.hear(announcement, ageMs) !== undefined
   }
 
+  /** Called for each key that is kept no more since its origin is gone or silent. */
+  watchDrops(onDropped: OnDropped): void {
+    this.#picker.onDropped = onDropped
+  }
+
   /** A claim on this origin and no other; undefined when it is not there or not fit. */
   claimAt(id: OriginId, key: StreamKey, need: Need, options: PickOptions): Claim | undefined {
     const record = this.#origins.get(id)
@@ -238,6 +249,16 @@ export class MemoryBalancerStore implements BalancerStore {
   /** Where a key is kept. */
   keptAt(key: StreamKey): OriginId | undefined {
     return this.#picker.keptAt(key)?.id
+  }
+
+  /** Where a key is pinned. */
+  pinnedAt(key: StreamKey): OriginId | undefined {
+    return this.#picker.pinnedAt(key)?.id
+  }
+
+  /** The pin of a key goes, and nothing else. */
+  unpin(key: StreamKey): void {
+    this.#picker.unpin(key)
   }
 
   /** Another gateway keeps the key at this origin. False when there is no such origin. @throws BALANCER_TOO_MANY_STREAMS */

@@ -3,7 +3,7 @@ import type { BalancerStats, PickResult } from './balancer-stats.ts'
 import type { Claim, Hold, Need, OriginId, PickOptions, Role, Stream } from './contract.ts'
 import { balancerError } from './errors.ts'
 import { FollowTable } from './follow-table.ts'
-import type { OriginRecord, Slot } from './origin-record.ts'
+import { type OriginRecord, Slot } from './origin-record.ts'
 import type { OriginTable } from './origin-table.ts'
 import { canServe } from './origin-target.ts'
 import { PickTable, type PickTableOptions } from './pick-table.ts'
@@ -12,10 +12,14 @@ import type { Placement } from './placement.ts'
 import { PlayerHolds } from './player-holds.ts'
 import type { StreamKey } from './stream-key.ts'
 
+/** A key is kept no more at an origin that was removed, or restarted (`gone`), or is not heard of. */
+export type OnDropped = (key: StreamKey, id: OriginId, why: 'gone' | 'silent') => void
+
 /** Where each stream is, and where it goes: what is kept, pinned, followed, and who plays what. */
 export class Picker {
   /** May be replaced; what is kept stays where it is. */
   placement: Placement
+  onDropped: OnDropped | undefined
   readonly #origins: OriginTable
   readonly #clock: Clock
   readonly #picks: PickTable
@@ -63,9 +67,23 @@ export class Picker {
     return this.#claim(this.#counted('joined', this.#slotAt(key, record)), role)
   }
 
+  /** What somebody else had picked goes on here. @throws BALANCER_TOO_MANY_STREAMS */
+  hold(key: StreamKey, record: OriginRecord, role: Role, onMoved?: () => void): Hold {
+    const kept = this.#picks.kept(key)
+    return this.#keep(kept?.record === record ? kept : new Slot(key, record), role, onMoved)
+  }
+
   /** Where the key is kept. */
   keptAt(key: StreamKey): OriginRecord | undefined {
     return this.#picks.kept(key)?.record
+  }
+
+  unpin(key: StreamKey): void {
+    this.#pins.delete(key)
+  }
+
+  pinnedAt(key: StreamKey): OriginRecord | undefined {
+    return this.#pins.get(key)
   }
 
   /** Somebody else keeps the key here; a publisher that is live in this process stays where it is. @throws BALANCER_TOO_MANY_STREAMS */
@@ -79,7 +97,7 @@ export class Picker {
     const slot = this.#picks.keep(this.#slotAt(key, record), 'publish', false)
     this.#picks.use(slot, 'publish')
     this.#settle(key)
-    return this.#hold(slot, 'publish')
+    return this.#held(slot, 'publish')
   }
 
   clear(key: StreamKey): boolean {
@@ -131,14 +149,20 @@ export class Picker {
   forget(record: OriginRecord, successor: OriginRecord | undefined): void {
     this.#pins.moveAll(record, successor)
     this.#takeBackFollows(record)
+    const keys = this.onDropped === undefined ? [] : Array.from(record.kept, ({ key }) => key)
     this.#picks.dropOrigin(record)
+    for (const key of keys) this.onDropped?.(key, record.id, 'gone')
   }
 
   /** Where the TTL passed, only live publishers still count; a heartbeat that comes later does not bring the rest back. */
   dropIfSilent(record: OriginRecord): void {
     if (this.#origins.stateOf(record) !== 'silent') return
     this.#takeBackFollows(record)
-    for (const slot of record.kept) if (slot.publishers === 0) this.#picks.drop(slot)
+    for (const slot of record.kept) {
+      if (slot.publishers > 0) continue
+      this.#picks.drop(slot)
+      this.onDropped?.(slot.key, record.id, 'silent')
+    }
   }
 
   #slotFor(request: PickRequest): Slot {
@@ -269,10 +293,10 @@ export class Picker {
     const forgetPlayer = isWaiting ? this.#players.add(key, record, onMoved) : undefined
     // A player changes nothing, but the stream may be elsewhere already.
     if (role === 'publish' || this.#picks.kept(key) !== slot) this.#settle(key)
-    return this.#hold(slot, role, forgetPlayer)
+    return this.#held(slot, role, forgetPlayer)
   }
 
-  #hold(slot: Slot, role: Role, forgetPlayer?: () => void): Hold {
+  #held(slot: Slot, role: Role, forgetPlayer?: () => void): Hold {
     const { key } = slot
     let isHeld = true
     return {

@@ -69,9 +69,25 @@ export class SessionTable {
     return session
   }
 
-  /** The same, by the hash of its token. */
+  /** The session, which is not renewed by this. */
+  get(username: string): RtcSession | undefined {
+    this.#expire()
+    return this.#entries.get(username)?.session
+  }
+
+  all(): readonly RtcSession[] {
+    this.#expire()
+    return [...this.#entries.values()].map(({ session }) => session)
+  }
+
+  /** The newest USERNAME of the session with this token; it may have expired. */
+  usernameOf(tokenHash: string): string | undefined {
+    return this.#byToken.get(tokenHash)
+  }
+
+  /** The session with the hash of its token, which is renewed by this. */
   ofToken(tokenHash: string): RtcSession | undefined {
-    const username = this.#byToken.get(tokenHash)
+    const username = this.usernameOf(tokenHash)
     return username === undefined ? undefined : this.find(username)
   }
 

@@ -1,5 +1,7 @@
+import type { FleetConfig } from './fleet-config.ts'
 import type { MediaConfig } from './media-config.ts'
 import type { OriginConfig, PlacementConfig } from './origins-config.ts'
+import type { RedisConfig } from './redis-config.ts'
 import type { TunnelConfig } from './tunnel-config.ts'
 import type { TurnConfig } from './turn-config.ts'
 
@@ -27,6 +29,8 @@ export interface Config {
   readonly datapath: { readonly engine: 'auto' | 'native' | 'node'; readonly threads: number | 'auto' }
   readonly media: MediaConfig
   readonly origins: readonly OriginConfig[]
+  readonly redis?: RedisConfig | undefined
+  readonly fleet: FleetConfig
   readonly turn: TurnConfig
   readonly tunnel: TunnelConfig
   readonly admin: {

@@ -2,8 +2,10 @@ import { z } from 'zod'
 import type { AccessRuleConfig } from './access-config.ts'
 import type { Config } from './config.ts'
 import { cidr, LIST_MAX, listenText, seconds, secret } from './fields.ts'
+import { fleetSchema } from './fleet-schema.ts'
 import { mediaSchema } from './media-schema.ts'
 import { followSeconds, originsSchema, placementFields } from './origins-schema.ts'
+import { redisSchema } from './redis-schema.ts'
 import { tunnelSchema } from './tunnel-schema.ts'
 import { turnSchema } from './turn-schema.ts'
 
@@ -117,6 +119,12 @@ export const configSchema: z.ZodType<Config> = z
     origins: originsSchema.describe(
       'Origins that do not announce themselves: media servers of any make, and SRS without `heartbeat`.',
     ),
+
+    redis: redisSchema.describe(
+      'A Redis that gateways share, so that many act as one. Absent: this gateway is alone.',
+    ),
+
+    fleet: fleetSchema,
 
     turn: turnSchema,
 

@@ -11,13 +11,16 @@ import {
   originView,
   parseStreamKey,
 } from '../../mechanisms/balancer/index.ts'
+import { type Fleet, gatewayId, LoneFleet, ProcessLoad } from '../../mechanisms/fleet/index.ts'
 import { type ApiReply, type ApiRequest, type ApiRoute, HttpApi } from '../../mechanisms/http-api/index.ts'
-import type { ListenAddress } from '../../mechanisms/net/index.ts'
+import { formatListenAddress, type ListenAddress } from '../../mechanisms/net/index.ts'
+import type { Redis } from '../../mechanisms/redis/index.ts'
 import type { Logger, Registry } from '../../mechanisms/telemetry/index.ts'
+import { type DrainControl, drainRoutes } from './drain-routes.ts'
 import { badBody, notFound } from './errors.ts'
-
-/** What must hold for the gateway to be ready. `reason` names it in the answer of `/readyz`, and holds no secret. */
-export type ReadinessCheck = () => { readonly ok: boolean; readonly reason: string }
+import { isoTime } from './gateway-view.ts'
+import { type ReadinessCheck, readinessView } from './readiness.ts'
+import { statusRoutes } from './status-routes.ts'
 
 /** Options of the admin API. */
 export interface AdminServiceOptions {
@@ -26,6 +29,12 @@ export interface AdminServiceOptions {
   /** Whoever has sessions. */
   readonly sessions: readonly SessionDirectory[]
   readonly readiness: readonly ReadinessCheck[]
+  /** Who the gateways are. @defaultValue this one alone */
+  readonly fleet?: Pick<Fleet, 'id' | 'members'>
+  /** What gateways share; its state is shown. @defaultValue they share nothing */
+  readonly redis?: Pick<Redis, 'isUp'>
+  /** Takes this gateway out of rotation. @defaultValue that is refused */
+  readonly drain?: DrainControl
   /** Routes of other services, under the same token. @defaultValue none */
   readonly routes?: readonly ApiRoute[]
   /** What `/metrics` shows. */
@@ -47,6 +56,7 @@ export class AdminService implements Lifecycle {
   readonly #options: AdminServiceOptions
   readonly #log: Logger
   readonly #clock: Clock
+  readonly #load: ProcessLoad
   readonly #api: HttpApi
 
   constructor(options: AdminServiceOptions) {
@@ -54,6 +64,7 @@ export class AdminService implements Lifecycle {
     this.#options = options
     this.#clock = clock
     this.#log = logger.child({ component: 'admin' })
+    this.#load = new ProcessLoad(clock)
     this.#api = new HttpApi({
       listen,
       log: this.#log,
@@ -82,6 +93,7 @@ export class AdminService implements Lifecycle {
   }
 
   #routes(): readonly ApiRoute[] {
+    const { fleet = this.#loneFleet(), redis, balancer, sessions, readiness, drain } = this.#options
     return [
       { method: 'GET', path: '/healthz', isOpen: true, handle: () => ({ text: 'ok\n' }) },
       { method: 'GET', path: '/readyz', isOpen: true, handle: () => this.#readiness() },
@@ -90,15 +102,16 @@ export class AdminService implements Lifecycle {
       {
         method: ['POST'],
         path: '/api/v1/origins/:id/drain',
-        handle: (request) => this.#drain(request, true),
+        handle: (request) => this.#drainOrigin(request, true),
       },
       {
         method: ['POST'],
         path: '/api/v1/origins/:id/undrain',
-        handle: (request) => this.#drain(request, false),
+        handle: (request) => this.#drainOrigin(request, false),
       },
       { method: 'DELETE', path: '/api/v1/origins/:id', handle: (request) => this.#removeOrigin(request) },
-      { method: 'GET', path: '/api/v1/streams', handle: () => this.#streams() },
+      ...statusRoutes({ fleet, redis, balancer, sessions, readiness, clock: this.#clock }),
+      ...drainRoutes(drain, this.#log),
       { method: ['PUT'], path: '/api/v1/picks/:key', handle: (request) => this.#pin(request) },
       { method: 'DELETE', path: '/api/v1/picks/:key', handle: (request) => this.#clearPick(request) },
       { method: 'GET', path: '/api/v1/sessions', handle: () => this.#sessions() },
@@ -108,11 +121,8 @@ export class AdminService implements Lifecycle {
   }
 
   #readiness(): ApiReply {
-    const reasons = this.#options.readiness
-      .map((check) => check())
-      .flatMap(({ ok, reason }) => (ok ? [] : [reason]))
-    const isReady = reasons.length === 0
-    return { status: isReady ? 200 : 503, json: { ready: isReady, reasons } }
+    const view = readinessView(this.#options.readiness)
+    return { status: view.ready ? 200 : 503, json: view }
   }
 
   async #metrics(): Promise<ApiReply> {
@@ -126,7 +136,7 @@ export class AdminService implements Lifecycle {
     return { json: { origins: origins.map((origin) => originView(origin, now)) } }
   }
 
-  async #drain({ params }: ApiRequest, draining: boolean): Promise<ApiReply> {
+  async #drainOrigin({ params }: ApiRequest, draining: boolean): Promise<ApiReply> {
     const id = originIdParam(params)
     if (!(await this.#options.balancer.drain(id, draining))) throw noSuchOrigin(id)
     this.#log.info({ origin: id }, draining ? 'origin drains' : 'origin drains no more')
@@ -138,13 +148,6 @@ export class AdminService implements Lifecycle {
     if (!(await this.#options.balancer.remove(id))) throw noSuchOrigin(id)
     this.#log.info({ origin: id }, 'origin removed')
     return { json: { id } }
-  }
-
-  async #streams(): Promise<ApiReply> {
-    const streams = await this.#options.balancer.streams()
-    return {
-      json: { streams: streams.map(({ sinceMs, ...shown }) => ({ ...shown, since: isoTime(sinceMs) })) },
-    }
   }
 
   async #clearPick({ params }: ApiRequest): Promise<ApiReply> {
@@ -170,6 +173,26 @@ export class AdminService implements Lifecycle {
     return {
       json: { sessions: sessions.map(({ sinceMs, ...shown }) => ({ ...shown, since: isoTime(sinceMs) })) },
     }
+  }
+
+  /** For a gateway that was made without one. */
+  #loneFleet(): LoneFleet {
+    const { sessions, drain, version } = this.#options
+    return new LoneFleet({
+      id: gatewayId('gateway'),
+      version,
+      clock: this.#clock,
+      describe: () => ({
+        addresses: { admin: this.address === undefined ? [] : [addressText(this.address)] },
+        isDraining: drain?.state().isDraining ?? false,
+        load: {
+          sessions: sessions.reduce((sum, directory) => sum + directory.sessionCount, 0),
+          allocations: 0,
+          tunnelClients: 0,
+          ...this.#load.read(),
+        },
+      }),
+    })
   }
 
   #kick({ params }: ApiRequest): ApiReply {
@@ -203,6 +226,6 @@ function noSuchOrigin(id: string): Error {
   return notFound('ADMIN_NO_SUCH_ORIGIN', `no origin ${id}`)
 }
 
-function isoTime(wallMs: number): string {
-  return new Date(wallMs).toISOString()
+function addressText({ address, port }: AddressInfo): string {
+  return formatListenAddress({ host: address, port })
 }

@@ -1,73 +1,10 @@
 import { Gauge, Registry } from 'prom-client'
 import { afterEach, describe, expect, it } from 'vitest'
-import { ManualClock } from '../../foundation/clock.ts'
-import type { SessionDirectory, SessionInfo } from '../../foundation/session-info.ts'
-import { MemoryBalancerStore, streamKeyOf } from '../../mechanisms/balancer/index.ts'
-import { ask, type RawReply } from '../../mechanisms/http-api/raw-http.testkit.ts'
-import { silentLogger } from '../../mechanisms/telemetry/index.ts'
-import { AdminService, type AdminServiceOptions } from './admin-service.ts'
+import { AdminBench, KEY, SESSION } from './admin.testkit.ts'
 
-const KEY = streamKeyOf('', 'live', 'café 1')
-const SESSION: SessionInfo = {
-  id: 'abc/1',
-  protocol: 'rtmp',
-  role: 'publish',
-  streamKey: KEY,
-  originId: 's-v-1',
-  sinceMs: Date.UTC(2026, 10, 21),
-  bytesIn: 12,
-  bytesOut: 34,
-}
-
-const opened: AdminService[] = []
-afterEach(async () => {
-  for (const service of opened.splice(0)) await service.close()
-})
-
-async function open(options: Partial<AdminServiceOptions> = {}) {
-  const clock = new ManualClock(Date.UTC(2026, 10, 21))
-  const store = new MemoryBalancerStore({ clock })
-  const id = await store.announce({
-    ip: '127.0.0.1',
-    server: 's',
-    service: 'v',
-    pid: '1',
-    rtmp: [1935],
-    http: [],
-    api: [],
-    srt: [],
-    rtc: [],
-  })
-  const service = new AdminService({
-    balancer: store,
-    sessions: [directory(), directory(SESSION)],
-    readiness: [],
-    registry: new Registry(),
-    logger: silentLogger(),
-    version: '1.2.3',
-    listen: { host: '127.0.0.1', port: 0 },
-    clock,
-    ...options,
-  })
-  opened.push(service)
-  await service.start()
-  const call = (method: string, path: string, headers: Record<string, string> = {}): Promise<RawReply> =>
-    ask(service.address, method, path, { headers })
-  const put = (path: string, body: unknown): Promise<RawReply> =>
-    ask(service.address, 'PUT', path, { body: typeof body === 'string' ? body : JSON.stringify(body) })
-  return { service, store, clock, id, call, put }
-}
-
-function directory(...listed: SessionInfo[]): SessionDirectory {
-  const sessions = [...listed]
-  return {
-    listSessions: () => sessions,
-    kickSession: (id) =>
-      sessions
-        .splice(0, sessions.length, ...sessions.filter((it) => it.id !== id))
-        .some((it) => it.id === id),
-  }
-}
+const bench = new AdminBench()
+const open: AdminBench['open'] = (options) => bench.open(options)
+afterEach(() => bench.close())
 
 describe('health and metrics', () => {
   it('healthz is 200 ok', async () => {
@@ -91,6 +28,31 @@ describe('health and metrics', () => {
     expect(await call('GET', '/readyz')).toMatchObject({ status: 200, json: { ready: true, reasons: [] } })
   })
 
+  it('readyz is 200 while the gateway is degraded, and says why; what is not ready comes first', async () => {
+    let isAway = true
+    let isOk = true
+    const { call } = await open({
+      readiness: [
+        () => ({ ok: true, isDegraded: isAway, reason: 'Redis is away' }),
+        () => ({ ok: isOk, isDegraded: true, reason: 'no origin' }),
+        () => ({ ok: true, isDegraded: false, reason: 'never shown' }),
+      ],
+    })
+    const readyz = async (): Promise<unknown> => {
+      const { status, json } = await call('GET', '/readyz')
+      return [status, json]
+    }
+    expect(await readyz()).toEqual([
+      200,
+      { ready: true, degraded: true, reasons: ['Redis is away', 'no origin'] },
+    ])
+    isAway = false
+    expect(await readyz()).toEqual([200, { ready: true, degraded: true, reasons: ['no origin'] }])
+    isOk = false
+    isAway = true
+    expect(await readyz()).toEqual([503, { ready: false, reasons: ['no origin'] }])
+  })
+
   it('metrics shows the registry it was given', async () => {
     const registry = new Registry()
     new Gauge({ name: 'sluice_test', help: 'h', registers: [registry] }).set(7)
@@ -112,6 +74,11 @@ describe('health and metrics', () => {
       ['GET', '/api/v1/streams'],
       ['DELETE', '/api/v1/picks/x'],
       ['GET', '/api/v1/sessions'],
+      ['GET', '/api/v1/fleet'],
+      ['GET', '/api/v1/status'],
+      ['GET', '/api/v1/drain'],
+      ['POST', '/api/v1/drain'],
+      ['POST', '/api/v1/undrain'],
       ['DELETE', '/api/v1/sessions/x'],
     ] as const) {
       expect((await call(method, path)).status, path).toBe(401)
@@ -165,7 +132,7 @@ describe('streams and picks', () => {
       streams: [
         {
           ...{ key: KEY, originId: id, publishers: 1, players: 0, since: '2026-11-21T00:00:00.000Z' },
-          ...{ isPinned: false, isFollowed: false },
+          ...{ isPinned: false, isFollowed: false, gateways: ['gateway'] },
         },
       ],
     })
@@ -228,6 +195,7 @@ describe('sessions', () => {
     const { call } = await open({
       sessions: [
         {
+          sessionCount: 1,
           listSessions: () => {
             throw new Error('inner')
           },

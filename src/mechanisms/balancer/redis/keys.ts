@@ -14,7 +14,10 @@ export const KEY = {
   session: (tokenHash: string): string => `sluice-session:${tokenHash}`,
   /** Origins that are not SRS, as `allServers` has those that are. */
   otherServers: 'sluice-servers',
+  /** Hash: stream key to where an operator pinned it. */
   pins: 'sluice-pins',
+  /** Hash: ids of origins that an operator drains. */
+  drained: 'sluice-drained',
 } as const
 
 /** Of one stream, and all in one slot of a Cluster, so that a script may take them together. */

@@ -6,7 +6,13 @@ import type { AccessConfig, AccessJwtConfig } from '../../../mechanisms/config/a
 import { LinePace, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
 import { AccessRules, boundsOf, type RoleRule } from './access-rules.ts'
 import { Bandwidth } from './bandwidth.ts'
-import type { Access, AccessRequest, Admission } from './contract.ts'
+import type {
+  AccessRequest,
+  Admission,
+  MovableAdmission,
+  ResumedSession,
+  SharedAccess,
+} from './contract.ts'
 import { credentialsOf } from './credentials.ts'
 import { AccessError } from './errors.ts'
 import { GuessGuard } from './guess-guard.ts'
@@ -43,11 +49,20 @@ interface Proof {
   readonly endsAtMs?: number
 }
 
+/** A bound on bytes per second, by what shares it. */
+interface Rate {
+  readonly name: string
+  readonly bytesPerSecond: number
+  readonly burstBytes: number
+}
+
 /** A session that is let in. */
 interface Live {
   readonly role: Role
   readonly parts: StreamKeyParts
-  /** Undefined where none was needed. */
+  /** Wall time, in milliseconds. */
+  readonly endsAtMs: number | undefined
+  /** Undefined where none was needed, and where another gateway asked for it. */
   readonly proof: Proof | undefined
   readonly ending: AbortController
 }
@@ -56,7 +71,7 @@ interface Live {
  * Decides by the rules of the configuration: address, then key or token, then limits, then hooks. The first that says no
  * ends it, so hook servers are only asked about who passes the rest.
  */
-export class AccessControl implements Access, Lifecycle {
+export class AccessControl implements SharedAccess, Lifecycle {
   readonly #options: AccessControlOptions & typeof defaults
   readonly #log: Logger
   readonly #metrics: AccessMetrics
@@ -116,12 +131,12 @@ export class AccessControl implements Access, Lifecycle {
       this.#rules = compiled
       this.#hooks.keepOnly(compiled.hookUrls)
       for (const session of this.#live) {
-        if (!this.#holds(session)) this.#cut(session, 'ACCESS_REVOKED', 'the key was taken away')
+        if (!this.#holds(session)) this.#cut(session, revoked(), 'revoked')
       }
     }
   }
 
-  async admit(request: AccessRequest): Promise<Admission> {
+  async admit(request: AccessRequest): Promise<MovableAdmission> {
     const { protocol, role } = request
     try {
       const admission = await this.#decide(request)
@@ -136,6 +151,22 @@ export class AccessControl implements Access, Lifecycle {
     }
   }
 
+  resume(resumed: ResumedSession): MovableAdmission {
+    const { protocol, role, key, address, endsAtMs } = resumed
+    if (this.#isClosed) throw closed()
+    if (endsAtMs !== undefined && endsAtMs <= this.#options.clock.wallMs()) throw expired()
+    const parts = streamKeyParts(key)
+    const rule = this.#rules.find(parts, role)
+    const { counts, rates } = rule === undefined ? unbounded : boundsOf(rule, role, key, parts, address)
+    const names = counts.map(({ name }) => name)
+    this.#counts.add(names)
+    const session: Live = { role, parts, endsAtMs, proof: undefined, ending: new AbortController() }
+    this.#metrics.decisions.inc({ protocol, role, result: 'resumed' })
+    return this.#admission(session, { names, rates }, () => {
+      if (rule !== undefined) this.#hooks.ended(rule.hooks, { ...resumed, query: '' })
+    })
+  }
+
   /** Neither the query nor what it was refused for with is in the line: one for each source, whatever it asks for. */
   #tell({ address, protocol, role, key }: AccessRequest, { code, message: reason }: AccessError): void {
     const source = sourceOf(address)
@@ -144,8 +175,8 @@ export class AccessControl implements Access, Lifecycle {
       this.#log.info({ source, protocol, role, stream: key, code, reason, ...due }, 'refused')
   }
 
-  async #decide(request: AccessRequest): Promise<Admission> {
-    if (this.#isClosed) throw new AccessError('ACCESS_CLOSED', 'the gateway is going down')
+  async #decide(request: AccessRequest): Promise<MovableAdmission> {
+    if (this.#isClosed) throw closed()
     request.signal?.throwIfAborted()
     const { role, key, address } = request
     const parts = streamKeyParts(key)
@@ -170,14 +201,10 @@ export class AccessControl implements Access, Lifecycle {
       this.#counts.give(names)
       throw error
     }
-    const session: Live = { role, parts, proof, ending: new AbortController() }
-    const limits = rates.map((rate) => this.#bandwidth.take(rate.name, rate.bytesPerSecond, rate.burstBytes))
-    const admission = this.#admission(session, limits, () => {
-      this.#counts.give(names)
-      this.#hooks.ended(rule.hooks, request)
-    })
+    const session: Live = { role, parts, endsAtMs: proof?.endsAtMs, proof, ending: new AbortController() }
+    const admission = this.#admission(session, { names, rates }, () => this.#hooks.ended(rule.hooks, request))
     // Rules may have changed, or the token run out, while others were asked.
-    if (!this.#holds(session)) this.#cut(session, 'ACCESS_REVOKED', 'the key was taken away')
+    if (!this.#holds(session)) this.#cut(session, revoked(), 'revoked')
     if (session.ending.signal.aborted) {
       admission.end()
       throw session.ending.signal.reason
@@ -225,28 +252,35 @@ export class AccessControl implements Access, Lifecycle {
     throw new AccessError('ACCESS_CREDENTIALS_WRONG', 'the key or token is wrong')
   }
 
-  #admission(session: Live, limits: Admission['limits'], onEnd: () => void): Admission {
+  /** What was counted is given back when it is over. `onEnd`: unless it goes on elsewhere. */
+  #admission(
+    session: Live,
+    taken: { readonly names: readonly string[]; readonly rates: readonly Rate[] },
+    onEnd: () => void,
+  ): MovableAdmission {
     const { clock } = this.#options
-    const { proof, ending } = session
+    const { endsAtMs, ending } = session
+    const limits: Admission['limits'] = taken.rates.map(({ name, bytesPerSecond, burstBytes }) =>
+      this.#bandwidth.take(name, bytesPerSecond, burstBytes),
+    )
     this.#live.add(session)
     const expiry =
-      proof?.endsAtMs === undefined
+      endsAtMs === undefined
         ? undefined
-        : atWallTime(clock, proof.endsAtMs, () =>
-            this.#cut(session, 'ACCESS_EXPIRED', 'the token has expired'),
-          )
-    let isOver = false
+        : atWallTime(clock, endsAtMs, () => this.#cut(session, expired(), 'expired'))
+    const leave = (then: () => void): void => {
+      if (!this.#live.delete(session)) return
+      expiry?.cancel()
+      for (const limit of limits) this.#bandwidth.give(limit)
+      this.#counts.give(taken.names)
+      then()
+    }
     return {
       limits,
       signal: ending.signal,
-      end: () => {
-        if (isOver) return
-        isOver = true
-        expiry?.cancel()
-        this.#live.delete(session)
-        for (const limit of limits) this.#bandwidth.give(limit)
-        onEnd()
-      },
+      ...(endsAtMs !== undefined && { endsAtMs }),
+      end: () => leave(onEnd),
+      handOver: () => leave(() => {}),
     }
   }
 
@@ -259,10 +293,10 @@ export class AccessControl implements Access, Lifecycle {
     return rule.keys.has(proof.name) || rule.tokens?.has(proof.name) === true
   }
 
-  #cut({ ending }: Live, code: 'ACCESS_EXPIRED' | 'ACCESS_REVOKED', message: string): void {
+  #cut({ ending }: Live, why: AccessError, reason: 'expired' | 'revoked'): void {
     if (ending.signal.aborted) return
-    this.#metrics.ended.inc({ reason: code === 'ACCESS_EXPIRED' ? 'expired' : 'revoked' })
-    ending.abort(new AccessError(code, message))
+    this.#metrics.ended.inc({ reason })
+    ending.abort(why)
   }
 
   #compile(config: AccessConfig): AccessRules {
@@ -302,4 +336,18 @@ export class AccessControl implements Access, Lifecycle {
     for (const { role } of this.#live) counts[role]++
     return counts
   }
+}
+
+const unbounded = { counts: [], rates: [] } as const
+
+function closed(): AccessError {
+  return new AccessError('ACCESS_CLOSED', 'the gateway is going down')
+}
+
+function expired(): AccessError {
+  return new AccessError('ACCESS_EXPIRED', 'the token has expired')
+}
+
+function revoked(): AccessError {
+  return new AccessError('ACCESS_REVOKED', 'the key was taken away')
 }

@@ -64,3 +64,30 @@ export interface Access {
    */
   admit(request: AccessRequest): Promise<Admission>
 }
+
+/** A session that another gateway let in and that goes on through this one. */
+export interface ResumedSession
+  extends Pick<AccessRequest, 'protocol' | 'role' | 'key' | 'address' | 'tcUrl' | 'sessionId'> {
+  /** Wall time at which it must end, in milliseconds; absent: never. */
+  readonly endsAtMs?: number
+}
+
+/** An admission of a session that may go on through another gateway. */
+export interface MovableAdmission extends Admission {
+  /** As in `ResumedSession`: what the other gateway has to know. */
+  readonly endsAtMs?: number
+  /** In place of `end`: the session is not over, only elsewhere. Counts go back, and no hook server is told. */
+  handOver(): void
+}
+
+/** Decides where gateways serve each other's sessions. */
+export interface SharedAccess extends Access {
+  admit(request: AccessRequest): Promise<MovableAdmission>
+  /**
+   * Takes a session over. Nobody is asked again for a key, a token or an opinion, and counts may go beyond their bounds, as
+   * with sessions that run while rules change; limits of bandwidth and the end of the token hold. Hook servers are told
+   * when it is over, without the query of its URL, which only the gateway knew that let it in.
+   * @throws ACCESS_EXPIRED, ACCESS_CLOSED
+   */
+  resume(session: ResumedSession): MovableAdmission
+}

@@ -1,6 +1,8 @@
-import type { Access } from './contract.ts'
+import type { MovableAdmission, SharedAccess } from './contract.ts'
 
 /** Lets everybody in, for gateways without rules and for tests. */
-export const openAccess: Access = {
-  admit: async () => ({ limits: [], signal: new AbortController().signal, end: () => {} }),
+export const openAccess: SharedAccess = { admit: async () => admitted(), resume: admitted }
+
+function admitted(): MovableAdmission {
+  return { limits: [], signal: new AbortController().signal, end: () => {}, handOver: () => {} }
 }

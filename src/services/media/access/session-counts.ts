@@ -12,8 +12,13 @@ export class SessionCounts {
    */
   take(wanted: readonly { readonly name: string; readonly max: number }[]): string | undefined {
     for (const { name, max } of wanted) if (max > 0 && (this.#counts.get(name) ?? 0) >= max) return name
-    for (const { name } of wanted) this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1)
+    this.add(wanted.map(({ name }) => name))
     return undefined
+  }
+
+  /** Counts one more of each, whether there is room or not. */
+  add(names: readonly string[]): void {
+    for (const name of names) this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1)
   }
 
   give(names: readonly string[]): void {

@@ -104,6 +104,10 @@ export class RtmpService implements Lifecycle, SessionDirectory {
     await this.close()
   }
 
+  get sessionCount(): number {
+    return this.#sessions.size
+  }
+
   listSessions(): readonly SessionInfo[] {
     return [...this.#sessions.values()].flatMap((session) => session.info ?? [])
   }

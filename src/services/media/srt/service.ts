@@ -55,6 +55,10 @@ export class SrtService implements Lifecycle, SessionDirectory {
     return this.#front.locals
   }
 
+  get sessionCount(): number {
+    return this.#sessions.size
+  }
+
   listSessions(): readonly SessionInfo[] {
     this.#sessions.count()
     return Array.from(this.#sessions, (session) => ({

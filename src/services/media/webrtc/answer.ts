@@ -15,12 +15,19 @@ import {
   publicAddressesFor,
   publicTcpAddressesFor,
 } from './public-addresses.ts'
-import type { IceIdentity, Session } from './session.ts'
+import type { IceIdentity } from './session.ts'
+
+/** What an answer hangs on beside the configuration. */
+export interface AnswerContext {
+  /** Local address on which the request came in. */
+  readonly requestAddress: string | undefined
+  readonly hasTcp: boolean
+}
 
 /** An origin's SDP for the client: with the gateway's candidates in place of the origin's. */
 export function publicAnswer(
   description: SessionDescription,
-  { requestAddress, hasTcp }: Pick<Session, 'requestAddress' | 'hasTcp'>,
+  { requestAddress, hasTcp }: AnswerContext,
   { media, tcp }: { readonly media: MediaPlane; readonly tcp: IceTcp },
   options: CompleteWebRtcOptions,
 ): Buffer {
@@ -58,6 +65,9 @@ function distinct(addresses: readonly PublicAddress[]): readonly PublicAddress[]
 }
 
 /** The USERNAME of the client's STUN requests (RFC 8445 §7.2.2), and what signs them. */
-export function identityOf(answer: IceCredentials, offer: IceCredentials): IceIdentity {
+export function identityOf(
+  answer: IceCredentials,
+  offer: IceCredentials,
+): IceIdentity & { readonly password: Buffer } {
   return { username: `${answer.ufrag}:${offer.ufrag}`, password: Buffer.from(answer.pwd) }
 }

@@ -23,6 +23,10 @@ export type WebRtcErrorCode =
   | 'WEBRTC_METHOD'
   /** There is no session of this Location: it ended, or never was. */
   | 'WEBRTC_NO_SESSION'
+  /** The session may be another gateway's, and the store that they share does not answer: try again. */
+  | 'WEBRTC_STORE_AWAY'
+  /** Too many sessions of other gateways are asked for, by this client or by all: try again. */
+  | 'WEBRTC_TOO_MANY_LOOKUPS'
   /** The pair of ICE user fragments belongs to a live session: make a new offer. */
   | 'WEBRTC_SESSION_EXISTS'
   /** The origin closed the offer of a second publisher: the stream is published already. */
@@ -99,6 +103,11 @@ export function failureError(failure: Exclude<OriginFailure, 'aborted'>, cause?:
 export function badAnswer(why: string, cause?: unknown): WebRtcError {
   const options = { side: 'origin', retryable: true, cause } as const
   return new WebRtcError('WEBRTC_ORIGIN_BAD_ANSWER', why, 502, options)
+}
+
+/** What the gateway cannot do now. */
+export function unavailable(code: WebRtcErrorCode, message: string, cause?: unknown): WebRtcError {
+  return new WebRtcError(code, message, 503, { side: 'self', retryable: true, cause })
 }
 
 /** An error that the client caused. */

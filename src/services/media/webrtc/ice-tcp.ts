@@ -9,14 +9,16 @@ import {
   TcpListener,
 } from '../../../mechanisms/net/index.ts'
 import { LinePace } from '../../../mechanisms/telemetry/index.ts'
+import { StunMessage } from '../../../protocols/stun/index.ts'
+import type { Elsewhere } from './elsewhere.ts'
 import { FrameReader, framed } from './frame-reader.ts'
 import type { MediaPlane } from './media-plane.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { TcpLocal } from './public-addresses.ts'
-import type { TcpPath } from './session.ts'
+import type { Session, TcpPath } from './session.ts'
 import type { SessionTable } from './session-table.ts'
 import type { StrangerReason } from './stranger-reason.ts'
-import { proofOf } from './stun-proof.ts'
+import { proofOf, type StunProof } from './stun-proof.ts'
 
 /** Most bytes of the first frame, which must be a STUN request. */
 const maxProofBytes = 1500
@@ -34,7 +36,7 @@ interface Unproven {
 /**
  * ICE over TCP (RFC 6544), for clients whose UDP is barred. A connection must begin with a frame (RFC 4571) that is a
  * STUN request made with the password of a session, within bounds on time, bytes and number; from then on its frames go
- * to the session's origin as datagrams, and back.
+ * to the session's origin as datagrams, and back. While its session is looked for elsewhere it is not read.
  */
 export class IceTcp {
   readonly unprovenCut: Partial<Record<UnprovenReason, number>> = {}
@@ -43,16 +45,23 @@ export class IceTcp {
   readonly #options: CompleteWebRtcOptions
   readonly #sessions: SessionTable
   readonly #media: MediaPlane
+  readonly #ask: Elsewhere['ask']
   readonly #listeners: readonly TcpListener[]
   readonly #faults: LinePace
   readonly #unproven = new Map<Socket, Unproven>()
   readonly #unprovenPerAddress = new Map<string, number>()
 
-  constructor(options: CompleteWebRtcOptions, sessions: SessionTable, media: MediaPlane) {
+  constructor(
+    options: CompleteWebRtcOptions,
+    sessions: SessionTable,
+    media: MediaPlane,
+    ask: Elsewhere['ask'],
+  ) {
     this.#options = options
     this.#faults = new LinePace(options.clock)
     this.#sessions = sessions
     this.#media = media
+    this.#ask = ask
     const { maxTcpConnections: maxConnections, maxTcpConnectionsPerAddress: maxConnectionsPerAddress } =
       options
     const cap = new ConnectionCap({ maxConnections, maxConnectionsPerAddress })
@@ -104,25 +113,42 @@ export class IceTcp {
     if (!this.#wait(socket, sourceOf(remoteAddress))) return
     const reader = new FrameReader()
     let path: TcpPath | undefined
+    /** What came in one piece with a request whose session is being asked for. */
+    let held: Buffer[] | undefined
+    const settle = (session: Session | undefined, request: Uint8Array): void => {
+      if (socket.destroyed) return
+      path = this.#prove(socket, remoteAddress, request, session)
+      for (const frame of held ?? []) if (path !== undefined) this.#media.receiveTcp(path, frame)
+      held = undefined
+      socket.resume()
+    }
     const onFrame = (frame: Uint8Array): void => {
       if (socket.destroyed) return
-      if (path === undefined) path = this.#prove(socket, remoteAddress, frame)
-      else this.#media.receiveTcp(path, frame)
+      if (path !== undefined) this.#media.receiveTcp(path, frame)
+      else if (held !== undefined) held.push(Buffer.from(frame))
+      else if (proofOf(frame, this.#sessions) !== 'unknown-session') settle(undefined, frame)
+      else {
+        const refusal = this.#ask(frame, remoteAddress, (request, outcome) => {
+          if (socket.destroyed) return
+          if (outcome.kind === 'dropped') this.#cut(socket, outcome.reason)
+          else {
+            this.#guarded(socket, () =>
+              settle(outcome.kind === 'bound' ? outcome.session : undefined, request),
+            )
+          }
+        })
+        if (refusal !== undefined) this.#cut(socket, refusal)
+        else {
+          held = []
+          socket.pause()
+        }
+      }
     }
     const maxBytes = (): number => (path === undefined ? maxProofBytes : maxFrameBytes)
     socket.on('data', (chunk) => {
-      try {
+      this.#guarded(socket, () => {
         if (!reader.push(chunk, maxBytes, onFrame)) this.#cut(socket, 'too-long')
-      } catch (error) {
-        // The datapath refused a flow; the others go on.
-        const code = errorCode(error)
-        const due = this.#faults.due(code)
-        if (due !== undefined) {
-          const fields = { code, err: error, ...due }
-          this.#options.logger.error(fields, 'an ICE-TCP frame could not be handled')
-        }
-        socket.destroy()
-      }
+      })
     })
     // Whoever ends its side has no more to say, and ICE needs both.
     socket.once('end', () => socket.destroy())
@@ -130,6 +156,21 @@ export class IceTcp {
       this.#stopWaiting(socket)
       if (path !== undefined) this.#media.forgetTcp(path)
     })
+  }
+
+  #guarded(socket: Socket, act: () => void): void {
+    try {
+      act()
+    } catch (error) {
+      // The datapath refused a flow; the others go on.
+      const code = errorCode(error)
+      const due = this.#faults.due(code)
+      if (due !== undefined) {
+        const fields = { code, err: error, ...due }
+        this.#options.logger.error(fields, 'an ICE-TCP frame could not be handled')
+      }
+      socket.destroy()
+    }
   }
 
   /** For instance for want of descriptors, with each connection that comes. */
@@ -141,9 +182,18 @@ export class IceTcp {
     }
   }
 
-  /** Undefined when the frame proves nothing; then the connection is cut. */
-  #prove(socket: Socket, address: string, frame: Uint8Array): TcpPath | undefined {
-    const proof = proofOf(frame, this.#sessions)
+  /**
+   * Undefined when the frame proves nothing; then the connection is cut.
+   *
+   * @param boundTo a session that nobody can prove and that is this connection's
+   */
+  #prove(
+    socket: Socket,
+    address: string,
+    frame: Uint8Array,
+    boundTo: Session | undefined,
+  ): TcpPath | undefined {
+    const proof = boundTo === undefined ? proofOf(frame, this.#sessions) : boundProof(boundTo, frame)
     if (typeof proof === 'string') {
       this.#cut(socket, proof)
       return undefined
@@ -174,7 +224,7 @@ export class IceTcp {
       },
       close: () => socket.destroy(),
     }
-    this.#media.admitTcp(path, frame, proof.message)
+    this.#media.admitTcp(path, frame, proof.message, boundTo !== undefined)
     return path
   }
 
@@ -209,4 +259,11 @@ export class IceTcp {
     this.#stopWaiting(socket)
     socket.destroy()
   }
+}
+
+/** Of a session that waits for its first address. */
+function boundProof(session: Session, frame: Uint8Array): StunProof | 'unverified' {
+  const message = StunMessage.decode(frame)
+  const isFree = session.ended === undefined && session.connections.size + session.remotes.size === 0
+  return typeof message === 'string' || !isFree ? 'unverified' : { session, message }
 }

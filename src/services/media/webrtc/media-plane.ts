@@ -13,6 +13,7 @@ import {
 } from '../../../mechanisms/datapath/index.ts'
 import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import { StunAttribute, type StunMessage, stunUsername } from '../../../protocols/stun/index.ts'
+import type { Elsewhere } from './elsewhere.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { CountedFlow, Session, TcpPath, Traffic, UdpPath } from './session.ts'
 import type { SessionTable } from './session-table.ts'
@@ -28,8 +29,8 @@ const silentAfterMs = 3000
  * The media of all sessions: the public UDP ports, and one connected endpoint per session towards its origin. A
  * client becomes known by a STUN request whose USERNAME names a session and whose MESSAGE-INTEGRITY was made with
  * that session's password; from then on the datapath moves its datagrams. The datapath copies the STUN requests of
- * known clients here, which is how an address that changes hands, or a client that moves, is followed. Clients that
- * come over TCP are led to the same place by `IceTcp`, and what the origin sends them is handed over here.
+ * known clients here, which is how an address that changes hands, or a client that moves, is followed. A request whose
+ * session is not here may bring it here from another gateway. Clients that come over TCP are led to the same place by `IceTcp`, and what the origin sends them is handed over here.
  */
 export class MediaPlane {
   readonly fromClients: Traffic = { packets: 0, bytes: 0 }
@@ -38,6 +39,7 @@ export class MediaPlane {
   readonly #options: CompleteWebRtcOptions
   readonly #sessions: SessionTable
   readonly #onOriginGone: (session: Session) => void
+  readonly #ask: Elsewhere['ask']
   readonly #remotes = new Map<FlowId, UdpPath>()
   /** The same, by address: a stranger's second datagram may be on its way here while its flow is added. */
   readonly #remoteOf = new Map<string, UdpPath>()
@@ -49,10 +51,12 @@ export class MediaPlane {
     options: CompleteWebRtcOptions,
     sessions: SessionTable,
     onOriginGone: (session: Session) => void,
+    ask: Elsewhere['ask'],
   ) {
     this.#options = options
     this.#faults = new LinePace(options.clock)
     this.#onOriginGone = onOriginGone
+    this.#ask = ask
     this.#sessions = sessions
     this.strangersDropped = Object.fromEntries(STRANGER_REASONS.map((reason) => [reason, 0])) as Record<
       StrangerReason,
@@ -140,8 +144,12 @@ export class MediaPlane {
     }
   }
 
-  /** A connection has proved to be of its session by this request, which is passed on as well. */
-  admitTcp(path: TcpPath, bytes: Uint8Array, request: StunMessage): void {
+  /**
+   * A connection has proved to be of its session by this request, which is passed on as well.
+   *
+   * @param isBound nothing could prove it, and the session is this connection's for good
+   */
+  admitTcp(path: TcpPath, bytes: Uint8Array, request: StunMessage, isBound = false): void {
     const { connections, aim } = path.session
     if (connections.size >= this.#options.maxRemotesPerSession) {
       // Sets keep the order of insertion.
@@ -149,7 +157,7 @@ export class MediaPlane {
       if (oldest !== undefined) this.forgetTcp(oldest)
     }
     connections.add(path)
-    this.#follow(path, 0, request)
+    this.#follow(path, 0, isBound || isNominating(request))
     this.#forward(path.session, bytes)
   }
 
@@ -161,7 +169,7 @@ export class MediaPlane {
     session.clientSeenAtMs = nowMs
     if (bytes[0] === 0 && bytes[1] === 1 && !isSettled(session, path, 0)) {
       const proof = proofOf(bytes, this.#sessions)
-      if (typeof proof !== 'string' && proof.session === session) this.#follow(path, 0, proof.message)
+      if (typeof proof !== 'string' && proof.session === session) this.#follow(path, 0, isNominating(proof.message))
     }
     const { datapath } = this.#options
     if (metersOf(session, 'publish').every((meter) => datapath.charge(meter, bytes.length))) {
@@ -186,10 +194,15 @@ export class MediaPlane {
   }
 
   readonly #receive = (arrival: Arrival): void => {
-    if (arrival.kind === 'icmp') return
+    if (arrival.kind === 'data') this.#handle(arrival, undefined)
+  }
+
+  /** @param boundTo its session, where the sender cannot prove it and need not */
+  #handle(arrival: Arrival, boundTo: Session | undefined): void {
     try {
       const remote = this.#remotes.get(arrival.flow)
-      if (remote === undefined) this.#onStranger(arrival)
+      if (boundTo !== undefined) this.#bind(boundTo, arrival)
+      else if (remote === undefined) this.#onStranger(arrival)
       else this.#onKnown(remote, arrival)
     } catch (error) {
       // The datapath refused a flow or a datagram; the others go on.
@@ -203,16 +216,40 @@ export class MediaPlane {
 
   #onStranger(arrival: Arrival): void {
     const proof = proofOf(arrival.bytes, this.#sessions)
-    if (typeof proof === 'string') {
-      this.strangersDropped[proof]++
-      return
-    }
-    const { session, message } = proof
+    if (proof === 'unknown-session') this.#askElsewhere(arrival)
+    else if (typeof proof === 'string') this.strangersDropped[proof]++
+    else this.#lead(proof.session, arrival, isNominating(proof.message))
+  }
+
+  /** Makes the sender of a request, so far unknown at least to the datapath, one of the session's. */
+  #lead(session: Session, arrival: Arrival, isNominated: boolean): void {
     const known = this.#remoteOf.get(addressKey(arrival))
     if (known !== undefined && known.session !== session) this.#forget(known)
     const remote = known?.session === session ? known : this.#admit(session, arrival)
-    this.#follow(remote, arrival.local, message)
+    this.#follow(remote, arrival.local, isNominated)
     this.#forward(session, arrival.bytes)
+  }
+
+  /** The first address that names a session which nobody can prove: it counts as nominated, so that no other is followed. */
+  #bind(session: Session, arrival: Arrival): void {
+    const isFree = session.connections.size + session.remotes.size === 0
+    if (session.ended === undefined && isFree) this.#lead(session, arrival, true)
+    else this.strangersDropped.unverified++
+  }
+
+  /** What a known sender sent has gone to its session so far; only strangers' requests are dropped. */
+  #askElsewhere(arrival: Arrival): void {
+    const isStranger = !this.#remotes.has(arrival.flow)
+    const { endpoint, flow, address, port, local, kind, icmp } = arrival
+    const drop = (reason: StrangerReason): void => {
+      if (isStranger) this.strangersDropped[reason]++
+    }
+    const refusal = this.#ask(arrival.bytes, address, (bytes, outcome) => {
+      const kept = { endpoint, flow, address, port, local, kind, icmp, bytes }
+      if (outcome.kind === 'dropped') drop(outcome.reason)
+      else this.#handle(kept, outcome.kind === 'bound' ? outcome.session : undefined)
+    })
+    if (refusal !== undefined) drop(refusal)
   }
 
   /** A STUN request that the datapath has forwarded already, to the session that the address belongs to so far. */
@@ -224,15 +261,12 @@ export class MediaPlane {
     // Nearly every request is this one: consent on the path in use.
     if (isSettled(session, remote, arrival.local) && hasUsername(session, stunUsername(arrival.bytes))) return
     const proof = proofOf(arrival.bytes, this.#sessions)
+    if (proof === 'unknown-session') this.#askElsewhere(arrival)
     if (typeof proof === 'string') return
-    if (proof.session === session) {
-      this.#follow(remote, arrival.local, proof.message)
-      return
-    }
+    const isNominated = isNominating(proof.message)
+    if (proof.session === session) this.#follow(remote, arrival.local, isNominated)
     // The address is another session's now: behind a NAT, or after a reconnect from the same port.
-    this.#forget(remote)
-    this.#follow(this.#admit(proof.session, arrival), arrival.local, proof.message)
-    this.#forward(proof.session, arrival.bytes)
+    else this.#lead(proof.session, arrival, isNominated)
   }
 
   #admit(session: Session, { endpoint, address, port }: Arrival): UdpPath {
@@ -262,10 +296,9 @@ export class MediaPlane {
    * nominated one, that is the latest, so that each check gets its answer; afterwards a check of another pair must
    * not take the media along, unless the nominated path has gone silent.
    */
-  #follow(path: UdpPath | TcpPath, local: number, request: StunMessage): void {
+  #follow(path: UdpPath | TcpPath, local: number, isNominated: boolean): void {
     const { session } = path
     const { aim } = session
-    const isNominated = request.attribute(StunAttribute.useCandidate) !== undefined
     if (aim?.path === path && aim.local === local) {
       aim.isNominated ||= isNominated
       return
@@ -349,6 +382,10 @@ export class MediaPlane {
 /** The budgets of one direction: a stream flows from those who publish, and to those who play. */
 function metersOf(session: Session, role: Session['role']): readonly MeterId[] {
   return session.role === role ? session.meters.meters : []
+}
+
+function isNominating(request: StunMessage): boolean {
+  return request.attribute(StunAttribute.useCandidate) !== undefined
 }
 
 function isSettled({ aim }: Session, path: UdpPath | TcpPath, local: number): boolean {

@@ -1,4 +1,6 @@
 import { Gauge, registerReadCounter, type Registry } from '../../../mechanisms/telemetry/index.ts'
+import type { SessionLookups } from './session-lookups.ts'
+import type { SessionTakeover } from './session-takeover.ts'
 import type { Sessions } from './sessions.ts'
 
 /** Declares the service's metrics; each reads plain numbers when it is scraped. */
@@ -84,5 +86,34 @@ export function declareMetrics(
     'WHIP and WHEP requests that failed.',
     'code',
     () => Object.fromEntries(errors),
+  )
+}
+
+/** The same where gateways share a store. */
+export function declareSharedMetrics(
+  registry: Registry,
+  lookups: SessionLookups,
+  takeover: SessionTakeover,
+): void {
+  registerReadCounter(
+    registry,
+    'sluice_webrtc_lookups_total',
+    'Sessions of other gateways that were looked up (found, unknown, failed), or not: known to be unknown (remembered), looked up already (joined), or over a bound (source, rate, in-flight).',
+    'result',
+    () => lookups.results,
+  )
+  registerReadCounter(
+    registry,
+    'sluice_webrtc_takeovers_total',
+    'Sessions of other gateways that go on here.',
+    'result',
+    () => takeover.results,
+  )
+  registerReadCounter(
+    registry,
+    'sluice_webrtc_unverified_total',
+    'Requests of sessions that nobody can prove.',
+    'result',
+    () => takeover.unverified,
   )
 }

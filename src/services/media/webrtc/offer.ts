@@ -8,7 +8,7 @@ import {
 } from '../../../mechanisms/balancer/index.ts'
 import { iceCredentials, SessionDescription } from '../../../protocols/sdp/index.ts'
 import { LinePace } from '../../../mechanisms/telemetry/index.ts'
-import type { Admission } from '../access/index.ts'
+import type { MovableAdmission } from '../access/index.ts'
 import { identityOf } from './answer.ts'
 import { type ClientOffer, type OfferNeed, type OfferRequest, readOffer } from './client-offer.ts'
 import { badAnswer, clientError, failureError, OriginRefusal, WebRtcError } from './errors.ts'
@@ -19,12 +19,15 @@ import { hostHeaderOf, type OriginResponse } from './origin-client.ts'
 import type { OriginDialogue } from './origin-dialogue.ts'
 import type { OriginLinks, OriginResource } from './origin-links.ts'
 import { originMedia } from './origin-media.ts'
-import type { Session } from './session.ts'
+import { newSession, type Session, type SessionFacts } from './session.ts'
+import { recordOf, sessionIdOf, tokenHashOf } from './session-record.ts'
 import type { Sessions } from './sessions.ts'
 
 /** A session, and what the origin answered to its offer. */
 export interface AcceptedOffer {
   readonly session: Session
+  /** The secret part of its Location. */
+  readonly token: string
   readonly response: OriginResponse
   readonly answer: SessionDescription
   /** What a client of the older API is told beside the SDP. */
@@ -35,7 +38,7 @@ export interface AcceptedOffer {
 interface Attempt {
   readonly request: OfferRequest
   readonly offer: ClientOffer
-  readonly admission: Admission
+  readonly admission: MovableAdmission
   readonly sessionId: string
   readonly claim: Claim
   readonly need: OfferNeed
@@ -48,7 +51,6 @@ export class Offers {
   readonly #links: OriginLinks
   readonly #sessions: Sessions
   readonly #logged: LinePace
-  #lastId = 0
 
   constructor(
     options: CompleteWebRtcOptions,
@@ -66,7 +68,7 @@ export class Offers {
   /** @throws WebRtcError, and errors of access and the balancer, each with the status that fits */
   async post(request: OfferRequest): Promise<AcceptedOffer> {
     const offer = readOffer(request, this.#options)
-    const sessionId = `webrtc-${++this.#lastId}`
+    const sessionId = sessionIdOf(this.#options.random)
     const admission = await this.#admit(request, offer, sessionId)
     let accepted: AcceptedOffer | undefined
     try {
@@ -83,7 +85,7 @@ export class Offers {
     { request, client, signal }: OfferRequest,
     { role, key, accessQuery, tcUrl }: ClientOffer,
     sessionId: string,
-  ): Promise<Admission> {
+  ): Promise<MovableAdmission> {
     const bearer = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1]
     const pageUrl = request.headers.referer ?? request.headers.origin
     return this.#options.access.admit({
@@ -188,11 +190,13 @@ export class Offers {
       const read = readAnswer(response, need, this.#options.maxAnswerBytes)
       if (read.description === undefined) throw new OriginRefusal(read.status, response.headers, read.code)
       const { description } = read
-      const session = await this.#open(attempt, description, asked, atOrigin, response.headers.etag)
+      const token = this.#options.random(24).toString('base64url')
+      const session = await this.#open(attempt, token, description, asked, atOrigin, response.headers.etag)
       const { server, service, pid } = asked.origin
       const sessionid = session.identities[0]?.username ?? ''
       return {
         session,
+        token,
         response,
         answer: description,
         members: { server, service, pid, sessionid, ...read.members },
@@ -216,12 +220,13 @@ export class Offers {
 
   async #open(
     { request, offer, admission, sessionId, claim }: Attempt,
+    token: string,
     answer: SessionDescription,
     asked: OriginResource,
     atOrigin: OriginResource | undefined,
     etag: string | undefined,
   ): Promise<Session> {
-    const { clock, random, resolveHost, iceTcp } = this.#options
+    const { clock, resolveHost, iceTcp } = this.#options
     const { media, limits } = this.#sessions
     const { key: streamKey, role, wantsTcp } = offer
     const { origin } = asked
@@ -231,56 +236,36 @@ export class Offers {
     if (mediaAt === undefined)
       throw badAnswer('neither the answer nor the registration names a media address')
     const identity = identityOf(credentials, offer.credentials)
+    const facts: SessionFacts = {
+      id: sessionId,
+      tokenHash: tokenHashOf(token),
+      streamKey,
+      role,
+      originId: origin.id,
+      atOrigin,
+      originMedia: mediaAt,
+      clientAddress: request.client.address,
+      sinceMs: clock.wallMs(),
+      hasTcp: iceTcp || wantsTcp,
+    }
     const undo: (() => void)[] = []
     try {
       const originEndpoint = await media.openOrigin(mediaAt)
       undo.push(() => media.closeOrigin(originEndpoint))
-      await this.#sessions.claimIdentity(identity, {
-        streamKey,
-        role,
-        originId: origin.id,
-        originMedia: mediaAt,
-      })
-      undo.push(() => this.#sessions.disclaimIdentity(identity))
+      const state = { etag, untilMs: admission.endsAtMs, previous: undefined }
+      await this.#sessions.claim(recordOf(facts, identity, state))
+      undo.push(() => this.#sessions.disclaim(identity.username))
       // Then nothing comes from this origin any more; the player's next offer goes to the right one.
       const moved = new AbortController()
       const hold = await claim.keep(role === 'play' ? () => moved.abort() : undefined)
       undo.push(() => hold.end())
       request.signal.throwIfAborted()
-      const nowMs = clock.nowMs()
-      const session: Session = {
-        id: sessionId,
-        token: random(24).toString('base64url'),
-        streamKey,
-        role,
-        originId: origin.id,
-        atOrigin,
-        etag,
-        hold,
-        admission,
-        meters: limits.take(admission.limits),
-        sinceMs: clock.wallMs(),
-        originMedia: mediaAt,
-        originEndpoint,
-        identities: [identity],
-        clientAddress: request.client.address,
-        requestAddress: request.request.socket.localAddress,
-        hasTcp: iceTcp || wantsTcp,
-        remotes: new Map(),
-        connections: new Set(),
-        reverse: undefined,
-        aim: undefined,
-        clientSeenAtMs: nowMs,
-        originSeenAtMs: nowMs,
-        renewedAtMs: nowMs,
-        fromClient: { packets: 0, bytes: 0 },
-        fromOrigin: { packets: 0, bytes: 0 },
-        ended: undefined,
-      }
-      this.#sessions.begin(session)
-      const onMoved = (): void => void this.#sessions.end(session, 'moved')
-      if (moved.signal.aborted) onMoved()
-      else moved.signal.addEventListener('abort', onMoved)
+      const meters = limits.take(admission.limits)
+      const session = newSession(
+        { ...facts, etag, hold, admission, meters, originEndpoint, identities: [identity] },
+        clock.nowMs(),
+      )
+      this.#sessions.begin(session, moved.signal)
       return session
     } catch (error) {
       for (const step of undo.toReversed()) step()

@@ -3,9 +3,11 @@ import { lookup } from 'node:dns/promises'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type {
   Balancer,
+  Hold,
   HttpStreamRequest,
+  OriginId,
   OriginRegistry,
-  SessionStore,
+  Role,
   StreamKey,
 } from '../../../mechanisms/balancer/index.ts'
 import type { Datapath } from '../../../mechanisms/datapath/index.ts'
@@ -18,9 +20,11 @@ import {
   type ListenAddress,
 } from '../../../mechanisms/net/index.ts'
 import type { Logger, Registry } from '../../../mechanisms/telemetry/index.ts'
-import { type Access, openAccess } from '../access/index.ts'
+import { openAccess, type SharedAccess } from '../access/index.ts'
 import { WebRtcError } from './errors.ts'
+import { inTime } from './in-time.ts'
 import type { ConfiguredAddress } from './public-addresses.ts'
+import type { RtcSessionStore } from './session-record.ts'
 
 /** One UDP port on which clients' media is heard. */
 export interface MediaListen {
@@ -30,19 +34,34 @@ export interface MediaListen {
   readonly port: number
 }
 
+/** Says that a session which another gateway began is in use here. */
+export interface StreamHolds {
+  /**
+   * As `Claim.keep` of a pick at this origin. Undefined when there is no such origin. `onMoved`: for a player, the stream
+   * is published at another origin now.
+   */
+  hold(key: StreamKey, id: OriginId, role: Role, onMoved?: () => void): Promise<Hold | undefined>
+}
+
 /** What the WebRTC service is given; the composition root builds it. */
 export interface WebRtcOptions {
   readonly datapath: Datapath
   readonly balancer: Pick<Balancer, 'pick'>
-  readonly sessionStore: Pick<SessionStore, 'addSession' | 'renewSession' | 'removeSession'>
+  /** One that is shared is asked for sessions that other gateways began. */
+  readonly sessionStore: RtcSessionStore
   /** The routing key of a request. Its errors reach the client with their status and code. */
   readonly streamKeyOf: (request: HttpStreamRequest) => StreamKey
   readonly logger: Logger
   readonly registry: Registry
-  /** Every origin: a redirect or a Location leads to one of them or nowhere. @defaultValue none but the one that was asked */
-  readonly origins?: Pick<OriginRegistry, 'list'>
+  /**
+   * Every origin: a redirect, a Location or another gateway's session leads to one of them or nowhere.
+   * @defaultValue none but the one that was asked
+   */
+  readonly origins?: Pick<OriginRegistry, 'list' | 'findOrigin'>
+  /** Told of streams whose sessions are taken over. @defaultValue nobody is */
+  readonly holds?: StreamHolds
   /** Who may publish and play. @defaultValue everybody */
-  readonly access?: Access
+  readonly access?: SharedAccess
   /** Who a client is, past trusted proxies, and how origins are told. @defaultValue no proxy is trusted */
   readonly clientOf?: HttpClientOf
   /** Where clients' media is heard over UDP; each port gets candidates. @defaultValue port 8000 of all addresses */
@@ -109,6 +128,31 @@ export interface WebRtcOptions {
   readonly resolveHost?: (name: string) => Promise<string>
   /** Opens a connection to an origin's API, over TLS where its URL says so. @defaultValue that of the machine */
   readonly dial?: Dial
+  /**
+   * What becomes of media whose session another gateway began and whose password nobody told: it was signalled by another
+   * program (the SRS proxy), or gateways share no secret. Then no request can prove to belong to the session.
+   * `bind-once`: while no living gateway serves it, the first address that names it gets it, for good. @defaultValue `refuse`
+   */
+  readonly unverified?: 'refuse' | 'bind-once'
+  /**
+   * Whether `close` leaves the sessions that are left to other gateways, which prove and serve them by the shared store,
+   * and tells no origin. @defaultValue false
+   */
+  readonly leaveOnClose?: boolean
+  /** Sessions of other gateways that are looked up or taken over at a time; beyond, nothing is asked. @defaultValue 256 */
+  readonly maxLookups?: number
+  /** Look-ups per second. @defaultValue 2000 */
+  readonly lookupsPerSecond?: number
+  /** The same of one source: a /24 of IPv4 or a /48 of IPv6. @defaultValue 20 */
+  readonly lookupsPerSecondPerSource?: number
+  /** Sources that are remembered; beyond, the one heard of longest ago is forgotten. @defaultValue 10,000 */
+  readonly maxLookupSources?: number
+  /** How long a look-up may take. @defaultValue 3000 */
+  readonly lookupTimeoutMs?: number
+  /** How long a name that nobody knows is not asked for again. @defaultValue 5000 */
+  readonly unknownForMs?: number
+  /** Names that are remembered so; beyond, the oldest is forgotten. @defaultValue 10,000 */
+  readonly maxUnknown?: number
   readonly clock?: Clock
   /** Unguessable bytes for Locations. @defaultValue node:crypto's */
   readonly random?: (bytes: number) => Buffer
@@ -117,7 +161,8 @@ export interface WebRtcOptions {
 const defaults: Required<
   Omit<WebRtcOptions, 'datapath' | 'balancer' | 'sessionStore' | 'streamKeyOf' | 'logger' | 'registry'>
 > = {
-  origins: { list: async () => [] },
+  origins: { list: async () => [], findOrigin: async () => undefined },
+  holds: { hold: async () => ({ end: () => {} }) },
   access: openAccess,
   clientOf: httpClientOf(new AddressRanges([])),
   mediaListen: [{ addresses: ['0.0.0.0', '::'], port: 8000 }],
@@ -146,6 +191,15 @@ const defaults: Required<
   maxAttempts: 3,
   resolveHost: async (name: string): Promise<string> => (await lookup(name)).address,
   dial: dialTcp,
+  unverified: 'refuse',
+  leaveOnClose: false,
+  maxLookups: 256,
+  lookupsPerSecond: 2000,
+  lookupsPerSecondPerSource: 20,
+  maxLookupSources: 10_000,
+  lookupTimeoutMs: 3000,
+  unknownForMs: 5000,
+  maxUnknown: 10_000,
   clock: systemClock,
   random: randomBytes,
 }
@@ -169,13 +223,6 @@ export function completeOptions(options: WebRtcOptions): CompleteWebRtcOptions {
     resolveHost: (name) => inTime(resolveHost(name), clock, connectTimeoutMs),
     logger: options.logger.child({ component: 'webrtc' }),
   }
-}
-
-function inTime<T>(promise: Promise<T>, clock: Clock, timeoutMs: number): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = clock.after(timeoutMs, () => reject(new Error(`no answer after ${timeoutMs} ms`)))
-    promise.then(resolve, reject).finally(() => timer.cancel())
-  })
 }
 
 function badOption(message: string): WebRtcError {

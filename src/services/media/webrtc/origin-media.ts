@@ -40,6 +40,22 @@ export function originMediaPort(
 }
 
 /**
+ * Whether an origin's media may be at this place, which another gateway says: what `originMedia` could have found, the
+ * answer apart.
+ */
+export function isMediaOf(
+  { rtc, urls }: Pick<Origin, 'rtc' | 'urls'>,
+  api: Pick<OriginApi, 'address'>,
+  { address, port }: Remote,
+): boolean {
+  if (isIP(address) === 0 || !Number.isInteger(port) || port < 1 || port > 65_535) return false
+  const own = canonicalAddress(api.address)
+  const there = canonicalAddress(address)
+  if (urls !== undefined) return isReachable(there, own)
+  return there === own && (rtc.includes(port) || rtc.includes(0))
+}
+
+/**
  * The candidate that the gateway can best reach: one at the address that its API has, else the first host candidate, of
  * the API's family if there is one, else any. Names are looked up, but for those of mDNS, which mean something only on the
  * origin's own link.

@@ -2,13 +2,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CloseOptions, Lifecycle } from '../../../foundation/lifecycle.ts'
 import type { SessionDirectory, SessionInfo } from '../../../foundation/session-info.ts'
 import type { LocalAddress } from '../../../mechanisms/datapath/index.ts'
-import { declareMetrics } from './metrics.ts'
+import { declareMetrics, declareSharedMetrics } from './metrics.ts'
 import { completeOptions, type WebRtcOptions } from './options.ts'
 import { OriginClient } from './origin-client.ts'
 import { OriginDialogue } from './origin-dialogue.ts'
 import { OriginLinks } from './origin-links.ts'
 import type { TcpLocal } from './public-addresses.ts'
 import { routeOf } from './route.ts'
+import { SessionLookups } from './session-lookups.ts'
+import { SessionTakeover } from './session-takeover.ts'
 import { Sessions } from './sessions.ts'
 import { Signalling } from './signalling.ts'
 
@@ -28,6 +30,8 @@ export class WebRtcService implements Lifecycle, SessionDirectory {
   readonly #origins: OriginClient
   readonly #sessions: Sessions
   readonly #signalling: Signalling
+  /** Undefined when no other gateway has sessions. */
+  readonly #takeover: SessionTakeover | undefined
 
   constructor(options: WebRtcOptions) {
     const complete = completeOptions(options)
@@ -35,23 +39,32 @@ export class WebRtcService implements Lifecycle, SessionDirectory {
     const links = new OriginLinks(complete)
     const dialogue = new OriginDialogue(this.#origins, links)
     this.#sessions = new Sessions(complete, dialogue)
-    this.#signalling = new Signalling(complete, dialogue, links, this.#sessions)
+    const lookups = new SessionLookups(complete)
+    this.#signalling = new Signalling(complete, dialogue, links, this.#sessions, lookups)
+    if (complete.sessionStore.isShared) {
+      this.#takeover = new SessionTakeover(complete, links, this.#sessions, lookups)
+      this.#sessions.elsewhere = this.#takeover
+      declareSharedMetrics(options.registry, lookups, this.#takeover)
+    }
     declareMetrics(options.registry, this.#sessions, this.#signalling.errors)
   }
 
   /** Binds the media ports. @throws DATAPATH_PORT_TAKEN, DATAPATH_ADDRESS_UNAVAILABLE, and what `TcpListener.start` throws */
-  start(): Promise<void> {
-    return this.#sessions.start()
+  async start(): Promise<void> {
+    this.#takeover?.start()
+    await this.#sessions.start()
   }
 
   /**
-   * Refuses new offers (503), lets running sessions go on for `graceMs`, then ends them and tells their origins.
+   * Refuses new offers (503), lets running sessions go on for `graceMs`, then ends them and tells their origins, or leaves
+   * them to other gateways (`leaveOnClose`).
    * DELETE and PATCH are answered all the time.
    */
   async close({ graceMs = 0 }: CloseOptions = {}): Promise<void> {
     this.#signalling.drain()
     await this.#sessions.drained(graceMs)
     this.#signalling.stop()
+    this.#takeover?.stop()
     await this.#sessions.endAll('drained', noticeMs)
     await this.#sessions.close()
     await this.#origins.close()
@@ -84,6 +97,10 @@ export class WebRtcService implements Lifecycle, SessionDirectory {
   /** ICE-TCP connections that have not proved a session yet. */
   get unprovenTcp(): number {
     return this.#sessions.tcp.unproven
+  }
+
+  get sessionCount(): number {
+    return this.#sessions.table.size
   }
 
   listSessions(): readonly SessionInfo[] {

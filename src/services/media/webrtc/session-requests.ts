@@ -7,12 +7,17 @@ import {
   withoutCandidates,
 } from '../../../protocols/sdp/index.ts'
 import { identityOf, publicAnswer } from './answer.ts'
-import { clientError, failureError, OriginRefusal, WebRtcError } from './errors.ts'
+import { clientError, failureError, OriginRefusal, unavailable, WebRtcError } from './errors.ts'
 import { requestHeaders } from './forwarded-headers.ts'
+import { inTime } from './in-time.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { OriginResponse } from './origin-client.ts'
 import type { OriginDialogue } from './origin-dialogue.ts'
-import type { IceIdentity, Session } from './session.ts'
+import type { OriginLinks } from './origin-links.ts'
+import type { IceIdentity, Session, SessionFacts } from './session.ts'
+import type { SessionLookups } from './session-lookups.ts'
+import { placeOf } from './session-place.ts'
+import { type StoredSession, tokenHashOf } from './session-record.ts'
 import type { Sessions } from './sessions.ts'
 
 /** A PATCH or DELETE of a client. */
@@ -26,23 +31,66 @@ const fragmentType = 'application/trickle-ice-sdpfrag'
 /** An origin that answers so takes no PATCH, or cannot handle it (SRS): of trickled candidates it need not know. */
 const withoutPatch: ReadonlySet<number> = new Set([405, 500, 501])
 
+/** A session that a request is for, be it served here or by another gateway. */
+export interface RequestedSession extends Pick<SessionFacts, 'streamKey' | 'atOrigin' | 'hasTcp'> {
+  /** What the origin calls the present state of ICE. */
+  readonly etag: string | undefined
+  /** Whether the client's side has these credentials: what has others asks for an ICE restart. */
+  knows(offer: IceCredentials): Promise<boolean>
+  /** Its client ended it, and its origin knows. */
+  end(): Promise<void>
+  /** It gets another identity besides. @throws WEBRTC_SESSION_EXISTS, and what the store throws */
+  restart(identity: IceIdentity, etag: string | undefined): Promise<void>
+}
+
 /** Takes DELETE and PATCH of a session to the origin that has it, and only there. */
 export class SessionRequests {
   readonly #options: CompleteWebRtcOptions
   readonly #dialogue: OriginDialogue
+  readonly #links: OriginLinks
   readonly #sessions: Sessions
+  readonly #lookups: SessionLookups
+  /** By the hash of the token: clients send fragments close after one another. */
+  readonly #asked = new Map<string, Promise<StoredSession | undefined>>()
 
-  constructor(options: CompleteWebRtcOptions, dialogue: OriginDialogue, sessions: Sessions) {
+  constructor(
+    options: CompleteWebRtcOptions,
+    dialogue: OriginDialogue,
+    links: OriginLinks,
+    sessions: Sessions,
+    lookups: SessionLookups,
+  ) {
     this.#options = options
     this.#dialogue = dialogue
+    this.#links = links
     this.#sessions = sessions
+    this.#lookups = lookups
   }
 
   /**
-   * Ends a session here and at its origin. Only when the origin asks for other credentials does the session go on, so that
+   * The session of a Location, which another gateway may have given.
+   *
+   * @param address of the client
+   * @throws WEBRTC_NO_SESSION, WEBRTC_STORE_AWAY, WEBRTC_TOO_MANY_LOOKUPS
+   */
+  async find(token: string, address: string): Promise<RequestedSession> {
+    const tokenHash = tokenHashOf(token)
+    const { table } = this.#sessions
+    if (table.byTokenHash(tokenHash) === undefined && this.#options.sessionStore.isShared) {
+      const record = isToken(token) ? await this.#lookUp(tokenHash, address) : undefined
+      // It may have come over meanwhile.
+      if (record !== undefined && table.byTokenHash(tokenHash) === undefined) return this.#elsewhere(record)
+    }
+    const session = table.byTokenHash(tokenHash)
+    if (session === undefined) throw clientError('WEBRTC_NO_SESSION', 404, 'there is no such session')
+    return this.#here(session, address)
+  }
+
+  /**
+   * Ends a session, wherever it is served, and at its origin. Only when the origin asks for other credentials does the session go on, so that
    * the client can come back with them. @throws OriginRefusal then
    */
-  async delete(session: Session, { request, client }: SessionRequest): Promise<void> {
+  async delete(session: RequestedSession, { request, client }: SessionRequest): Promise<void> {
     const { atOrigin, streamKey } = session
     if (atOrigin !== undefined) {
       const headers = requestHeaders(request, client)
@@ -51,7 +99,7 @@ export class SessionRequests {
         throw new OriginRefusal(result.response.status, result.response.headers)
       }
     }
-    await this.#sessions.end(session, 'client')
+    await session.end()
   }
 
   /**
@@ -63,7 +111,7 @@ export class SessionRequests {
    * @throws WebRtcError with the status that fits
    */
   async patch(
-    session: Session,
+    session: RequestedSession,
     { request, client }: SessionRequest,
     body: Buffer,
     signal: AbortSignal,
@@ -74,7 +122,7 @@ export class SessionRequests {
     const fragment = SessionDescription.parse(body, { maxBytes: maxOfferBytes, fragment: true })
     if (typeof fragment === 'string') throw clientError('WEBRTC_BAD_SDP', 400, 'the body is no SDP fragment')
     const offered = iceCredentials(fragment)
-    const isRestart = offered !== undefined && !isOfferedBy(session, offered)
+    const isRestart = offered !== undefined && !(await session.knows(offered))
     const { atOrigin, streamKey } = session
     if (atOrigin === undefined) return isRestart ? refuseRestart() : this.#trickled(session, request)
     const { result } = await this.#dialogue.ask(atOrigin, streamKey, {
@@ -89,11 +137,12 @@ export class SessionRequests {
     const { response } = result
     if (!isRestart && withoutPatch.has(response.status)) return this.#trickled(session, request)
     if (response.status >= 400) throw new OriginRefusal(response.status, response.headers)
-    return isRestart ? this.#restarted(session, offered, response) : trickled(response.headers.etag)
+    if (!isRestart) return trickled(response.headers.etag)
+    return this.#restarted(session, offered, response, request.socket.localAddress)
   }
 
   /** The answer to candidates that the origin was not told of. @throws WEBRTC_STALE_ETAG */
-  #trickled({ etag }: Session, { headers }: IncomingMessage): OriginResponse {
+  #trickled({ etag }: RequestedSession, { headers }: IncomingMessage): OriginResponse {
     const named = headers['if-match']?.split(',').map((one) => one.trim())
     const isStale = named !== undefined && etag !== undefined && !named.includes('*') && !named.includes(etag)
     if (isStale) throw clientError('WEBRTC_STALE_ETAG', 412, 'If-Match is not the ETag of the session')
@@ -101,9 +150,10 @@ export class SessionRequests {
   }
 
   async #restarted(
-    session: Session,
+    session: RequestedSession,
     offer: IceCredentials,
     response: OriginResponse,
+    requestAddress: string | undefined,
   ): Promise<OriginResponse> {
     const { maxAnswerBytes: maxBytes } = this.#options
     const answer = SessionDescription.parse(response.body, { maxBytes, fragment: true })
@@ -112,23 +162,83 @@ export class SessionRequests {
       const options = { side: 'origin', retryable: false } as const
       throw new WebRtcError('WEBRTC_ORIGIN_BAD_ANSWER', 'the origin restarted no ICE', 502, options)
     }
-    await this.#takeIdentity(session, identityOf(credentials, offer))
-    session.etag = response.headers.etag ?? session.etag
+    await session.restart(identityOf(credentials, offer), response.headers.etag ?? session.etag)
     const headers = { ...response.headers, 'content-type': fragmentType }
-    return { status: 200, headers, body: publicAnswer(answer, session, this.#sessions, this.#options) }
+    const context = { requestAddress, hasTcp: session.hasTcp }
+    return { status: 200, headers, body: publicAnswer(answer, context, this.#sessions, this.#options) }
   }
 
-  async #takeIdentity(session: Session, identity: IceIdentity): Promise<void> {
-    if (session.identities.some(({ username }) => username === identity.username)) return
-    await this.#sessions.claimIdentity(identity, session)
-    if (session.ended !== undefined) {
-      this.#sessions.disclaimIdentity(identity)
-      return
+  #here(session: Session, address: string): RequestedSession {
+    const sessions = this.#sessions
+    return {
+      streamKey: session.streamKey,
+      atOrigin: session.atOrigin,
+      hasTcp: session.hasTcp,
+      get etag() {
+        return session.etag
+      },
+      knows: async (offer) => {
+        if (session.identities.some(({ username }) => isOfferedBy(username, offer))) return true
+        const { tokenHash } = session
+        if (tokenHash === undefined || !this.#options.sessionStore.isShared) return false
+        // Another gateway may have restarted its ICE, and no request of the new identity has come here.
+        const record = await this.#lookUp(tokenHash, address).catch(() => undefined)
+        if (record === undefined || session.ended !== undefined) return false
+        return isOfferedBy(record.username, offer) && sessions.adopt(session, record)
+      },
+      end: () => sessions.end(session, 'client'),
+      restart: (identity, etag) => sessions.restart(session, identity, etag),
     }
-    const [current, ...older] = session.identities
-    const kept: readonly IceIdentity[] = current === undefined ? [identity] : [identity, current]
-    this.#sessions.table.reidentify(session, kept)
-    for (const old of older) this.#sessions.disclaimIdentity(old)
+  }
+
+  /** The gateway that serves it learns of its end by the store, and of another identity by the first request that has it. */
+  async #elsewhere(record: StoredSession): Promise<RequestedSession> {
+    const place = await placeOf(record, this.#options, this.#links).catch((cause: unknown) => {
+      throw storeAway(cause)
+    })
+    const { streamKey, username, resource } = record
+    return {
+      streamKey,
+      atOrigin: place?.atOrigin,
+      hasTcp: resource?.hasTcp ?? false,
+      etag: resource?.etag,
+      knows: async (offer) => isOfferedBy(username, offer),
+      end: async () => this.#sessions.remove(username),
+      restart: async (identity, etag) => {
+        if (identity.username === username) return
+        await this.#sessions.claim(restarted(record, identity, etag))
+        this.#sessions.table.unreserve(identity.username)
+      },
+    }
+  }
+
+  /** @throws WEBRTC_STORE_AWAY, WEBRTC_TOO_MANY_LOOKUPS */
+  #lookUp(tokenHash: string, address: string): Promise<StoredSession | undefined> {
+    const running = this.#asked.get(tokenHash)
+    if (running !== undefined) return running
+    // A space is in no USERNAME that is asked for.
+    const name = `token ${tokenHash}`
+    const refusal = this.#lookups.begin(name, address)
+    if (refusal === 'remembered') return Promise.resolve(undefined)
+    if (refusal !== undefined) {
+      return Promise.reject(unavailable('WEBRTC_TOO_MANY_LOOKUPS', 'too many sessions are asked for'))
+    }
+    const asked = this.#ask(name, tokenHash).finally(() => this.#asked.delete(tokenHash))
+    this.#asked.set(tokenHash, asked)
+    return asked
+  }
+
+  async #ask(name: string, tokenHash: string): Promise<StoredSession | undefined> {
+    const { clock, lookupTimeoutMs, sessionStore } = this.#options
+    try {
+      const record = await inTime(sessionStore.findSessionOfToken(tokenHash), clock, lookupTimeoutMs)
+      const found = record?.resource?.tokenHash === tokenHash ? record : undefined
+      this.#lookups.end(name, found === undefined ? 'unknown' : 'found')
+      return found
+    } catch (cause) {
+      this.#lookups.end(name, 'failed')
+      throw storeAway(cause)
+    }
   }
 }
 
@@ -139,9 +249,35 @@ function trickled(etag: string | undefined): OriginResponse {
 
 const nothing = Buffer.alloc(0)
 
-/** Whether the client's side of the session has these credentials already. A USERNAME ends with the client's ufrag. */
-function isOfferedBy({ identities }: Session, { ufrag }: IceCredentials): boolean {
-  return identities.some(({ username }) => username.endsWith(`:${ufrag}`))
+/** Whether the client's side of a session has these credentials. A USERNAME ends with the client's ufrag. */
+function isOfferedBy(username: string, { ufrag }: IceCredentials): boolean {
+  return username.endsWith(`:${ufrag}`)
+}
+
+/** The record of a session with another identity. */
+function restarted(
+  record: StoredSession,
+  { username, password }: IceIdentity,
+  etag: string | undefined,
+): StoredSession {
+  const { isServed: _, icePassword: __, resource, ...rest } = record
+  return {
+    ...rest,
+    username,
+    ...(password !== undefined && { icePassword: password.toString() }),
+    ...(resource !== undefined && {
+      resource: { ...resource, previous: record.username, ...(etag !== undefined && { etag }) },
+    }),
+  }
+}
+
+/** What this gateway, or another version of it, gives in Locations. */
+function isToken(text: string): boolean {
+  return /^[\w-]{16,128}$/.test(text)
+}
+
+function storeAway(cause: unknown): WebRtcError {
+  return unavailable('WEBRTC_STORE_AWAY', 'the session cannot be looked up', cause)
 }
 
 function refuseRestart(): never {

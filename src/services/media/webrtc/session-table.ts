@@ -2,16 +2,17 @@ import type { StreamKey } from '../../../mechanisms/balancer/index.ts'
 import type { EndpointId } from '../../../mechanisms/datapath/index.ts'
 import type { IceIdentity, Session } from './session.ts'
 
-/** The live sessions of this process, found by token, USERNAME and socket towards the origin. */
+/** The live sessions of this process, found by the hash of their token, USERNAME and socket towards the origin. */
 export class SessionTable {
-  readonly #byToken = new Map<string, Session>()
+  readonly #sessions = new Set<Session>()
+  readonly #byTokenHash = new Map<string, Session>()
   readonly #byUsername = new Map<string, Session>()
   readonly #byOriginEndpoint = new Map<EndpointId, Session>()
   /** Sessions that are being made: their USERNAME is taken, their place is counted. */
   readonly #reserved = new Set<string>()
 
   get size(): number {
-    return this.#byToken.size
+    return this.#sessions.size
   }
 
   /** Takes a USERNAME for a session to come. False when a live session, or another one to come, has it. */
@@ -26,7 +27,8 @@ export class SessionTable {
   }
 
   add(session: Session): void {
-    this.#byToken.set(session.token, session)
+    this.#sessions.add(session)
+    if (session.tokenHash !== undefined) this.#byTokenHash.set(session.tokenHash, session)
     this.#byOriginEndpoint.set(session.originEndpoint, session)
     for (const { username } of session.identities) {
       this.#reserved.delete(username)
@@ -45,13 +47,14 @@ export class SessionTable {
   }
 
   delete(session: Session): void {
-    this.#byToken.delete(session.token)
+    this.#sessions.delete(session)
+    if (session.tokenHash !== undefined) this.#byTokenHash.delete(session.tokenHash)
     this.#byOriginEndpoint.delete(session.originEndpoint)
     for (const { username } of session.identities) this.#byUsername.delete(username)
   }
 
-  byToken(token: string): Session | undefined {
-    return this.#byToken.get(token)
+  byTokenHash(tokenHash: string): Session | undefined {
+    return this.#byTokenHash.get(tokenHash)
   }
 
   byOriginEndpoint(endpoint: EndpointId): Session | undefined {
@@ -64,19 +67,19 @@ export class SessionTable {
 
   /** For operators' requests, which are few. */
   byId(id: string): Session | undefined {
-    for (const session of this.#byToken.values()) if (session.id === id) return session
+    for (const session of this.#sessions) if (session.id === id) return session
     return undefined
   }
 
   /** Whether a publisher of the stream is live here. Looked at when an origin drops a publisher, which is rare. */
   isPublished(key: StreamKey): boolean {
-    for (const { role, streamKey } of this.#byToken.values()) {
+    for (const { role, streamKey } of this.#sessions) {
       if (role === 'publish' && streamKey === key) return true
     }
     return false
   }
 
   [Symbol.iterator](): IterableIterator<Session> {
-    return this.#byToken.values()
+    return this.#sessions.values()
   }
 }

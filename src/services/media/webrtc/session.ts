@@ -1,6 +1,6 @@
 import type { Hold, OriginId, Role, StreamKey } from '../../../mechanisms/balancer/index.ts'
 import type { EndpointId, FlowId, Remote } from '../../../mechanisms/datapath/index.ts'
-import type { Admission, MetersInUse } from '../access/index.ts'
+import type { MetersInUse, MovableAdmission } from '../access/index.ts'
 import type { OriginResource } from './origin-links.ts'
 
 /** Packets and bytes of UDP payload. */
@@ -13,8 +13,8 @@ export interface Traffic {
 export interface IceIdentity {
   /** `answer-ufrag:offer-ufrag`. */
   readonly username: string
-  /** `ice-pwd` of the answer. */
-  readonly password: Buffer
+  /** `ice-pwd` of the answer; undefined where nobody told it (`bind-once`): then no request proves anything. */
+  readonly password: Buffer | undefined
 }
 
 /** A flow of the datapath, and how far it has been counted. */
@@ -73,37 +73,41 @@ export type EndReason =
   | 'moved'
   /** It may not go on: a token has run out, a key was taken away. */
   | 'access'
+  /** Another gateway serves it. */
+  | 'taken'
 
-/** One WHIP or WHEP session: what signalling learnt of it, and where its media goes. */
-export interface Session {
-  /** For operators; says nothing about the token. */
+/** What any gateway that serves a session knows of it. */
+export interface SessionFacts {
+  /** For operators, the same in every gateway; says nothing about the token. */
   readonly id: string
-  /** The secret part of the Location. */
-  readonly token: string
+  /** SHA-256 of the secret part of the Location; undefined when another program made the session. */
+  readonly tokenHash: string | undefined
   readonly streamKey: StreamKey
   readonly role: Role
   readonly originId: OriginId
   /** The session at the origin; absent when it named none, as in SRS's older API. */
   readonly atOrigin: OriginResource | undefined
+  readonly originMedia: Remote
+  /** Who asked for the session. */
+  readonly clientAddress: string
+  /** Wall time, in milliseconds. */
+  readonly sinceMs: number
+  /** Whether its answers have candidates over TCP. */
+  readonly hasTcp: boolean
+}
+
+/** One WHIP or WHEP session: what signalling learnt of it, and where its media goes. */
+export interface Session extends SessionFacts {
   /** What the origin calls the present state of ICE, as it wrote it (RFC 9725 §4.3.1). */
   etag: string | undefined
   readonly hold: Hold
-  readonly admission: Admission
+  readonly admission: MovableAdmission
   /** Budgets of the direction in which the stream flows. */
   readonly meters: MetersInUse
-  /** Wall time, in milliseconds. */
-  readonly sinceMs: number
-  readonly originMedia: Remote
   /** The socket that only this session's origin is heard on. */
   readonly originEndpoint: EndpointId
   /** The newest first; the one before it holds while the client changes over (an ICE restart). */
   identities: readonly IceIdentity[]
-  /** Who asked for the session. */
-  readonly clientAddress: string
-  /** Local address on which the request came in, for candidates of later answers. */
-  readonly requestAddress: string | undefined
-  /** Whether its answers have candidates over TCP. */
-  readonly hasTcp: boolean
   readonly remotes: Map<FlowId, UdpPath>
   readonly connections: Set<TcpPath>
   /** From the origin to `aim`; both are absent until a client proved itself. */
@@ -115,4 +119,25 @@ export interface Session {
   readonly fromClient: Traffic
   readonly fromOrigin: Traffic
   ended: EndReason | undefined
+}
+
+/** A session that nothing has flowed in yet. */
+export function newSession(
+  parts: SessionFacts &
+    Pick<Session, 'etag' | 'hold' | 'admission' | 'meters' | 'originEndpoint' | 'identities'>,
+  nowMs: number,
+): Session {
+  return {
+    ...parts,
+    remotes: new Map(),
+    connections: new Set(),
+    reverse: undefined,
+    aim: undefined,
+    clientSeenAtMs: nowMs,
+    originSeenAtMs: nowMs,
+    renewedAtMs: nowMs,
+    fromClient: { packets: 0, bytes: 0 },
+    fromOrigin: { packets: 0, bytes: 0 },
+    ended: undefined,
+  }
 }

@@ -3,13 +3,16 @@ import { errorCode } from '../../../foundation/errors.ts'
 import type { OriginId, StreamKey } from '../../../mechanisms/balancer/index.ts'
 import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import { LimitMeters } from '../access/index.ts'
+import { type Elsewhere, nowhere } from './elsewhere.ts'
 import { clientError, type WebRtcError } from './errors.ts'
 import { IceTcp } from './ice-tcp.ts'
 import { MediaPlane } from './media-plane.ts'
+import { inTime } from './in-time.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { OriginDialogue } from './origin-dialogue.ts'
 import type { OriginResource } from './origin-links.ts'
 import type { EndReason, IceIdentity, Session } from './session.ts'
+import { identityIn, recordOf, type StoredSession } from './session-record.ts'
 import { SessionTable } from './session-table.ts'
 
 /** How often a store is told that a session is still alive; stores forget after minutes. */
@@ -37,12 +40,16 @@ export class Sessions {
   readonly media: MediaPlane
   readonly tcp: IceTcp
   readonly limits: LimitMeters
+  /** Where sessions are looked for that are not here. */
+  elsewhere: Elsewhere = nowhere
   readonly ended: Partial<Record<EndReason, number>> = {}
   readonly #options: CompleteWebRtcOptions
   readonly #dialogue: OriginDialogue
   readonly #storeFaults: LinePace
   /** What ends a session when it may not go on. */
   readonly #onDenied = new Map<Session, () => void>()
+  /** Idle sessions that another gateway may have. */
+  readonly #asked = new Set<Session>()
   #timer: Timer | undefined
   #pending = 0
   #onEmpty: (() => void) | undefined
@@ -51,8 +58,9 @@ export class Sessions {
     this.#options = options
     this.#dialogue = dialogue
     this.#storeFaults = new LinePace(options.clock)
-    this.media = new MediaPlane(options, this.table, (session) => void this.end(session, 'origin-gone'))
-    this.tcp = new IceTcp(options, this.table, this.media)
+    const ask: Elsewhere['ask'] = (...request) => this.elsewhere.ask(...request)
+    this.media = new MediaPlane(options, this.table, (session) => void this.end(session, 'origin-gone'), ask)
+    this.tcp = new IceTcp(options, this.table, this.media, ask)
     this.limits = new LimitMeters(options.datapath)
   }
 
@@ -69,13 +77,20 @@ export class Sessions {
     await this.tcp.close()
   }
 
-  /** Takes a session that has been made, whose USERNAME is claimed. */
-  begin(session: Session): void {
+  /**
+   * Takes a session that has been made, whose USERNAME is claimed.
+   *
+   * @param moved aborted when its stream goes on at another origin
+   */
+  begin(session: Session, moved: AbortSignal): void {
     const { signal } = session.admission
     const onDenied = (): void => void this.end(session, 'access')
     this.table.add(session)
     this.#onDenied.set(session, onDenied)
     signal.addEventListener('abort', onDenied)
+    const onMoved = (): void => void this.end(session, 'moved')
+    if (moved.aborted) onMoved()
+    else moved.addEventListener('abort', onMoved)
   }
 
   /** Takes a place for a session to come; false when there is none. Each is given back by `leave`. */
@@ -103,8 +118,12 @@ export class Sessions {
     this.#onEmpty = undefined
   }
 
-  /** Ends a session; the promise, which never rejects, waits until its origin was told. May be called twice. */
-  async end(session: Session, reason: EndReason): Promise<void> {
+  /**
+   * Ends a session; the promise, which never rejects, waits until its origin was told. May be called twice.
+   *
+   * @param isTold whether its origin is told where the reason calls for it
+   */
+  async end(session: Session, reason: EndReason, isTold = true): Promise<void> {
     if (session.ended !== undefined) return
     session.ended = reason
     this.ended[reason] = (this.ended[reason] ?? 0) + 1
@@ -115,11 +134,15 @@ export class Sessions {
     const onDenied = this.#onDenied.get(session)
     if (onDenied !== undefined) session.admission.signal.removeEventListener('abort', onDenied)
     this.#onDenied.delete(session)
-    session.admission.end()
+    const goesOn = this.#goesOn(session, reason)
+    if (goesOn) session.admission.handOver()
+    else session.admission.end()
     this.#options.logger.debug({ session: session.id, origin: session.originId, reason }, 'session ended')
-    for (const { username } of session.identities) this.#removeFromStore(username)
+    if (!goesOn) {
+      for (const { username } of session.identities) this.remove(username)
+    }
     this.#checkEmpty()
-    if (untold.has(reason)) await this.tellOrigin(session.atOrigin, session.streamKey)
+    if (!goesOn && isTold && untold.has(reason)) await this.tellOrigin(session.atOrigin, session.streamKey)
   }
 
   /**
@@ -159,28 +182,15 @@ export class Sessions {
   /**
    * Takes a USERNAME for a session, here and in the store.
    *
-   * @throws WEBRTC_SESSION_EXISTS when it belongs to a live session, or to one that is being made
+   * @throws WEBRTC_SESSION_EXISTS when it belongs to a live session, or to one that is being made; what the store throws
    */
-  async claimIdentity(
-    { username, password }: IceIdentity,
-    {
-      streamKey,
-      role,
-      originId,
-      originMedia,
-    }: Pick<Session, 'streamKey' | 'role' | 'originId' | 'originMedia'>,
+  async claim(
+    record: StoredSession,
   ): Promise<void> {
+    const { username } = record
     if (!this.table.reserve(username)) throw sessionExists()
     try {
-      await this.#options.sessionStore.addSession({
-        streamKey,
-        role,
-        username,
-        originId,
-        originAddress: originMedia.address,
-        originPort: originMedia.port,
-        icePassword: password.toString(),
-      })
+      await this.#options.sessionStore.addSession(record)
     } catch (error) {
       this.table.unreserve(username)
       throw errorCode(error) === 'BALANCER_SESSION_EXISTS' ? sessionExists() : error
@@ -188,8 +198,61 @@ export class Sessions {
   }
 
   /** Gives a USERNAME back that no session came to use, or whose session has another one. */
-  disclaimIdentity({ username }: IceIdentity): void {
+  disclaim(username: string): void {
     this.table.unreserve(username)
+    this.#removeFromStore(username)
+  }
+
+  /** Asks for an ICE restart's identity besides the one in use. @throws WEBRTC_SESSION_EXISTS, and what the store throws */
+  async restart(session: Session, identity: IceIdentity, etag: string | undefined): Promise<void> {
+    const { identities, admission } = session
+    if (identities.some(({ username }) => username === identity.username)) return
+    const state = { etag, untilMs: admission.endsAtMs, previous: identities[0]?.username }
+    await this.claim(recordOf(session, identity, state))
+    if (session.ended === undefined) this.#addIdentity(session, identity, etag)
+    else this.disclaim(identity.username)
+  }
+
+  /** A session got another identity through another gateway. False for what is no such thing. */
+  adopt(session: Session, record: StoredSession): boolean {
+    const identity = identityIn(record)
+    if (identity === undefined || record.originId !== session.originId) return false
+    if (session.identities.some(({ username }) => username === identity.username)) return true
+    this.#addIdentity(session, identity, record.resource?.etag)
+    this.take(identity.username)
+    return true
+  }
+
+  /** Says in the background that this gateway serves the session; ends it when that is over already. */
+  take(username: string): void {
+    this.#options.sessionStore.takeSession(username).then(
+      (isTaken) => {
+        const session = isTaken === false ? this.table.byUsername(username) : undefined
+        if (session !== undefined) void this.end(session, 'taken')
+      },
+      (error: unknown) => this.#storeFailed(error, 'session not taken over in the store'),
+    )
+  }
+
+  /** The one before holds while the client changes over. */
+  #addIdentity(session: Session, identity: IceIdentity, etag: string | undefined): void {
+    const [current, ...older] = session.identities
+    this.table.reidentify(session, current === undefined ? [identity] : [identity, current])
+    session.etag = etag ?? session.etag
+    for (const { username } of older) this.disclaim(username)
+  }
+
+  /** Whether another gateway serves it, or may. */
+  #goesOn({ identities }: Session, reason: EndReason): boolean {
+    if (reason === 'taken') return true
+    const { sessionStore, leaveOnClose } = this.#options
+    if (reason !== 'drained' || !sessionStore.isShared || !leaveOnClose) return false
+    return identities.every(({ password }) => password !== undefined)
+  }
+
+  /** Ends a session of another gateway, whose client ended it here. Never rejects. */
+  remove(username: string): void {
+    this.elsewhere.forget(username)
     this.#removeFromStore(username)
   }
 
@@ -218,11 +281,12 @@ export class Sessions {
 
   #tick(): void {
     this.media.count()
-    const { clock, idleTimeoutMs, sessionStore } = this.#options
+    const { clock, sessionStore } = this.#options
     const nowMs = clock.nowMs()
     for (const session of this.table) {
-      if (nowMs - Math.min(session.clientSeenAtMs, session.originSeenAtMs) >= idleTimeoutMs) {
-        void this.end(session, 'idle')
+      if (this.#isIdle(session, nowMs)) {
+        if (sessionStore.isShared) void this.#endIdle(session)
+        else void this.end(session, 'idle')
       } else if (nowMs - session.renewedAtMs >= renewEveryMs) {
         session.renewedAtMs = nowMs
         for (const { username } of session.identities) {
@@ -232,6 +296,31 @@ export class Sessions {
         }
       }
     }
+  }
+
+  #isIdle({ clientSeenAtMs, originSeenAtMs }: Session, nowMs: number): boolean {
+    return nowMs - Math.min(clientSeenAtMs, originSeenAtMs) >= this.#options.idleTimeoutMs
+  }
+
+  /**
+   * That another gateway has taken a session is a message that may be lost; then it is idle here and lives there. While the
+   * store does not answer the origin is not told either: it ends what nobody uses.
+   */
+  async #endIdle(session: Session): Promise<void> {
+    const { clock, sessionStore, lookupTimeoutMs } = this.#options
+    const username = session.identities[0]?.username
+    if (username === undefined || this.#asked.has(session)) return
+    this.#asked.add(session)
+    let isServed: boolean | undefined
+    try {
+      const record = await inTime(sessionStore.findSession(username), clock, lookupTimeoutMs)
+      isServed = record?.isServed === true
+    } catch (error) {
+      this.#storeFailed(error, 'session not found in the store')
+    }
+    this.#asked.delete(session)
+    if (!this.#isIdle(session, clock.nowMs())) return
+    await this.end(session, isServed === true ? 'taken' : 'idle', isServed !== undefined)
   }
 
   #isEmpty(): boolean {

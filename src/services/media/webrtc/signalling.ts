@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { errorCode, SluiceError } from '../../../foundation/errors.ts'
 import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import { publicAnswer } from './answer.ts'
-import { clientError, clientGone, OriginRefusal, WebRtcError, type WebRtcErrorCode } from './errors.ts'
+import { clientError, clientGone, OriginRefusal, unavailable, WebRtcError } from './errors.ts'
 import { allowCrossOrigin, passHeadersBack, passRefusalBack } from './forwarded-headers.ts'
 import { jsonAnswerBytes } from './json-envelope.ts'
 import { type AcceptedOffer, Offers } from './offer.ts'
@@ -12,6 +12,7 @@ import type { OriginDialogue } from './origin-dialogue.ts'
 import type { OriginLinks } from './origin-links.ts'
 import { readBody } from './request-body.ts'
 import { type EndpointRoute, routeOf, type SessionRoute, sessionPathPrefix } from './route.ts'
+import type { SessionLookups } from './session-lookups.ts'
 import { SessionRequests } from './session-requests.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -36,12 +37,13 @@ export class Signalling {
     dialogue: OriginDialogue,
     links: OriginLinks,
     sessions: Sessions,
+    lookups: SessionLookups,
   ) {
     this.#options = options
     this.#sessions = sessions
     this.#faults = new LinePace(options.clock)
     this.#offers = new Offers(options, dialogue, links, sessions)
-    this.#requests = new SessionRequests(options, dialogue, sessions)
+    this.#requests = new SessionRequests(options, dialogue, links, sessions, lookups)
   }
 
   /** New offers get 503 from now on. */
@@ -103,7 +105,7 @@ export class Signalling {
         asked.signal.throwIfAborted()
         if (session.ended !== undefined)
           throw unavailable('WEBRTC_NO_SESSION', 'the session has ended already')
-        this.#accept(accepted, route, response)
+        this.#accept(accepted, route, request, response)
       } catch (error) {
         // Nobody will learn of the session.
         await this.#sessions.end(session, 'failed')
@@ -117,17 +119,19 @@ export class Signalling {
   }
 
   #accept(
-    { session, response: { status, headers }, answer, members }: AcceptedOffer,
+    { session: { hasTcp }, token, response: { status, headers }, answer, members }: AcceptedOffer,
     { form }: EndpointRoute,
+    { socket }: IncomingMessage,
     response: ServerResponse,
   ): void {
-    const sdp = publicAnswer(answer, session, this.#sessions, this.#options)
+    const context = { requestAddress: socket.localAddress, hasTcp }
+    const sdp = publicAnswer(answer, context, this.#sessions, this.#options)
     response.setHeader('Content-Type', mediaTypes[form])
     if (form === 'json') {
       replyWith(response, 200, jsonAnswerBytes(members, sdp))
       return
     }
-    response.setHeader('Location', sessionPathPrefix + session.token)
+    response.setHeader('Location', sessionPathPrefix + token)
     passHeadersBack(headers, response)
     replyWith(response, status, sdp)
   }
@@ -143,9 +147,8 @@ export class Signalling {
     }
     const isPatch = request.method === 'PATCH'
     if (!isPatch && request.method !== 'DELETE') throw wrongMethod(response, 'PATCH, DELETE, OPTIONS')
-    const session = this.#sessions.table.byToken(token)
-    if (session === undefined) throw clientError('WEBRTC_NO_SESSION', 404, 'there is no such session')
     const client = this.#options.clientOf(request)
+    const session = await this.#requests.find(token, client.address)
     if (isPatch) {
       const body = await this.#body(request)
       passBack(await this.#requests.patch(session, { request, client }, body, signal), response)
@@ -231,8 +234,4 @@ function wrongMethod(response: ServerResponse, allowed: string): WebRtcError {
 
 function draining(): WebRtcError {
   return unavailable('WEBRTC_DRAINING', 'the gateway is shutting down')
-}
-
-function unavailable(code: WebRtcErrorCode, message: string): WebRtcError {
-  return new WebRtcError(code, message, 503, { side: 'self', retryable: true })
 }

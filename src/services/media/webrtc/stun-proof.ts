@@ -30,5 +30,6 @@ export function proofOf(bytes: Uint8Array, sessions: SessionTable): StunProof | 
   const session = sessions.byUsername(username)
   const identity = session?.identities.find((one) => one.username === username)
   if (session === undefined || identity === undefined) return 'unknown-session'
+  if (identity.password === undefined) return 'unverified'
   return verifyMessageIntegrity(message, identity.password) ? { session, message } : 'integrity'
 }

@@ -164,6 +164,10 @@ export class TunnelServer implements Lifecycle, TunnelServerControl {
     ]
   }
 
+  get clientCount(): number {
+    return this.#logins.size
+  }
+
   clients(): readonly ClientView[] {
     return this.#logins.sessions.map(({ view }) => view)
   }

@@ -112,6 +112,10 @@ export class HlsProxy implements HttpHandler, SessionDirectory {
     }
   }
 
+  get sessionCount(): number {
+    return this.#viewers.size
+  }
+
   listSessions(): readonly SessionInfo[] {
     return this.#viewers.list()
   }

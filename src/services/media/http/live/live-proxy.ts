@@ -118,6 +118,10 @@ export class LiveProxy implements HttpHandler, SessionDirectory {
     }
   }
 
+  get sessionCount(): number {
+    return this.#viewers.size
+  }
+
   listSessions(): readonly SessionInfo[] {
     return [...this.#viewers.values()].map((viewer) => viewer.info)
   }

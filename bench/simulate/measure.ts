@@ -1,0 +1,100 @@
+import { RedisServer, redisVersion } from '../redis-server.ts'
+import { describeMachine } from '../machine.ts'
+import { closedLoop, BatchClient } from './closed-loop.ts'
+import { COMMAND_NAMES, type CommandName, COMMANDS, type Filled } from './commands.ts'
+import { fill, type MemoryCosts } from './fill.ts'
+import { encodeCommand } from './resp.ts'
+
+/** What a redis-server on a machine takes. */
+export interface Measured {
+  readonly date: string
+  readonly machine: string
+  readonly redis: string
+  readonly filled: Filled
+  readonly memory: MemoryCosts
+  /** Of a command among others in one write. */
+  readonly commands: Readonly<Record<CommandName, CommandCost>>
+  /** CPU time for a write of its own: what comes on top for each batch, however long. */
+  readonly writeUs: number
+  /** CPU time for one more subscriber of a channel when something is published there. */
+  readonly deliveryUs: number
+}
+
+export interface CommandCost {
+  readonly cpuUs: number
+  readonly requestBytes: number
+  readonly replyBytes: number
+}
+
+const FILLED: Filled = { origins: 5000, streams: 50_000, sessions: 100_000, gateways: 200 }
+const BATCH = 32
+const CONNECTIONS = 8
+/** Those that take long each are measured with fewer. */
+const COUNTS: Readonly<Partial<Record<CommandName, number>>> = {
+  listGet: 1024,
+  useOfMany: 8192,
+  fleetRenew: 2048,
+  publish: 2048,
+  listChange: 256,
+}
+
+/** Some ten seconds. */
+export async function measure(say: (line: string) => void): Promise<Measured> {
+  const server = await RedisServer.start()
+  try {
+    say(`redis-server on port ${server.port}: filling`)
+    const memory = await fill(server, FILLED)
+    const run = (name: CommandName, batch: number, commands: number): Promise<CommandCost> => {
+      const of = COMMANDS[name]
+      return closedLoop(server, (index) => encodeCommand(of(index, FILLED)), {
+        commands,
+        batch,
+        connections: CONNECTIONS,
+      })
+    }
+    const commands: Partial<Record<CommandName, CommandCost>> = {}
+    for (const name of COMMAND_NAMES) {
+      const { cpuUs, requestBytes, replyBytes } = await run(name, BATCH, COUNTS[name] ?? 32_768)
+      commands[name] = { cpuUs, requestBytes, replyBytes }
+      say(`${name}: ${cpuUs.toFixed(2)} us, ${requestBytes.toFixed(0)} B in, ${replyBytes.toFixed(0)} B out`)
+    }
+    const alone = await run('expire', 1, 32_768)
+    const writeUs = ((alone.cpuUs - (commands.expire?.cpuUs ?? 0)) * BATCH) / (BATCH - 1)
+    say(`a write of its own: ${writeUs.toFixed(2)} us`)
+    const deliveryUs = await deliveryCost(server, commands.publish?.cpuUs ?? 0)
+    say(`a delivery: ${deliveryUs.toFixed(2)} us`)
+    return {
+      date: new Date().toISOString().slice(0, 10),
+      machine: machineText(),
+      redis: redisVersion() ?? 'unknown',
+      filled: FILLED,
+      memory,
+      commands: commands as Record<CommandName, CommandCost>,
+      writeUs,
+      deliveryUs,
+    }
+  } finally {
+    await server.stop()
+  }
+}
+
+async function deliveryCost(server: RedisServer, withoutUs: number): Promise<number> {
+  const subscribers = await Promise.all(Array.from({ length: 200 }, () => BatchClient.open(server.port)))
+  try {
+    const subscribe = encodeCommand(['SUBSCRIBE', 'sluice-bus'])
+    await Promise.all(subscribers.map((subscriber) => subscriber.send(subscribe, 1)))
+    const { cpuUs } = await closedLoop(server, (index) => encodeCommand(COMMANDS.publish(index, FILLED)), {
+      commands: 2048,
+      batch: 1,
+      connections: 1,
+    })
+    return (cpuUs - withoutUs) / subscribers.length
+  } finally {
+    for (const subscriber of subscribers) subscriber.close()
+  }
+}
+
+function machineText(): string {
+  const { cpus, cpuModel, memoryBytes, kernel, node } = describeMachine()
+  return `${cpus} × ${cpuModel}, ${(memoryBytes / 2 ** 30).toFixed(0)} GiB, ${kernel}, Node ${node}`
+}

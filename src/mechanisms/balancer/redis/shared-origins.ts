@@ -1,0 +1,258 @@
+import type { Clock, Timer } from '../../../foundation/clock.ts'
+import { errorCode } from '../../../foundation/errors.ts'
+import type { Fleet } from '../../fleet/index.ts'
+import type { Redis } from '../../redis/index.ts'
+import { LinePace, type Logger } from '../../telemetry/index.ts'
+import type { OriginAnnouncement, OriginId } from '../contract.ts'
+import type { MemoryBalancerStore } from '../memory-store.ts'
+import { isOriginId, originIdOf } from '../origin-id.ts'
+import { KEY } from './keys.ts'
+import { CHANGE_LIST } from './server-list.ts'
+import { readServerList, readServerValue, serverValue } from './srs-server-value.ts'
+
+export interface SharedOriginsOptions {
+  readonly redis: Redis
+  readonly fleet: Fleet
+  readonly local: MemoryBalancerStore
+  readonly clock: Clock
+  readonly logger: Logger
+  /** A number in [0, 1). */
+  readonly random: () => number
+  /** An origin not heard of for so long is silent, in milliseconds. */
+  readonly heartbeatTtlMs: number
+}
+
+/** How often the lists of origins are read, in milliseconds, a tenth more or less: what others add is told besides. */
+const REFRESH_MS = 10_000
+/** At least so long lies between two refreshes that were asked for, in milliseconds. */
+const REFRESH_PAUSE_MS = 1000
+/** An origin is read again when it was not heard of for this part of its time. */
+const READ_AGAIN = 1 / 5
+const AT_A_TIME = 500
+const TOPIC = 'origin'
+
+/** The origins of all gateways: what they announce here is told to all, what they announced elsewhere is known here. */
+export class SharedOrigins {
+  readonly #redis: Redis
+  readonly #fleet: Fleet
+  readonly #local: MemoryBalancerStore
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #random: () => number
+  readonly #heartbeatTtlMs: number
+  readonly #pace: LinePace
+  readonly #prefix: string
+  /** Server keys that were in the lists when they were read last. */
+  #listed: ReadonlySet<string> = new Set()
+  /** What was announced at this gateway. */
+  readonly #here = new Map<OriginId, { announcement: OriginAnnouncement; atMs: number }>()
+  #refreshing: Promise<boolean> | undefined
+  #refreshedMs = Number.NEGATIVE_INFINITY
+  #timer: Timer | undefined
+  #stops: (() => void)[] = []
+
+  constructor(options: SharedOriginsOptions) {
+    this.#redis = options.redis
+    this.#fleet = options.fleet
+    this.#local = options.local
+    this.#clock = options.clock
+    this.#logger = options.logger
+    this.#random = options.random
+    this.#heartbeatTtlMs = options.heartbeatTtlMs
+    this.#pace = new LinePace(options.clock)
+    this.#prefix = options.redis.key(KEY.server(''))
+  }
+
+  /** Resolves when what others know of origins is known here, or Redis is away. */
+  async start(): Promise<void> {
+    this.#stops = [
+      this.#fleet.on(TOPIC, (data) => void this.#onMessage(data)),
+      this.#fleet.onReturn(() => void this.#sayAll()),
+    ]
+    this.#schedule()
+    await this.refresh()
+  }
+
+  close(): void {
+    this.#timer?.cancel()
+    for (const stop of this.#stops.splice(0)) stop()
+  }
+
+  /** The text by which Redis knows an origin. */
+  serverKey(id: OriginId): string {
+    return `${this.#prefix}${id}`
+  }
+
+  /** The origin that such a text names; undefined when it names none. */
+  idOf(serverKey: string): OriginId | undefined {
+    const id = serverKey.slice(this.#prefix.length)
+    return serverKey.startsWith(this.#prefix) && isOriginId(id) ? id : undefined
+  }
+
+  /** As `OriginRegistry.announce`; others know it when this resolves, or Redis is away. */
+  async announce(announcement: OriginAnnouncement): Promise<OriginId> {
+    const id = await this.#local.announce(announcement)
+    this.#here.set(id, { announcement, atMs: this.#clock.nowMs() })
+    await this.#try(() => this.#say(id, announcement))
+    return id
+  }
+
+  /** As `OriginRegistry.remove`. */
+  async remove(id: OriginId): Promise<boolean> {
+    const wasHere = await this.#local.remove(id)
+    this.#here.delete(id)
+    const key = this.serverKey(id)
+    const gone = await this.#try(async () => {
+      const answer = await this.#redis.command('DEL', key)
+      await this.#changeLists([], [key])
+      return answer
+    })
+    this.#fleet.send('all', TOPIC, { id, isRemoved: true })
+    return wasHere || gone === 1
+  }
+
+  /** Whether the origin is there, here or for others; it is known here then. Fails as a command does. */
+  async ensure(id: OriginId): Promise<boolean> {
+    const known = await this.#local.findOrigin(id)
+    if (known !== undefined && known.state !== 'silent') return true
+    return await this.#read(id)
+  }
+
+  /**
+   * Reads what others know. False when that was done a moment ago, or cannot be. Callers of the same time share one.
+   */
+  async refresh(): Promise<boolean> {
+    if (this.#refreshing !== undefined) return await this.#refreshing
+    if (this.#clock.nowMs() - this.#refreshedMs < REFRESH_PAUSE_MS) return false
+    this.#refreshedMs = this.#clock.nowMs()
+    this.#refreshing = this.#try(() => this.#refresh()).then((done) => done === true)
+    try {
+      return await this.#refreshing
+    } finally {
+      this.#refreshing = undefined
+    }
+  }
+
+  async #refresh(): Promise<boolean> {
+    const lists = await Promise.all(
+      [KEY.allServers, KEY.otherServers].map((name) => this.#redis.command('GET', this.#redis.key(name))),
+    )
+    const keys = lists.flatMap((list) => (typeof list === 'string' ? (readServerList(list) ?? []) : []))
+    this.#listed = new Set(keys)
+    const origins = new Map((await this.#local.list()).map((origin) => [origin.id, origin]))
+    const againMs = this.#clock.wallMs() - this.#heartbeatTtlMs * READ_AGAIN
+    const toRead = [...this.#listed].flatMap((key) => {
+      const id = this.idOf(key)
+      const heardMs = id === undefined ? undefined : origins.get(id)?.lastHeartbeatMs
+      return id === undefined || (heardMs !== undefined && heardMs > againMs) ? [] : [id]
+    })
+    const gone: OriginId[] = []
+    for (let at = 0; at < toRead.length; at += AT_A_TIME) {
+      const some = toRead.slice(at, at + AT_A_TIME)
+      const found = await Promise.all(some.map((id) => this.#read(id)))
+      for (const [index, id] of some.entries()) if (found[index] === false) gone.push(id)
+    }
+    await this.#unlist(gone)
+    return true
+  }
+
+  /** False when it is not there any more, or a later run of it is. */
+  async #read(id: OriginId): Promise<boolean> {
+    const text = await this.#redis.command('GET', this.serverKey(id))
+    const value = typeof text === 'string' ? readServerValue(text) : undefined
+    if (value === undefined || originIdOf(value.announcement) !== id) return false
+    try {
+      return this.#local.hear(value.announcement, Math.max(0, this.#clock.wallMs() - value.updateMs))
+    } catch (error) {
+      this.#failed(error)
+      return false
+    }
+  }
+
+  /**
+   * Takes those out of the lists whose keys are gone. One that announces itself at this moment writes its key first and is
+   * listed then, so whoever is there when they have been taken out is put back.
+   */
+  async #unlist(gone: readonly OriginId[]): Promise<void> {
+    if (gone.length === 0) return
+    await this.#changeLists(
+      [],
+      gone.map((id) => this.serverKey(id)),
+    )
+    const back = await Promise.all(
+      gone.map(async (id) => {
+        const text = await this.#redis.command('GET', this.serverKey(id))
+        const value = typeof text === 'string' ? readServerValue(text) : undefined
+        return value === undefined ? [] : [value.announcement]
+      }),
+    )
+    for (const announcement of back.flat()) await this.#list(announcement)
+  }
+
+  async #say(id: OriginId, announcement: OriginAnnouncement): Promise<void> {
+    const key = this.serverKey(id)
+    const value = serverValue(announcement, { updateMs: this.#clock.wallMs(), draining: false })
+    await this.#redis.command('SET', key, value, 'PX', this.#heartbeatTtlMs)
+    if (this.#listed.has(key)) return
+    await this.#list(announcement)
+    this.#listed = new Set([...this.#listed, key])
+    this.#fleet.send('all', TOPIC, { id })
+  }
+
+  /** Go proxies read one list, and could not use what is not SRS. */
+  async #list(announcement: OriginAnnouncement): Promise<void> {
+    const isSrs = announcement.urls === undefined
+    const list = isSrs ? KEY.allServers : KEY.otherServers
+    await this.#redis.run(CHANGE_LIST, [this.#redis.key(list)], [1, this.serverKey(originIdOf(announcement))])
+  }
+
+  async #changeLists(added: readonly string[], gone: readonly string[]): Promise<void> {
+    for (const name of [KEY.allServers, KEY.otherServers]) {
+      await this.#redis.run(CHANGE_LIST, [this.#redis.key(name)], [added.length, ...added, ...gone])
+    }
+  }
+
+  async #onMessage(data: unknown): Promise<void> {
+    if (typeof data !== 'object' || data === null || !('id' in data)) return
+    const { id } = data
+    if (typeof id !== 'string' || !isOriginId(id)) return
+    if ('isRemoved' in data) {
+      this.#here.delete(id)
+      await this.#local.remove(id)
+    } else await this.#try(() => this.#read(id))
+  }
+
+  /** Redis was away, or has lost what it had. Origins that are silent since are not said again. */
+  async #sayAll(): Promise<void> {
+    this.#listed = new Set()
+    for (const [id, { announcement, atMs }] of this.#here) {
+      if (this.#clock.nowMs() - atMs >= this.#heartbeatTtlMs) this.#here.delete(id)
+      else await this.#try(() => this.#say(id, announcement))
+    }
+    this.#refreshedMs = Number.NEGATIVE_INFINITY
+    await this.refresh()
+  }
+
+  #schedule(): void {
+    this.#timer = this.#clock.after(REFRESH_MS * (0.9 + 0.2 * this.#random()), () => {
+      void this.refresh()
+      this.#schedule()
+    })
+  }
+
+  async #try<T>(act: () => Promise<T>): Promise<T | undefined> {
+    if (!this.#redis.isUp) return undefined
+    try {
+      return await act()
+    } catch (error) {
+      this.#failed(error)
+      return undefined
+    }
+  }
+
+  #failed(error: unknown): void {
+    const code = errorCode(error)
+    const due = this.#pace.due(code)
+    if (due !== undefined) this.#logger.warn({ code, ...due }, 'origins not shared')
+  }
+}

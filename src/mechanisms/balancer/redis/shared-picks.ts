@@ -1,0 +1,610 @@
+import type { Clock, Timer } from '../../../foundation/clock.ts'
+import { errorCode } from '../../../foundation/errors.ts'
+import type { Fleet, GatewayId } from '../../fleet/index.ts'
+import type { Redis, RedisScript } from '../../redis/index.ts'
+import { LinePace, type Logger } from '../../telemetry/index.ts'
+import type { Claim, Hold, Need, OriginId, PickOptions, Role } from '../contract.ts'
+import type { MemoryBalancerStore } from '../memory-store.ts'
+import { parseStreamKey, type StreamKey } from '../stream-key.ts'
+import { KEY, streamKeys } from './keys.ts'
+import type { SharedOrigins } from './shared-origins.ts'
+import { CLEAR, DROP, FAIL, LEAVE, PICK, UNPICK, USE } from './stream-scripts.ts'
+import { type StreamPlace, streamPlaceOf } from './stream-use.ts'
+import { StreamShare } from './stream-share.ts'
+
+export interface SharedPicksOptions {
+  readonly redis: Redis
+  readonly fleet: Fleet
+  readonly local: MemoryBalancerStore
+  readonly origins: SharedOrigins
+  readonly clock: Clock
+  readonly logger: Logger
+  /** How long a stream stays where it is after its last use, in milliseconds. */
+  readonly pickIdleMs: number
+  /** How long an origin's own word on its streams is kept, in milliseconds. */
+  readonly followTtlMs: number
+}
+
+/** What picks have cost and met since the start. */
+export interface SharedPicksStats {
+  /** Streams that this gateway uses. */
+  readonly held: number
+  /** Picks that asked Redis. */
+  readonly asked: number
+  /** Picks that were made without it, as it was away or slow. */
+  readonly alone: number
+  /** Publishers of one stream that were found live at two origins. */
+  readonly conflicts: number
+}
+
+/** How long the place of a stream that nobody uses here is trusted, in milliseconds: others may move it without a word. */
+const FRESH_MS = 5000
+/** How long a choice is kept while its origin has not answered, in milliseconds. */
+export const PENDING_MS = 30_000
+const SWEEP_MS = 5000
+/** Most streams renewed in a sweep, and at a time after Redis was away. */
+const MOST_RENEWED = 5000
+const AT_A_TIME = 500
+/** Most streams that wait for Redis to hear of them. */
+const MOST_OWING = 100_000
+/** A choice is led elsewhere by others so often before it is made alone. */
+const MOST_ROUNDS = 5
+const TOPIC = 'stream'
+/** Words of a place that no origin has accepted yet. */
+const NOT_YET: ReadonlySet<string> = new Set(['new', 'pending', 'next'])
+
+/**
+ * Where streams are, for all gateways. What this gateway decides is decided in its local copy, by its rules; here that is made
+ * one decision of the fleet: a new stream asks Redis once, what is used is said and renewed in the background.
+ */
+export class SharedPicks {
+  readonly #redis: Redis
+  readonly #fleet: Fleet
+  readonly #local: MemoryBalancerStore
+  readonly #origins: SharedOrigins
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #pace: LinePace
+  readonly #pickIdleMs: number
+  readonly #followTtlMs: number
+  /** Those that are used here, and those that were heard of lately; each in the order of that. */
+  readonly #held = new Map<StreamKey, StreamShare>()
+  readonly #idle = new Map<StreamKey, StreamShare>()
+  /** What was to be said while Redis was away. */
+  readonly #owing = new Set<StreamShare>()
+  #stops: (() => void)[] = []
+  #timer: Timer | undefined
+  #asked = 0
+  #alone = 0
+  #conflicts = 0
+
+  constructor(options: SharedPicksOptions) {
+    this.#redis = options.redis
+    this.#fleet = options.fleet
+    this.#local = options.local
+    this.#origins = options.origins
+    this.#clock = options.clock
+    this.#logger = options.logger
+    this.#pace = new LinePace(options.clock)
+    this.#pickIdleMs = options.pickIdleMs
+    this.#followTtlMs = options.followTtlMs
+  }
+
+  start(): void {
+    this.#local.watchDrops((key, id, why) => this.#onDropped(key, id, why))
+    this.#stops = [
+      this.#fleet.on(TOPIC, (data) => this.#onMessage(data)),
+      this.#fleet.onGone((id) => this.#onGone(id)),
+      this.#fleet.onReturn(() => void this.#sayAll()),
+    ]
+    this.#schedule()
+  }
+
+  close(): void {
+    this.#timer?.cancel()
+    for (const stop of this.#stops.splice(0)) stop()
+  }
+
+  get stats(): SharedPicksStats {
+    return {
+      held: this.#held.size,
+      asked: this.#asked,
+      alone: this.#alone,
+      conflicts: this.#conflicts,
+    }
+  }
+
+  /** As `Balancer.pick`. */
+  async pick(key: StreamKey, need: Need, options: PickOptions): Promise<Claim> {
+    if (options.near !== undefined) await this.#learn(options.near)
+    const request: Request = { key, need, options }
+    let claim: Claim | undefined
+    let refusal: unknown
+    try {
+      claim = await this.#local.pick(key, need, options)
+    } catch (error) {
+      if (errorCode(error) === 'BALANCER_TOO_MANY_STREAMS') throw error
+      refusal = error
+    }
+    if (claim !== undefined && this.#isConfirmed(key, claim.origin.id)) return this.#shared(request, claim)
+    if (this.#redis.isUp) {
+      try {
+        const agreed = await this.#agree(request, claim)
+        if (agreed !== undefined) return agreed
+      } catch (error) {
+        if (!isOfRedis(error)) throw error
+        this.#failed(error)
+      }
+    }
+    if (claim === undefined) throw refusal
+    this.#alone++
+    return this.#shared(request, claim)
+  }
+
+  /** As `Balancer.hold`. */
+  async hold(key: StreamKey, id: OriginId, role: Role, onMoved?: () => void): Promise<Hold | undefined> {
+    await this.#learn(key)
+    const hold = await this.#local.hold(key, id, role, onMoved)
+    return hold === undefined ? undefined : this.#hold(this.#share(key), id, role, hold)
+  }
+
+  /** As `Balancer.clearPick`, without pins. */
+  async clear(key: StreamKey): Promise<boolean> {
+    const wasHere = await this.#local.clearPick(key)
+    this.#forget(key)
+    const gone = await this.#try(async () => this.#run(CLEAR, key, []))
+    this.#fleet.send('all', TOPIC, { key, isCleared: true })
+    return wasHere || gone === 1
+  }
+
+  /** As `Balancer.follow`. */
+  async follow(key: StreamKey, id: OriginId, isLive: boolean): Promise<boolean> {
+    const hadSaid = await this.#local.follow(key, id, isLive)
+    const share = this.#share(key)
+    if (!isLive) {
+      share.heard.delete(id)
+      share.follows = new Set([...share.follows].filter((other) => other !== id))
+      this.#file(share)
+      const gone = await this.#try(async () => this.#run(LEAVE, key, [`@${id}`, this.#pickIdleMs]))
+      if (gone === 1) this.#fleet.send('all', TOPIC, { key })
+      return hadSaid || gone === 1
+    }
+    // Polls say so again and again.
+    if (share.heard.has(id) && !this.#isDue(share)) return hadSaid
+    if ((await this.#local.findOrigin(id))?.state === 'silent') return false
+    if (this.#local.keptAt(key) === undefined) return false
+    share.heard.add(id)
+    this.#file(share)
+    await this.#try(() => this.#sayFollow(share, id))
+    return this.#local.keptAt(key) === id
+  }
+
+  /** The origin of a stream, as this gateway or others know it. */
+  async placeOf(key: StreamKey): Promise<OriginId | undefined> {
+    await this.#learn(key)
+    return this.#local.keptAt(key)
+  }
+
+  /** The gateways that use a stream, as far as this one knows. */
+  usersOf(key: StreamKey): readonly string[] {
+    const share = this.#held.get(key) ?? this.#idle.get(key)
+    return share === undefined ? [] : share.users(this.#fleet.id)
+  }
+
+  /** Where a stream that is new here is kept by others, so that what goes with it goes there, too. */
+  async #learn(key: StreamKey): Promise<void> {
+    if (this.#local.keptAt(key) !== undefined) return
+    await this.#try(async () => {
+      const place = await this.#redis.command('GET', this.#redis.key(KEY.url(key)))
+      const id = typeof place === 'string' ? this.#origins.idOf(place) : undefined
+      if (id !== undefined && (await this.#origins.ensure(id))) this.#local.place(key, id)
+    })
+  }
+
+  /** Finds the one place that all gateways agree on; undefined when Redis gave no answer of use. */
+  async #agree(request: Request, first: Claim | undefined): Promise<Claim | undefined> {
+    const { key, need, options } = request
+    let claim = first
+    let givesWay = ''
+    let isGone = false
+    this.#asked++
+    for (let round = 0; round < MOST_ROUNDS; round++) {
+      const wanted = claim === undefined ? '' : this.#origins.serverKey(claim.origin.id)
+      const reply = streamPlaceOf(
+        await this.#run(PICK, key, [wanted, PENDING_MS, givesWay, isGone ? 'gone' : '']),
+      )
+      if (reply === undefined) return undefined
+      const share = this.#share(key)
+      const { epoch } = share
+      if (reply.place === undefined) {
+        // Nobody has it, and nobody known here could: others may know more origins.
+        if (round > 0 || !(await this.#origins.refresh())) return undefined
+        claim = await this.#local.pick(key, need, options)
+        continue
+      }
+      const id = this.#origins.idOf(reply.place)
+      if (id === undefined || !(await this.#origins.ensure(id))) {
+        givesWay = reply.place
+        isGone = true
+        continue
+      }
+      await this.#apply(share, reply, epoch)
+      if (reply.place === wanted) {
+        if (reply.word === 'new') share.isChosenHere = true
+        share.givesWay = givesWay
+        return claim === undefined ? undefined : this.#shared(request, claim)
+      }
+      // An operator's word is known to all, so nobody needs to be joined.
+      if (claim !== undefined && NOT_YET.has(reply.word) && this.#local.pinnedAt(key) === claim.origin.id) {
+        share.givesWay = reply.place
+        return this.#shared(request, claim)
+      }
+      await claim?.release()
+      if (reply.word === 'next' || reply.word === 'pending') {
+        const joined = this.#local.claimAt(id, key, need, options)
+        share.givesWay = givesWay
+        return this.#shared(request, joined ?? (await this.#local.pick(key, need, options)))
+      }
+      claim = await this.#local.pick(key, need, options)
+      if (claim.origin.id === id) return this.#shared(request, claim)
+      givesWay = reply.place
+      isGone = false
+    }
+    return claim === undefined ? undefined : this.#shared(request, claim)
+  }
+
+  #shared({ key, options: { role } }: Request, claim: Claim): Claim {
+    const share = this.#share(key)
+    const { id } = claim.origin
+    share.claims++
+    let isOpen = true
+    const endOnce = (): boolean => {
+      if (!isOpen) return false
+      isOpen = false
+      share.claims--
+      return true
+    }
+    return {
+      origin: claim.origin,
+      keep: async (onMoved) => {
+        const hold = await claim.keep(onMoved)
+        return endOnce() ? this.#hold(share, id, role, hold) : hold
+      },
+      release: async () => {
+        await claim.release()
+        if (endOnce()) await this.#released(share, id)
+      },
+      failed: async (how) => {
+        if (!endOnce()) return
+        // Publishers that were live there through others may have gone.
+        if (share.hasPublishers) await this.#speak(share)
+        await claim.failed(how)
+        await this.#try(() => this.#fail(share, id, how))
+      },
+    }
+  }
+
+  async #fail(share: StreamShare, id: OriginId, how?: 'unreachable' | 'silent'): Promise<void> {
+    const epoch = share.epoch++
+    const self = share.role === 'publish' ? '' : this.#fleet.id
+    const reply = await this.#run(FAIL, share.key, [this.#origins.serverKey(id), how ?? '', self])
+    const place = streamPlaceOf(reply)
+    if (place !== undefined) await this.#apply(share, place, epoch + 1)
+    // What still runs here has no place any more.
+    if (share.isListed && this.#local.keptAt(share.key) === undefined) await this.#say(share)
+  }
+
+  async #released(share: StreamShare, id: OriginId): Promise<void> {
+    if (share.claims > 0 || share.isHeld) return
+    this.#forget(share.key)
+    if (!share.isChosenHere && share.givesWay === '') return
+    await this.#try(() => this.#run(UNPICK, share.key, [this.#origins.serverKey(id), PENDING_MS]))
+  }
+
+  #hold(share: StreamShare, id: OriginId, role: Role, hold: Hold): Hold {
+    // It may be live elsewhere; what runs here runs on, and is nobody's place.
+    if (share.isForgotten || this.#local.keptAt(share.key) !== id) return hold
+    share.count(role, 1)
+    this.#file(share)
+    if (share.said !== share.role || share.place !== id) void this.#speak(share)
+    let isHeld = true
+    return {
+      end: () => {
+        hold.end()
+        if (!isHeld) return
+        isHeld = false
+        share.count(role, -1)
+        if (share.isForgotten) return
+        this.#file(share)
+        if (share.said !== share.role) void this.#speak(share)
+      },
+    }
+  }
+
+  /** Says it now, or later if that cannot be. */
+  async #speak(share: StreamShare): Promise<void> {
+    try {
+      if (this.#redis.isUp) {
+        await this.#say(share)
+        return
+      }
+    } catch (error) {
+      this.#failed(error)
+    }
+    // What was said longest ago has run out by itself by the time that there are so many.
+    if (this.#owing.size >= MOST_OWING)
+      for (const oldest of this.#owing) {
+        this.#owing.delete(oldest)
+        break
+      }
+    this.#owing.add(share)
+  }
+
+  /** Says what this gateway does with the stream, and hears where it is. One at a time for each stream. */
+  async #say(share: StreamShare): Promise<void> {
+    if (share.isSaying) {
+      share.saysAgain = true
+      return
+    }
+    share.isSaying = true
+    try {
+      do {
+        share.saysAgain = false
+        await this.#sayOnce(share)
+        for (const id of share.heard) await this.#sayFollow(share, id)
+      } while (share.saysAgain && !share.isForgotten)
+    } finally {
+      share.isSaying = false
+    }
+  }
+
+  async #sayOnce(share: StreamShare): Promise<void> {
+    const { key, role, epoch } = share
+    const id = this.#local.keptAt(key)
+    if (role === undefined || id === undefined) {
+      share.said = undefined
+      if (!share.isListed) return
+      await this.#run(LEAVE, key, [this.#fleet.id, this.#pickIdleMs])
+      share.isListed = false
+      return
+    }
+    const isWanted = role === 'publish' && this.#local.pinnedAt(key) === id
+    const reply = streamPlaceOf(
+      await this.#run(USE, key, [
+        this.#origins.serverKey(id),
+        this.#pickIdleMs,
+        this.#fleet.id,
+        role,
+        share.givesWay,
+        isWanted ? 'wanted' : '',
+      ]),
+    )
+    if (reply === undefined) return
+    share.givesWay = ''
+    share.isChosenHere = false
+    if (reply.word !== 'elsewhere') {
+      share.said = role
+      share.isListed = true
+    }
+    if (reply.word === 'moved') this.#fleet.send('all', TOPIC, { key })
+    const hadGone = await this.#apply(share, reply, epoch)
+    if (reply.word !== 'elsewhere') return
+    if (hadGone) share.saysAgain = true
+    else if (role === 'publish') this.#onConflict(share, id)
+  }
+
+  async #sayFollow(share: StreamShare, id: OriginId): Promise<void> {
+    const { epoch } = share
+    const reply = streamPlaceOf(
+      await this.#run(USE, share.key, [
+        this.#origins.serverKey(id),
+        this.#followTtlMs,
+        `@${id}`,
+        'publish',
+        '',
+        '',
+      ]),
+    )
+    if (reply === undefined) return
+    if (reply.word === 'moved') this.#fleet.send('all', TOPIC, { key: share.key })
+    await this.#apply(share, reply, epoch)
+  }
+
+  /** Makes the local copy what others say of a stream. True when users that have gone were among them; they are removed. */
+  async #apply(share: StreamShare, reply: StreamPlace, epoch: number): Promise<boolean> {
+    const { key } = share
+    const known = new Set<string>(this.#fleet.members().map(({ id }) => id))
+    const strange = [...reply.uses.keys()].filter((who) => !who.startsWith('@') && !known.has(who))
+    const gone: ReadonlySet<string> =
+      strange.length > 0 ? await this.#fleet.gone(strange as GatewayId[]) : new Set()
+    for (const who of gone) void this.#try(() => this.#run(LEAVE, key, [who, this.#pickIdleMs]))
+    const publishers = new Map<string, OriginId>()
+    const follows = new Set<OriginId>()
+    for (const [who, use] of reply.uses) {
+      const id = this.#origins.idOf(use.place)
+      if (use.role !== 'publish' || who === this.#fleet.id || gone.has(who) || id === undefined) continue
+      if (!(await this.#origins.ensure(id))) continue
+      if (who === `@${id}`) follows.add(id)
+      else if (!who.startsWith('@')) publishers.set(who, id)
+    }
+    if (share.isForgotten) return gone.size > 0
+    share.note(reply.uses)
+    for (const id of share.follows) {
+      if (!follows.has(id) && !share.heard.has(id)) await this.#local.follow(key, id, false)
+    }
+    for (const id of follows) if (!share.follows.has(id)) await this.#local.follow(key, id, true)
+    share.follows = follows
+    share.setPublishers(publishers, (id) => this.#local.publishElsewhere(key, id))
+    const id = reply.place === undefined ? undefined : this.#origins.idOf(reply.place)
+    // The origin failed while the answer was on its way.
+    const isOld = epoch !== share.epoch
+    if (NOT_YET.has(reply.word) || id === undefined || isOld) return gone.size > 0
+    if (this.#local.keptAt(key) !== id) this.#local.place(key, id)
+    share.place = id
+    share.confirmedMs = this.#clock.nowMs()
+    this.#file(share)
+    return gone.size > 0
+  }
+
+  #isConfirmed(key: StreamKey, id: OriginId): boolean {
+    const held = this.#held.get(key)
+    if (held !== undefined) return held.place === id && held.said !== undefined && held.said === held.role
+    const idle = this.#idle.get(key)
+    return idle?.place === id && this.#clock.nowMs() - idle.confirmedMs < FRESH_MS
+  }
+
+  #share(key: StreamKey): StreamShare {
+    const known = this.#held.get(key) ?? this.#idle.get(key)
+    if (known !== undefined) return known
+    const share = new StreamShare(key)
+    share.confirmedMs = this.#clock.nowMs()
+    this.#idle.set(key, share)
+    return share
+  }
+
+  /** Puts it where its state says, and last there. */
+  #file(share: StreamShare): void {
+    if (share.isForgotten) return
+    this.#held.delete(share.key)
+    this.#idle.delete(share.key)
+    ;(share.isHeld ? this.#held : this.#idle).set(share.key, share)
+  }
+
+  #forget(key: StreamKey): void {
+    const share = this.#held.get(key) ?? this.#idle.get(key)
+    this.#held.delete(key)
+    this.#idle.delete(key)
+    share?.forget()
+  }
+
+  #onMessage(data: unknown): void {
+    const message = messageOf(data)
+    if (message === undefined) return
+    const { key, isCleared } = message
+    if (isCleared) {
+      this.#forget(key)
+      void this.#local.clearPick(key)
+      return
+    }
+    const held = this.#held.get(key)
+    if (held !== undefined) void this.#speak(held)
+    else this.#forget(key)
+  }
+
+  /** The local copy has dropped a place, and so do all. */
+  #onDropped(key: StreamKey, id: OriginId, why: 'gone' | 'silent'): void {
+    if (why === 'silent') void this.#try(() => this.#fail(this.#share(key), id))
+    else {
+      this.#forget(key)
+      void this.#try(() => this.#run(DROP, key, [this.#origins.serverKey(id)]))
+    }
+  }
+
+  #onGone(gateway: GatewayId): void {
+    for (const shares of [this.#held, this.#idle]) {
+      for (const share of shares.values()) {
+        if (!share.dropPublisher(gateway)) continue
+        void this.#try(() => this.#run(LEAVE, share.key, [gateway, this.#pickIdleMs]))
+      }
+    }
+  }
+
+  #onConflict({ key }: StreamShare, id: OriginId): void {
+    this.#conflicts++
+    const due = this.#pace.due('conflict')
+    if (due !== undefined) {
+      this.#logger.warn({ stream: key, origin: id, ...due }, 'stream is published at two origins')
+    }
+  }
+
+  #isDue(share: StreamShare): boolean {
+    return this.#clock.nowMs() - share.confirmedMs >= this.#pickIdleMs / 3
+  }
+
+  #schedule(): void {
+    this.#timer = this.#clock.after(SWEEP_MS, () => {
+      this.#sweep()
+      this.#schedule()
+    })
+  }
+
+  #sweep(): void {
+    const staleMs = this.#clock.nowMs() - FRESH_MS
+    for (const share of this.#idle.values()) {
+      if (share.confirmedMs > staleMs) break
+      if (share.claims === 0) this.#forget(share.key)
+    }
+    if (!this.#redis.isUp) return
+    const due: StreamShare[] = []
+    for (const share of this.#held.values()) {
+      if (!this.#isDue(share) || due.length >= MOST_RENEWED) break
+      due.push(share)
+    }
+    for (const share of due) {
+      // Last in line, whatever comes of it.
+      this.#file(share)
+      void this.#speak(share)
+    }
+    this.#sayOwed()
+  }
+
+  #sayOwed(): void {
+    const owed = [...this.#owing].slice(0, MOST_RENEWED)
+    for (const share of owed) {
+      this.#owing.delete(share)
+      void this.#speak(share)
+    }
+  }
+
+  /** Redis was away, or has lost what it had. */
+  async #sayAll(): Promise<void> {
+    const shares = [...this.#held.values()]
+    for (let at = 0; at < shares.length && this.#redis.isUp; at += AT_A_TIME) {
+      const some = shares.slice(at, at + AT_A_TIME).filter((share) => !share.isForgotten)
+      await Promise.all(some.map((share) => this.#speak(share)))
+    }
+    this.#sayOwed()
+  }
+
+  async #run(script: RedisScript, key: StreamKey, args: readonly (string | number)[]): Promise<unknown> {
+    const { url, use, next } = streamKeys(this.#redis, key)
+    return await this.#redis.run(script, [url, use, next], args)
+  }
+
+  /** Does what can be done later, too. */
+  async #try<T>(act: () => Promise<T>): Promise<T | undefined> {
+    if (!this.#redis.isUp) return undefined
+    try {
+      return await act()
+    } catch (error) {
+      this.#failed(error)
+      return undefined
+    }
+  }
+
+  #failed(error: unknown): void {
+    const code = errorCode(error)
+    const due = this.#pace.due(code)
+    if (due !== undefined) this.#logger.warn({ code, ...due }, 'place of a stream not shared')
+  }
+}
+
+function messageOf(data: unknown): { readonly key: StreamKey; readonly isCleared: boolean } | undefined {
+  if (typeof data !== 'object' || data === null || !('key' in data) || typeof data.key !== 'string')
+    return undefined
+  try {
+    return { key: parseStreamKey(data.key), isCleared: 'isCleared' in data }
+  } catch {
+    return undefined
+  }
+}
+
+interface Request {
+  readonly key: StreamKey
+  readonly need: Need
+  readonly options: PickOptions
+}
+
+function isOfRedis(error: unknown): boolean {
+  return errorCode(error).startsWith('REDIS_')
+}

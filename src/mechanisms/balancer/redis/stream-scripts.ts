@@ -1,0 +1,139 @@
+import type { RedisScript } from '../../redis/index.ts'
+
+/**
+ * What changes the place of one stream, atomically. Their keys are those of `StreamKeys`: 1 url, 2 use, 3 next. Server keys
+ * and gateway ids are compared as texts. An answer is `{ place, word, uses }`, with the uses as HGETALL gives them.
+ */
+
+/** Of the uses: whether a gateway publishes at `place`, but for the asking one; with `any`, or the origin itself says so. */
+const IS_PUBLISHED = `
+local function isPublished(place, asker, any)
+  local uses = redis.call('HGETALL', KEYS[2])
+  for at = 1, #uses, 2 do
+    local isOrigin = string.sub(uses[at], 1, 1) == '@'
+    if uses[at + 1] == 'publish ' .. place and uses[at] ~= asker and (any or not isOrigin) then return true end
+  end
+  return false
+end
+`
+
+/**
+ * Where a stream goes: where it is, or where the asker would lead it, so that all who ask at once get one answer.
+ * ARGV: 1 the asker's choice, or nothing; 2 how long it holds without an answer of the origin, in milliseconds; 3 the place
+ * that the asker cannot use, or nothing; 4 `gone` when nobody can, as that origin is no more.
+ * Words: `kept`, `new`, `pending` (somebody else's choice, whose origin has not answered), `next` (in the place of one that
+ * gives way once an origin accepts), `none`.
+ */
+export const PICK: RedisScript = {
+  name: 'pick',
+  lua: `
+local place = redis.call('GET', KEYS[1])
+if place and place == ARGV[3] and ARGV[4] == 'gone' then
+  redis.call('DEL', KEYS[1], KEYS[3])
+  place = false
+end
+local uses = redis.call('HGETALL', KEYS[2])
+if not place then
+  if ARGV[1] == '' then return { '', 'none', uses } end
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  return { ARGV[1], 'new', uses }
+end
+if place ~= ARGV[3] or ARGV[1] == '' then
+  local isPending = #uses == 0 and redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[2])
+  return { place, isPending and 'pending' or 'kept', uses }
+end
+local waiting = redis.call('GET', KEYS[3])
+if waiting and waiting ~= ARGV[3] then return { waiting, 'next', uses } end
+redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
+return { ARGV[1], 'next', uses }
+`,
+}
+
+/**
+ * A gateway uses the stream at a place, begins to or goes on; an origin that says it has it is a user, too (`@` and its id).
+ * ARGV: 1 the place; 2 how long that holds, in milliseconds; 3 who; 4 `publish` or `play`; 5 the place that gives way to it,
+ * or nothing; 6 `wanted` when an operator wants it there.
+ * A publisher moves the stream unless another one is live elsewhere, a player only from the place that gives way.
+ * Words: `kept`, `moved`, `elsewhere`.
+ */
+export const USE: RedisScript = {
+  name: 'use',
+  lua: `${IS_PUBLISHED}
+local place = redis.call('GET', KEYS[1])
+if place and place ~= ARGV[1] and ARGV[6] ~= 'wanted' then
+  local stays
+  if ARGV[4] == 'publish' then stays = isPublished(place, ARGV[3], false)
+  else stays = place ~= ARGV[5] or isPublished(place, ARGV[3], true) end
+  if stays then return { place, 'elsewhere', redis.call('HGETALL', KEYS[2]) } end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[4] .. ' ' .. ARGV[1])
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+redis.call('DEL', KEYS[3])
+local word = 'kept'
+if place and place ~= ARGV[1] then word = 'moved' end
+return { ARGV[1], word, redis.call('HGETALL', KEYS[2]) }
+`,
+}
+
+/**
+ * A user has gone; the stream stays where it is for a while. ARGV: 1 who; 2 for how long, in milliseconds.
+ * Answers how many uses went.
+ */
+export const LEAVE: RedisScript = {
+  name: 'leave',
+  lua: `
+local gone = redis.call('HDEL', KEYS[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return gone
+`,
+}
+
+/**
+ * Takes a choice back that no origin accepted. ARGV: 1 the place; 2 how long a choice holds, in milliseconds: what was kept
+ * holds longer.
+ */
+export const UNPICK: RedisScript = {
+  name: 'unpick',
+  lua: `
+if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then return 0 end
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+return redis.call('DEL', KEYS[1])
+`,
+}
+
+/**
+ * An origin could not be reached: the stream leaves it, unless a publisher is live there. ARGV: 1 the place; 2 `silent` when
+ * it only does not answer: then its own word counts too; 3 the asker, if it does not publish. Words: `left`, `kept`.
+ */
+export const FAIL: RedisScript = {
+  name: 'fail',
+  lua: `${IS_PUBLISHED}
+local place = redis.call('GET', KEYS[1])
+if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
+if place == ARGV[1] and not isPublished(place, ARGV[3], ARGV[2] == 'silent') then
+  redis.call('DEL', KEYS[1])
+  place = false
+end
+return { place or '', place and 'kept' or 'left', redis.call('HGETALL', KEYS[2]) }
+`,
+}
+
+/** A stream leaves an origin that is gone, whoever uses it there. ARGV: 1 the place. */
+export const DROP: RedisScript = {
+  name: 'drop',
+  lua: `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+`,
+}
+
+/** Forgets where a stream is, and who uses it. Answers how many keys went. */
+export const CLEAR: RedisScript = {
+  name: 'clear',
+  lua: `
+redis.call('DEL', KEYS[2], KEYS[3])
+return redis.call('DEL', KEYS[1])
+`,
+}

@@ -1,0 +1,36 @@
+import { errorCode, errorMessage } from '../../foundation/errors.ts'
+import type { Logger } from '../telemetry/index.ts'
+
+/** Functions of others that are called at an event. What one throws is logged and keeps nothing from the rest. */
+export class Listeners<Arguments extends readonly unknown[]> {
+  readonly #log: Logger
+  readonly #event: string
+  readonly #listeners = new Set<{ readonly call: (...args: Arguments) => void }>()
+
+  constructor(event: string, log: Logger) {
+    this.#event = event
+    this.#log = log
+  }
+
+  get size(): number {
+    return this.#listeners.size
+  }
+
+  /** The function takes it out again. */
+  add(call: (...args: Arguments) => void): () => void {
+    const entry = { call }
+    this.#listeners.add(entry)
+    return () => void this.#listeners.delete(entry)
+  }
+
+  call(...args: Arguments): void {
+    for (const { call } of [...this.#listeners]) {
+      try {
+        call(...args)
+      } catch (error) {
+        const fields = { event: this.#event, code: errorCode(error), reason: errorMessage(error) }
+        this.#log.error(fields, 'a listener failed')
+      }
+    }
+  }
+}

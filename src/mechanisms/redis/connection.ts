@@ -1,0 +1,232 @@
+import { isIP } from 'node:net'
+import type { ConnectionOptions } from 'node:tls'
+import type { Redis as Client, RedisOptions as ClientOptions } from 'ioredis'
+import type { Clock, Timer } from '../../foundation/clock.ts'
+import type { RedisArgument } from './contract.ts'
+import { RedisError, refusal } from './errors.ts'
+import { type ServerAddress, serverAddressText } from './server-address.ts'
+
+/** How a connection is opened and kept. */
+export interface RedisConnectionOptions {
+  readonly login: RedisLogin
+  /** 0 where there is only one: at a Sentinel, in a Cluster. */
+  readonly database: number
+  /** Undefined: plain TCP. */
+  readonly tls: ConnectionOptions | undefined
+  /** Lookup, TCP, TLS and login together. */
+  readonly connectMs: number
+  /** A server that answers nothing for so long while it was asked something is given up. */
+  readonly silenceMs: number
+  readonly clock: Clock
+}
+
+/** Who we are to a server; without a password nobody in particular. */
+export interface RedisLogin {
+  readonly user?: string | undefined
+  readonly password?: string | undefined
+}
+
+/** Which `ioredis` to use; loaded only where a Redis is configured. */
+export type ClientConstructor = new (options: ClientOptions) => Client
+
+/** One connection to one server, from its login to its end; it never comes back. */
+export class Connection {
+  readonly address: ServerAddress
+  readonly #client: Client
+  readonly #options: RedisConnectionOptions
+  #inFlight = 0
+  #isCorked = false
+  /** Since when an answer is owed, without any having come. */
+  #owedSinceMs = 0
+  #timer: Timer | undefined
+  #end: { readonly reason: string } | undefined
+  #onEnd: ((reason: string) => void) | undefined
+  #onMessage: ((channel: string, message: string) => void) | undefined
+  #lastError = 'it ended'
+
+  private constructor(address: ServerAddress, client: Client, options: RedisConnectionOptions) {
+    this.address = address
+    this.#client = client
+    this.#options = options
+    this.#owedSinceMs = options.clock.nowMs()
+    client.on('error', (error: Error) => {
+      this.#lastError = networkWords(error)
+    })
+    client.on('end', () => this.destroy(this.#lastError))
+    client.on('message', (channel: string, message: string) => this.#onMessage?.(channel, message))
+  }
+
+  /**
+   * Connects and logs in.
+   * @throws REDIS_AWAY when that takes too long or breaks, or the server serves nobody; REDIS_REFUSED when it wants another login
+   */
+  static async open(
+    address: ServerAddress,
+    Client: ClientConstructor,
+    options: RedisConnectionOptions,
+    signal: AbortSignal,
+  ): Promise<Connection> {
+    const connection = new Connection(address, new Client(clientOptions(address, options)), options)
+    const place = serverAddressText(address)
+    const abort = (): void => connection.destroy('closed')
+    const timer = options.clock.after(options.connectMs, () =>
+      connection.destroy('it did not answer in time'),
+    )
+    signal.addEventListener('abort', abort, { once: true })
+    try {
+      if (signal.aborted) abort()
+      await connection.#client.connect()
+      await connection.#logIn(options)
+    } catch (error) {
+      const reason = connection.#end?.reason
+      connection.destroy('not opened')
+      if (!(error instanceof RedisError) || error.reply === undefined) {
+        throw new RedisError('REDIS_AWAY', `${place}: ${reason ?? connection.#lastError}`)
+      }
+      throw new RedisError(error.code, `${place}: ${error.message}`, error.reply, error.words)
+    } finally {
+      timer.cancel()
+      signal.removeEventListener('abort', abort)
+    }
+    if (connection.#end !== undefined)
+      throw new RedisError('REDIS_AWAY', `${place}: ${connection.#end.reason}`)
+    connection.#watch()
+    return connection
+  }
+
+  get isOpen(): boolean {
+    return this.#end === undefined
+  }
+
+  /** Called once, when the connection has ended, with what happened. */
+  onEnd(listener: (reason: string) => void): void {
+    if (this.#end === undefined) this.#onEnd = listener
+    else listener(this.#end.reason)
+  }
+
+  /** Called for what is published on channels that were subscribed to. */
+  onMessage(listener: (channel: string, message: string) => void): void {
+    this.#onMessage = listener
+  }
+
+  /** Sends a command; those of one tick go out in one write. Fails at once when it cannot be written. */
+  send(name: string, args: readonly RedisArgument[]): Promise<unknown> {
+    if (this.#end !== undefined) return Promise.reject(new RedisError('REDIS_AWAY', `${name}: Redis is away`))
+    return this.#send(name, args)
+  }
+
+  /** Ends it now; what waits for an answer fails. */
+  destroy(reason: string): void {
+    if (this.#end !== undefined) return
+    this.#end = { reason }
+    this.#timer?.cancel()
+    this.#client.disconnect()
+    // Its own way says goodbye and waits for the other side's.
+    this.#client.stream?.destroy()
+    this.#onEnd?.(reason)
+    this.#onEnd = undefined
+    this.#onMessage = undefined
+  }
+
+  #send(name: string, args: readonly RedisArgument[]): Promise<unknown> {
+    const { clock } = this.#options
+    if (this.#inFlight++ === 0) this.#owedSinceMs = clock.nowMs()
+    this.#cork()
+    const isSubscribe = name === 'SUBSCRIBE' || name === 'UNSUBSCRIBE'
+    // In capitals, as ioredis then hands out answers as they came.
+    const sent: Promise<unknown> = isSubscribe
+      ? this.#client[name === 'SUBSCRIBE' ? 'subscribe' : 'unsubscribe'](...args.map(String))
+      : this.#client.call(name, ...args)
+    return sent.then(
+      (answer) => {
+        this.#answered()
+        return answer
+      },
+      (error: unknown) => {
+        // Only what the server said has this name; everything else is the end of the connection.
+        const isReply = error instanceof Error && error.name === 'ReplyError'
+        if (isReply) this.#answered()
+        else this.#inFlight--
+        throw isReply
+          ? refusal(name, error.message)
+          : new RedisError('REDIS_SLOW', `${name}: the connection to Redis ended before its answer`)
+      },
+    )
+  }
+
+  #answered(): void {
+    this.#inFlight--
+    this.#owedSinceMs = this.#options.clock.nowMs()
+  }
+
+  #cork(): void {
+    const { stream } = this.#client
+    if (this.#isCorked || stream === undefined) return
+    this.#isCorked = true
+    stream.cork()
+    process.nextTick(() => {
+      this.#isCorked = false
+      stream.uncork()
+    })
+  }
+
+  async #logIn({ login: { user, password }, database }: RedisConnectionOptions): Promise<void> {
+    const answers: Promise<unknown>[] = []
+    if (password !== undefined) {
+      answers.push(
+        this.#send('AUTH', user === undefined ? [password] : [user, password]).catch(allowNoPassword),
+      )
+    }
+    if (database !== 0) answers.push(this.#send('SELECT', [database]))
+    answers.push(this.#send('PING', []))
+    const results = await Promise.allSettled(answers)
+    // The first one that failed explains those behind it.
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+
+  /** Asks when nothing was answered for a while, and gives up a server that owes answers for too long. */
+  #watch(): void {
+    const { clock, silenceMs } = this.#options
+    const askMs = silenceMs / 3
+    this.#timer = clock.after(askMs / 2, () => {
+      const quietMs = clock.nowMs() - this.#owedSinceMs
+      if (this.#inFlight > 0 && quietMs >= silenceMs) {
+        this.destroy(`no answer for ${Math.round(quietMs)} ms`)
+        return
+      }
+      if (this.#inFlight === 0 && quietMs >= askMs) this.#send('PING', []).catch(() => undefined)
+      this.#watch()
+    })
+  }
+}
+
+function clientOptions({ host, port }: ServerAddress, { tls }: RedisConnectionOptions): ClientOptions {
+  return {
+    host,
+    port,
+    // An address has no name to show; a name is shown, which TLS of Node does not do by itself.
+    ...(tls !== undefined && { tls: isIP(host) === 0 ? { servername: host, ...tls } : tls }),
+    // Reconnects, login, deadlines and questions of readiness are ours: they go by our clock and write no lines of their own.
+    lazyConnect: true,
+    retryStrategy: null,
+    enableOfflineQueue: false,
+    enableReadyCheck: false,
+    autoResubscribe: false,
+    autoResendUnfulfilledCommands: false,
+    disableClientInfo: true,
+    protocol: 2,
+    connectTimeout: 0,
+    disconnectTimeout: 1,
+    keepAlive: 10_000,
+  }
+}
+
+function allowNoPassword(error: unknown): void {
+  // A password where none is wanted harms nobody, as while an operator introduces one.
+  if (!(error instanceof RedisError) || !error.message.includes('without any password configured'))
+    throw error
+}
+
+function networkWords(error: Error): string {
+  return error.message.slice(0, 300)
+}

@@ -1,0 +1,92 @@
+import { createHash } from 'node:crypto'
+import type { RtcResource, RtcSession, SessionStore } from '../../../mechanisms/balancer/index.ts'
+import { authorityOf } from './origin-client.ts'
+import type { OriginResource } from './origin-links.ts'
+import type { IceIdentity, SessionFacts } from './session.ts'
+
+/** A session as the store has it. */
+export interface StoredSession extends RtcSession {
+  /** Another gateway, which lives, serves it. */
+  readonly isServed?: boolean
+  readonly resource?: StoredResource
+}
+
+export interface StoredResource extends RtcResource {
+  /** The USERNAME before this one, which holds while the client changes over (an ICE restart). */
+  readonly previous?: string
+}
+
+/** What is needed of a store. */
+export interface RtcSessionStore
+  extends Pick<
+    SessionStore,
+    'isShared' | 'addSession' | 'renewSession' | 'removeSession' | 'onSessionLost'
+  > {
+  findSession(username: string): Promise<StoredSession | undefined>
+  findSessionOfToken(tokenHash: string): Promise<StoredSession | undefined>
+  /**
+   * This gateway serves the session from now on; with `unserved` only when no other living gateway does. False: it does not,
+   * or there is no such session any more.
+   */
+  takeSession(username: string, unserved?: 'unserved'): Promise<unknown>
+}
+
+/** What is stored beside the facts of a session. */
+export interface RecordedState {
+  readonly etag: string | undefined
+  /** Wall time at which it must end, in milliseconds. */
+  readonly untilMs: number | undefined
+  readonly previous: string | undefined
+}
+
+/** What other gateways are told of a session. */
+export function recordOf(
+  facts: SessionFacts,
+  { username, password }: IceIdentity,
+  { etag, untilMs, previous }: RecordedState,
+): StoredSession {
+  const { streamKey, role, originId, originMedia, tokenHash, atOrigin, id } = facts
+  const { clientAddress, sinceMs, hasTcp } = facts
+  return {
+    streamKey,
+    role,
+    username,
+    originId,
+    originAddress: originMedia.address,
+    originPort: originMedia.port,
+    ...(password !== undefined && { icePassword: password.toString() }),
+    ...(tokenHash !== undefined && {
+      resource: {
+        id,
+        tokenHash,
+        ...(atOrigin !== undefined && { originUrl: urlOf(atOrigin) }),
+        ...(etag !== undefined && { etag }),
+        clientAddress,
+        sinceMs,
+        hasTcp,
+        ...(untilMs !== undefined && { untilMs }),
+        ...(previous !== undefined && { previous }),
+      },
+    }),
+  }
+}
+
+/** Undefined when the record has no password. */
+export function identityIn({ username, icePassword }: RtcSession): IceIdentity | undefined {
+  return icePassword === undefined ? undefined : { username, password: Buffer.from(icePassword) }
+}
+
+/** Names a session among those of all gateways. */
+export function sessionIdOf(random: (bytes: number) => Buffer): string {
+  return `webrtc-${random(8).toString('hex')}`
+}
+
+/** How a token is known: whoever can read a table or a store must not be able to end its sessions. */
+export function tokenHashOf(token: string): string {
+  return createHash('sha256').update(token).digest('hex')
+}
+
+/** With the host that is dialled, not the name that a client called it by. */
+function urlOf({ api: { scheme, host, port }, target }: OriginResource): string {
+  return `${scheme}://${authorityOf(host, port)}${target}`
+}

@@ -1,0 +1,330 @@
+import { errorCode } from '../../../foundation/errors.ts'
+import { streamKeyParts } from '../../../mechanisms/balancer/index.ts'
+import { LinePace } from '../../../mechanisms/telemetry/index.ts'
+import { StunMessage, stunUsername, verifyMessageIntegrity } from '../../../protocols/stun/index.ts'
+import type { MovableAdmission } from '../access/index.ts'
+import type { AskedElsewhere, Elsewhere } from './elsewhere.ts'
+import { inTime } from './in-time.ts'
+import type { CompleteWebRtcOptions } from './options.ts'
+import type { OriginLinks } from './origin-links.ts'
+import { type IceIdentity, newSession, type Session, type SessionFacts } from './session.ts'
+import type { LookupRefusal, LookupResult, SessionLookups } from './session-lookups.ts'
+import { placeOf, type SessionPlace } from './session-place.ts'
+import { identityIn, sessionIdOf, type StoredSession } from './session-record.ts'
+import type { Sessions } from './sessions.ts'
+import type { StrangerReason } from './stranger-reason.ts'
+
+/** Longest request that is kept while its session is looked for. An ICE agent's has some hundred bytes. */
+const maxRequestBytes = 1500
+
+/** Sessions that are followed from gateway to gateway, by what came of it; the labels of a metric. */
+export type TakeoverResult =
+  /** Its client proved itself here. */
+  | 'taken'
+  /** A restart of ICE, made through another gateway, of a session that is served here. */
+  | 'restarted'
+  /** It could not be proved, and the first address got it. */
+  | 'bound'
+  /** It could not be served here. */
+  | 'failed'
+
+/** What came of a request whose session could not be proved; the labels of a metric. */
+export type UnverifiedResult = 'bound' | 'refused'
+
+/** A take-over that is under way. */
+interface Running {
+  /** The session ended meanwhile. */
+  isOver: boolean
+}
+
+const reasonOf = {
+  remembered: 'unknown-session',
+  joined: 'being-looked-up',
+  source: 'too-many-lookups',
+  rate: 'too-many-lookups',
+  'in-flight': 'too-many-lookups',
+} as const satisfies Record<LookupRefusal, StrangerReason>
+
+/**
+ * Serves sessions that another gateway began. A STUN request whose USERNAME nobody here knows is looked up at the shared
+ * store, within bounds. When its MESSAGE-INTEGRITY was made with the stored password the session goes on here: its origin
+ * gets the request, and with it the address of a new socket, which it follows as it follows any client that moves. The
+ * gateway that served it before is told and forgets it; should a request reach that one again, it comes back the same way.
+ *
+ * Sessions without a stored password prove nothing, and a USERNAME is readable on the wire. So they are never taken from a
+ * living gateway, which can tell their client from others. With `bind-once` one that no living gateway serves goes to the
+ * first address that names it, at the one gateway that the store lets have it: no later request moves it, and it ends with
+ * that address. Where the SRS proxy serves a session its own word stands beside ours, since it leaves no owner in the store:
+ * whoever reads the USERNAME there could lead its media away as well, and by `bind-once` can do so here, once.
+ */
+export class SessionTakeover implements Elsewhere {
+  readonly results: Record<TakeoverResult, number> = { taken: 0, restarted: 0, bound: 0, failed: 0 }
+  readonly unverified: Record<UnverifiedResult, number> = { bound: 0, refused: 0 }
+  readonly #options: CompleteWebRtcOptions
+  readonly #links: OriginLinks
+  readonly #sessions: Sessions
+  readonly #lookups: SessionLookups
+  readonly #faults: LinePace
+  readonly #running = new Map<string, Running>()
+  #unsubscribe: (() => void) | undefined
+
+  constructor(
+    options: CompleteWebRtcOptions,
+    links: OriginLinks,
+    sessions: Sessions,
+    lookups: SessionLookups,
+  ) {
+    this.#options = options
+    this.#links = links
+    this.#sessions = sessions
+    this.#lookups = lookups
+    this.#faults = new LinePace(options.clock)
+  }
+
+  start(): void {
+    this.#unsubscribe ??= this.#options.sessionStore.onSessionLost((username, how) => {
+      if (how === 'ended') this.forget(username)
+      const running = this.#running.get(username)
+      if (running !== undefined) running.isOver = true
+      const session = this.#sessions.table.byUsername(username)
+      if (session !== undefined) void this.#sessions.end(session, how === 'taken' ? 'taken' : 'client')
+    })
+  }
+
+  /** Nothing is taken over from now on; what is under way is given up. */
+  stop(): void {
+    this.#unsubscribe?.()
+    this.#unsubscribe = undefined
+    for (const running of this.#running.values()) running.isOver = true
+  }
+
+  forget(username: string): void {
+    this.#lookups.remember(username)
+  }
+
+  ask(
+    bytes: Uint8Array,
+    address: string,
+    settled: (request: Buffer, outcome: AskedElsewhere) => void,
+  ): StrangerReason | undefined {
+    const username = stunUsername(bytes)
+    const isPlausible = username !== undefined && /^[^:\s]+:[^:\s]+$/.test(username)
+    if (!isPlausible || bytes.length > maxRequestBytes || this.#unsubscribe === undefined) {
+      return 'unknown-session'
+    }
+    const refusal = this.#lookups.begin(username, address)
+    if (refusal !== undefined) return reasonOf[refusal]
+    const request = Buffer.from(bytes)
+    const running: Running = { isOver: false }
+    this.#running.set(username, running)
+    void this.#answer(username, request, address, running).then(([result, outcome]) => {
+      this.#running.delete(username)
+      this.#lookups.end(username, result)
+      settled(request, outcome)
+    })
+    return undefined
+  }
+
+  /** Never rejects. */
+  async #answer(
+    username: string,
+    request: Buffer,
+    address: string,
+    running: Running,
+  ): Promise<readonly [LookupResult, AskedElsewhere]> {
+    let record: StoredSession | undefined
+    try {
+      record = await this.#find(username)
+    } catch (error) {
+      this.#tell(error, 'a session could not be looked up')
+      return ['failed', dropped('lookup-failed')]
+    }
+    if (record === undefined || record.username !== username || running.isOver) {
+      return ['unknown', dropped('unknown-session')]
+    }
+    try {
+      return ['found', await this.#serve(record, request, address, running)]
+    } catch (error) {
+      this.#tell(error, 'a session of another gateway could not be served')
+      this.results.failed++
+      return ['found', dropped('not-served')]
+    }
+  }
+
+  async #serve(
+    record: StoredSession,
+    request: Buffer,
+    address: string,
+    running: Running,
+  ): Promise<AskedElsewhere> {
+    const { table } = this.#sessions
+    // It was made, or came over, while it was asked for.
+    if (table.byUsername(record.username) !== undefined) return here
+    const identity = identityIn(record)
+    if (identity === undefined) return this.#bind(record, address, running)
+    if (!isSignedBy(identity, request)) return dropped('integrity')
+    const own = this.#own(record)
+    if (own !== undefined) {
+      if (!this.#sessions.adopt(own, record)) return dropped('bad-record')
+      this.results.restarted++
+      return here
+    }
+    const session = await this.#open(record, identity, address, running)
+    if (session === undefined) return dropped('bad-record')
+    this.results.taken++
+    if (session.ended === undefined) {
+      for (const { username } of session.identities) this.#sessions.take(username)
+    }
+    return here
+  }
+
+  async #bind(record: StoredSession, address: string, running: Running): Promise<AskedElsewhere> {
+    const { username } = record
+    const isFree = this.#options.unverified === 'bind-once' && record.isServed !== true
+    if (!isFree) return this.#refused()
+    const session = await this.#open(record, { username, password: undefined }, address, running)
+    if (session === undefined) return dropped('bad-record')
+    let isTaken: unknown = false
+    try {
+      isTaken = await this.#inTime(this.#options.sessionStore.takeSession(username, 'unserved'))
+    } finally {
+      // Not its own to end: somebody else may serve it.
+      if (isTaken === false) void this.#sessions.end(session, 'taken')
+    }
+    if (isTaken === false || session.ended !== undefined) return this.#refused()
+    this.unverified.bound++
+    this.results.bound++
+    return { kind: 'bound', session }
+  }
+
+  /** The session of a record, under whatever USERNAME it is served here. */
+  #own({ resource }: StoredSession): Session | undefined {
+    return resource && this.#sessions.table.byTokenHash(resource.tokenHash)
+  }
+
+  #refused(): AskedElsewhere {
+    this.unverified.refused++
+    return dropped('unverified')
+  }
+
+  /** Makes a session of a record; undefined where that leads to no origin. Rejects when it cannot be served here. */
+  async #open(
+    record: StoredSession,
+    identity: IceIdentity,
+    address: string,
+    running: Running,
+  ): Promise<Session | undefined> {
+    if (!this.#sessions.enter()) throw new Error('too many sessions')
+    const undo: (() => void)[] = [() => this.#sessions.leave()]
+    try {
+      const { clock, holds } = this.#options
+      const { media, limits } = this.#sessions
+      const place = await placeOf(record, this.#options, this.#links)
+      const originMedia = place?.media
+      const previous = await this.#previous(record)
+      if (place === undefined || originMedia === undefined) return undefined
+      const originEndpoint = await media.openOrigin(originMedia)
+      undo.push(() => media.closeOrigin(originEndpoint))
+      const moved = new AbortController()
+      const onMoved = record.role === 'play' ? () => moved.abort() : undefined
+      const hold = await holds.hold(record.streamKey, record.originId, record.role, onMoved)
+      if (hold === undefined) return undefined
+      undo.push(() => hold.end())
+      const facts = this.#facts(record, place, originMedia, address)
+      // From here on it waits for nothing, so that whatever ends the session meets it in the table.
+      if (running.isOver) throw new Error('it is over')
+      const own = this.#own(record)
+      if (own !== undefined) return this.#sessions.adopt(own, record) ? own : undefined
+      const admission = this.#resume(record, facts)
+      const meters = limits.take(admission.limits)
+      const identities = previous === undefined ? [identity] : [identity, previous]
+      const etag = record.resource?.etag
+      const session = newSession(
+        { ...facts, etag, hold, admission, meters, originEndpoint, identities },
+        clock.nowMs(),
+      )
+      this.#sessions.begin(session, moved.signal)
+      undo.length = 1
+      const { id, originId, role } = session
+      this.#options.logger.debug({ session: id, origin: originId, role }, 'session taken over')
+      return session
+    } finally {
+      for (const step of undo.toReversed()) step()
+    }
+  }
+
+  #facts(
+    { streamKey, role, originId, resource }: StoredSession,
+    { atOrigin }: SessionPlace,
+    originMedia: Session['originMedia'],
+    address: string,
+  ): SessionFacts {
+    const { clock, random } = this.#options
+    return {
+      id: resource?.id ?? sessionIdOf(random),
+      tokenHash: resource?.tokenHash,
+      streamKey,
+      role,
+      originId,
+      atOrigin,
+      originMedia,
+      clientAddress: resource?.clientAddress ?? address,
+      sinceMs: resource?.sinceMs ?? clock.wallMs(),
+      hasTcp: resource?.hasTcp ?? false,
+    }
+  }
+
+  #resume(
+    { streamKey: key, role, resource }: StoredSession,
+    { id: sessionId, clientAddress: address }: Pick<Session, 'id' | 'clientAddress'>,
+  ): MovableAdmission {
+    const { vhost, app } = streamKeyParts(key)
+    const admission = this.#options.access.resume({
+      protocol: 'webrtc',
+      role,
+      key,
+      address,
+      tcUrl: `webrtc://${vhost}/${app}`,
+      sessionId,
+      ...(resource?.untilMs !== undefined && { endsAtMs: resource.untilMs }),
+    })
+    // Nobody was told of its begin.
+    return resource === undefined ? { ...admission, end: () => admission.handOver() } : admission
+  }
+
+  /** What the client used before a restart of ICE, so that whoever serves that is told too. */
+  async #previous({ resource, username }: StoredSession): Promise<IceIdentity | undefined> {
+    const previous = resource?.previous
+    if (previous === undefined || previous === username) return undefined
+    if (this.#sessions.table.byUsername(previous) !== undefined) return undefined
+    const record = await this.#find(previous)
+    const isSame = record?.username === previous && record.resource?.tokenHash === resource?.tokenHash
+    return isSame ? record && identityIn(record) : undefined
+  }
+
+  #find(username: string): Promise<StoredSession | undefined> {
+    return this.#inTime(this.#options.sessionStore.findSession(username))
+  }
+
+  #inTime<T>(promise: Promise<T>): Promise<T> {
+    return inTime(promise, this.#options.clock, this.#options.lookupTimeoutMs)
+  }
+
+  /** While the store is away it fails for each. */
+  #tell(error: unknown, message: string): void {
+    const code = errorCode(error)
+    const due = this.#faults.due(`${message} ${code}`)
+    if (due !== undefined) this.#options.logger.warn({ code, err: error, ...due }, message)
+  }
+}
+
+const here: AskedElsewhere = { kind: 'here' }
+
+function dropped(reason: StrangerReason): AskedElsewhere {
+  return { kind: 'dropped', reason }
+}
+
+function isSignedBy({ password }: IceIdentity, request: Buffer): boolean {
+  const message = StunMessage.decode(request)
+  return typeof message !== 'string' && password !== undefined && verifyMessageIntegrity(message, password)
+}
