@@ -19,6 +19,9 @@ export const figureNames = [
   'growthBytes',
   'smallerShare',
   'junkPerSecond',
+  'redisCommands',
+  'redisCalls',
+  'redisCpuUs',
 ] as const
 
 export type FigureName = (typeof figureNames)[number]
@@ -26,7 +29,7 @@ export type FigureName = (typeof figureNames)[number]
 /** Those that a run has: no cost without a process, no latency of streams. */
 export type Figures = Readonly<Partial<Record<FigureName, number>>>
 
-/** The figures of one run; `direct` is the run of the same round with nothing between. */
+/** The figures of one run; `direct` is that of the same round with nothing between, or of the group's baseline. */
 export function figuresOf(run: Measurement, direct: Measurement | undefined): Figures {
   // Megabytes, of which a CPU-second moves hundreds, and single datagrams.
   const scale = run.unit === 'bytes' ? 1e-6 : 1
@@ -48,6 +51,9 @@ export function figuresOf(run: Measurement, direct: Measurement | undefined): Fi
     growthBytes: run.growthBytes,
     smallerShare: run.smallerShare,
     junkPerSecond: run.junkPerSecond,
+    redisCommands: run.redisCommands,
+    redisCalls: run.redisCalls,
+    redisCpuUs: run.redisCpuUs,
   }
   return Object.fromEntries(
     Object.entries(all).filter(([, value]) => value !== undefined && !Number.isNaN(value)),

@@ -14,6 +14,7 @@ export interface Machine {
   readonly rustc: string | null
   readonly nginx: string | null
   readonly coturn: string | null
+  readonly redis: string | null
   readonly pionTurn: string | null
   readonly frp: string | null
   readonly kernel: string
@@ -32,6 +33,7 @@ export function describeMachine(): Machine {
     rustc: versionOf('rustc') ?? null,
     nginx: nginxVersion() ?? null,
     coturn: versionOf('turnserver') ?? null,
+    redis: versionOf('redis-server') ?? null,
     pionTurn: pionTurnVersion() ?? null,
     frp: frpVersion() ?? null,
     kernel: `${process.platform} ${release()} ${process.arch}`,

@@ -1,11 +1,12 @@
 import type { Result } from './result.ts'
+import { baselineName } from './rounds.ts'
 import type { ComparedFigure, LimitedFigure, Scenario } from './scenario.ts'
 
 /** A comparison or a limit, and what was found. */
 export interface Ratio {
   readonly scenario: string
   readonly subject: string
-  /** The peer; for added latency `direct`, for memory `idle`: the process before the sessions; else nothing. */
+  /** The peer; for added latency `direct` or the baseline, for memory `idle`: the process before the sessions; else nothing. */
   readonly against: string
   readonly figure: ComparedFigure | LimitedFigure
   /** The medians divided, or for a limit the median itself; null if the subject failed. */
@@ -21,6 +22,7 @@ export function ratiosOf(
   scenario: Scenario,
   results: readonly Result[],
   asked: ReadonlySet<string>,
+  baseline: string = baselineName,
 ): readonly Ratio[] {
   const figureOf = (name: string, figure: Ratio['figure']): number | undefined =>
     results.find((result) => result.scenario === scenario.name && result.subject === name)?.[figure]
@@ -40,7 +42,9 @@ export function ratiosOf(
     const { subject, figure } = limit
     if (!asked.has(subject)) return []
     const ratio = figureOf(subject, figure) ?? null
-    const of = { scenario: scenario.name, subject, against: besides[figure], figure, ratio }
+    const isAdded = figure === 'p50AddedUs' || figure === 'p99AddedUs'
+    const against = isAdded ? baseline : besides[figure]
+    const of = { scenario: scenario.name, subject, against, figure, ratio }
     if ('atMost' in limit) {
       const { atMost } = limit
       return [{ ...of, bound: 'atMost', target: atMost, met: ratio !== null && ratio <= atMost }]
@@ -62,6 +66,7 @@ const besides: Record<LimitedFigure, string> = {
   p99AddedUs: 'direct',
   bytesPerSession: 'idle',
   growthBytes: 'idle',
+  redisCommands: '',
   loss: '',
   smallerShare: '',
 }

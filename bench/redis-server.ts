@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { once } from 'node:events'
@@ -98,14 +97,5 @@ export class RedisServer {
         return length === null ? text : text.slice(length[0].length)
       }
     }
-  }
-}
-
-/** What redis-server says of its version; undefined when there is none. */
-export function redisVersion(): string | undefined {
-  try {
-    return /v=(\d+(\.\d+)+)/.exec(execFileSync('redis-server', ['--version'], { encoding: 'utf8' }))?.[1]
-  } catch {
-    return undefined
   }
 }

@@ -6,7 +6,7 @@ import type { Scenario, ScenarioGroup } from './scenario.ts'
 export interface Result extends Figures {
   readonly scenario: string
   readonly subject: string
-  readonly unit: 'packets' | 'cycles' | 'requests' | 'connections' | 'MB'
+  readonly unit: 'packets' | 'cycles' | 'requests' | 'connections' | 'picks' | 'MB'
   readonly rounds: number
   readonly min: Figures
   readonly max: Figures
@@ -18,14 +18,15 @@ export function isBaseline({ subject }: Result): boolean {
 
 /** The results of a scenario, in the order in which the group names its subjects. */
 export function resultsOf(scenario: Scenario, group: ScenarioGroup, runs: readonly Run[]): Result[] {
+  const { baseline = baselineName } = group
   const ofScenario = runs.filter((run) => run.scenario === scenario.name)
   return group.subjects.flatMap(({ name }) => {
     const own = ofScenario.filter(({ subject }) => subject === name)
     const [first] = own
     if (first === undefined) return []
     const figures = own.map(({ round, measurement }) => {
-      const direct = ofScenario.find((run) => run.subject === baselineName && run.round === round)
-      return figuresOf(measurement, direct?.measurement)
+      const direct = ofScenario.find((run) => run.subject === baseline && run.round === round)
+      return figuresOf(measurement, name === group.baseline ? undefined : direct?.measurement)
     })
     return [
       {

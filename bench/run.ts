@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { endChildrenAtExit } from './child.ts'
 import { datagramGroups } from './datagram-scenarios.ts'
+import { fleetGroups } from './fleet-scenarios.ts'
 import { describeMachine } from './machine.ts'
 import { type Options, parseOptions } from './options.ts'
 import { page } from './report/page.ts'
@@ -42,6 +43,7 @@ async function bench(options: Options): Promise<Summary> {
     ...streamGroups(tools),
     ...turnGroups(tools),
     ...tunnelGroups(tools),
+    ...fleetGroups(tools),
   ].filter((group) => scenariosOf(group, options, 0).length > 0)
   if (groups.length === 0) throw new Error(`no scenario is named like "${options.only}"`)
   const parts: GroupSummary[] = []

@@ -11,6 +11,7 @@ export type LimitedFigure =
   | 'loss'
   | 'smallerShare'
   | 'growthBytes'
+  | 'redisCommands'
 
 /** Two subjects compared: the figure of the one, divided by that of the other. */
 export interface Comparison {
@@ -37,6 +38,8 @@ export interface Scenario {
   readonly perSecond?: number
   /** Datagrams of strangers beside them. */
   readonly junkPerSecond?: number
+  /** The least that a run is to last, where a quantile needs more of what is measured. */
+  readonly seconds?: number
   /** The least that a run is to be warmed up, where code that is compiled while it runs needs longer than usual. */
   readonly warmupSeconds?: number
   readonly comparisons: readonly Comparison[]
@@ -48,10 +51,14 @@ export interface ScenarioGroup {
   readonly name: string
   /** Kind and options of the load tool for setting the sessions up. */
   readonly load: readonly string[]
+  /** A program and its options that stands for the load tool. */
+  readonly loadProgram?: readonly string[]
   /** 0 where the scenarios open none that stay. */
   readonly sessions: number
   readonly subjects: readonly SubjectKind[]
   readonly scenarios: readonly Scenario[]
+  /** The subject whose latency is the zero of added latency. @defaultValue `direct`, which is not listed as a result */
+  readonly baseline?: string
   /** Left out of a quick bench. */
   readonly isSlow?: boolean
   /** One subject after the other is started and ended: all together would want more ports than there are. */

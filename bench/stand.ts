@@ -3,11 +3,11 @@ import { freePorts } from './free-ports.ts'
 import type { Options } from './options.ts'
 import { forgetPeak, peakBytes, residentBytes } from './process-memory.ts'
 import type { Scenario, ScenarioGroup } from './scenario.ts'
-import type { Subject, SubjectKind } from './subject.ts'
+import type { RedisUse, Subject, SubjectKind } from './subject.ts'
 
 /** What the load tool prints of a run. */
 interface LoadReport {
-  readonly unit: 'packets' | 'bytes' | 'cycles' | 'requests' | 'connections'
+  readonly unit: 'packets' | 'bytes' | 'cycles' | 'requests' | 'connections' | 'picks'
   readonly sent: number
   readonly delivered: number
   readonly loss: number
@@ -22,6 +22,8 @@ interface LoadReport {
   readonly smallerShare?: number
   /** Datagrams of strangers that were thrown at the subject. */
   readonly junkPerSecond?: number
+  /** Commands sent to Redis for each of what was delivered, where the load itself sends them. */
+  readonly redisCommands?: number
 }
 
 /** What a run moved, and what it cost. */
@@ -35,6 +37,9 @@ export interface Measurement extends LoadReport {
   readonly serverIdleBytes?: number
   readonly clientMemoryBytes?: number
   readonly clientIdleBytes?: number
+  /** Commands that Redis ran for each of what was delivered, and its CPU time for that. */
+  readonly redisCalls?: number
+  readonly redisCpuUs?: number
 }
 
 /** How long the load runs, and before that without being measured. */
@@ -68,7 +73,9 @@ export class Stand {
     const subject = await kind.start(originPort)
     const pids = subject.children.map(({ pid }) => pid)
     const before = sum(pids.map(residentBytes))
-    const load = new Child(loadTool, [
+    const [program = loadTool, ...programOptions] = group.loadProgram ?? []
+    const load = new Child(program, [
+      ...programOptions,
       ...group.load,
       ...subject.loadOptions,
       ...['--origin-port', String(originPort)],
@@ -89,16 +96,18 @@ export class Stand {
   }
 
   /** One run; rejects when the load or the subject fails, and then the stand is of no more use. */
-  async run({ order, warmupSeconds: least = 0 }: Scenario, options: RunLength): Promise<Measurement> {
-    const { children } = this.#subject
-    const { seconds } = options
-    const warmupSeconds = Math.max(least, options.warmupSeconds)
+  async run({ order, ...least }: Scenario, options: RunLength): Promise<Measurement> {
+    const { children, redis } = this.#subject
+    const seconds = Math.max(least.seconds ?? 0, options.seconds)
+    const warmupSeconds = Math.max(least.warmupSeconds ?? 0, options.warmupSeconds)
     for (const { pid } of children) forgetPeak(pid)
-    const times = ['--seconds', String(seconds), '--warmup', String(warmupSeconds)]
-    this.#load.writeLine([...order, ...times].join(' '))
-    const deadlineMs = (seconds + warmupSeconds) * 1000 + runDeadlineMs
-    const report = JSON.parse(await this.#load.nextLine(deadlineMs)) as LoadReport
-    if (children.length === 0) return report
+    // Redis is asked between the warm-up and the run.
+    if (redis !== undefined) await this.#order(order, warmupSeconds, 0)
+    const before = await redis?.read()
+    const report = await this.#order(order, seconds, redis === undefined ? warmupSeconds : 0)
+    const after = await redis?.read()
+    const ofRedis = before && after && redisFigures(before, after, report.delivered)
+    if (children.length === 0) return { ...report, ...ofRedis }
     for (const child of children) if (!child.isRunning) throw child.failure('')
     const peaks = children.map(({ pid }) => peakBytes(pid))
     return {
@@ -106,7 +115,15 @@ export class Stand {
       memoryBytes: sum(peaks),
       ...(this.#bytesPerSession === undefined ? {} : { bytesPerSession: this.#bytesPerSession }),
       ...this.#ofTunnel(peaks),
+      ...ofRedis,
     }
+  }
+
+  async #order(order: readonly string[], seconds: number, warmupSeconds: number): Promise<LoadReport> {
+    const times = ['--seconds', String(seconds), '--warmup', String(warmupSeconds)]
+    this.#load.writeLine([...order, ...times].join(' '))
+    const deadlineMs = (seconds + warmupSeconds) * 1000 + runDeadlineMs
+    return JSON.parse(await this.#load.nextLine(deadlineMs)) as LoadReport
   }
 
   #ofTunnel([serverMemoryBytes, clientMemoryBytes]: readonly number[]): Partial<Measurement> {
@@ -118,6 +135,16 @@ export class Stand {
   async close(): Promise<void> {
     await this.#load.stop()
     await this.#subject.close()
+  }
+}
+
+function redisFigures(before: RedisUse, after: RedisUse, delivered: number): Partial<Measurement> {
+  const each = (difference: number): number => difference / Math.max(1, delivered)
+  const { commands } = after
+  return {
+    ...(commands !== undefined && { redisCommands: each(commands - (before.commands ?? 0)) }),
+    redisCalls: each(after.calls - before.calls),
+    redisCpuUs: each(after.cpuSeconds - before.cpuSeconds) * 1e6,
   }
 }
 

@@ -37,7 +37,7 @@ export function summarise(
   )
   return {
     results,
-    ratios: scenarios.flatMap((scenario) => ratiosOf(scenario, results, asked)),
+    ratios: scenarios.flatMap((scenario) => ratiosOf(scenario, results, asked, group.baseline)),
     failures,
     notes: scenarios.flatMap((scenario) => loadNotes(scenario, results)),
   }

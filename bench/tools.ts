@@ -17,6 +17,8 @@ export interface Tools {
   /** The command, where it is installed. */
   readonly coturn?: string
   readonly nginx?: string
+  /** Whether there is a redis-server. */
+  readonly hasRedis: boolean
   /** The real frp, where the environment names its executables. */
   readonly frp?: FrpExecutables
 }
@@ -39,7 +41,7 @@ export function buildTools(say: (line: string) => void): Tools {
       stdio: 'inherit',
     })
   }
-  return { load, ...installedCoturn(say), ...installedNginx(say), ...namedFrp(say), ...builtInGo(say) }
+  return { load, ...installedRedis(say), ...installedCoturn(say), ...installedNginx(say), ...namedFrp(say), ...builtInGo(say) }
 }
 
 /** The version of pion/turn that the peer requires. */
@@ -68,6 +70,12 @@ function installedCoturn(say: (line: string) => void): Pick<Tools, 'coturn'> {
   if (versionOf('turnserver') !== undefined) return { coturn: 'turnserver' }
   say('coturn is not installed: the subject "coturn" is left out')
   return {}
+}
+
+function installedRedis(say: (line: string) => void): Pick<Tools, 'hasRedis'> {
+  const hasRedis = versionOf('redis-server') !== undefined
+  if (!hasRedis) say('redis-server is not installed: the scenarios of FLEET are left out')
+  return { hasRedis }
 }
 
 function installedNginx(say: (line: string) => void): Pick<Tools, 'nginx'> {

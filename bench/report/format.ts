@@ -44,4 +44,7 @@ const texts: Record<FigureName, (value: number, unit: Result['unit']) => string>
   growthBytes: bytesText,
   smallerShare: (part) => `${short(100 * part)} %`,
   junkPerSecond: costText,
+  redisCommands: short,
+  redisCalls: short,
+  redisCpuUs: timeText,
 }

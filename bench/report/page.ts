@@ -3,6 +3,7 @@ import type { Ratio } from '../ratios.ts'
 import type { Result } from '../result.ts'
 import type { Summary } from '../summary.ts'
 import { figureText } from './format.ts'
+import { fleetPrefix } from '../fleet-scenarios.ts'
 import { tunnelPrefix } from '../tunnel-scenarios.ts'
 import { turnPrefix } from '../turn-scenarios.ts'
 import { ratioRows, resultRows } from './rows.ts'
@@ -17,7 +18,8 @@ export function page(summary: Summary, name: string): string {
   const scenarios = [...new Set(results.map(({ scenario }) => scenario))]
   const ofTurn = scenarios.filter((name) => name.startsWith(turnPrefix))
   const ofTunnel = scenarios.filter((name) => name.startsWith(tunnelPrefix))
-  const others = scenarios.filter((name) => !ofTurn.includes(name) && !ofTunnel.includes(name))
+  const ofFleet = scenarios.filter((name) => name.startsWith(fleetPrefix))
+  const others = scenarios.filter((name) => ![...ofTurn, ...ofTunnel, ...ofFleet].includes(name))
   return `${[
     '# Performance',
     '<!-- Written by `npm run bench -- --publish`; change that, not this page. -->',
@@ -51,12 +53,16 @@ export function page(summary: Summary, name: string): string {
     ...(ofTunnel.length === 0
       ? []
       : ['## Tunnel', '', ...ofTunnel.flatMap((name) => scenarioPart(name, results, ratios))]),
-    '## The load by itself',
-    '',
-    'Nothing between the two ends: what the machine and the load tool take. Latencies above are less these.',
-    '',
-    markdownTable(baselineRows(baseline)),
-    '',
+    ...(ofFleet.length === 0
+      ? []
+      : [
+          '## Many gateways on a Redis',
+          '',
+          'Added latency is that of the gateway with Redis, less that of the same gateway without in the same round.',
+          '',
+          ...ofFleet.flatMap((name) => scenarioPart(name, results, ratios)),
+        ]),
+    ...(baseline.length === 0 ? [] : loadByItself(baseline)),
     '## Again',
     '',
     '    npm ci',
@@ -84,6 +90,17 @@ function scenarioPart(name: string, results: readonly Result[], ratios: readonly
   ]
 }
 
+function loadByItself(baseline: readonly Result[]): string[] {
+  return [
+    '## The load by itself',
+    '',
+    'Nothing between the two ends: what the machine and the load tool take. Latencies above are less these.',
+    '',
+    markdownTable(baselineRows(baseline)),
+    '',
+  ]
+}
+
 function machineTable(machine: Machine): string {
   return markdownTable([
     ['', ''],
@@ -96,6 +113,7 @@ function machineTable(machine: Machine): string {
     ['rustc', machine.rustc ?? 'not installed'],
     ['nginx', machine.nginx ?? 'not installed'],
     ['coturn', machine.coturn ?? 'not installed'],
+    ['Redis', machine.redis ?? 'not installed'],
     ['pion/turn', machine.pionTurn ?? 'not there'],
     ['frp', machine.frp ?? 'not there'],
   ])

@@ -9,7 +9,11 @@ export type Rows = readonly (readonly string[])[]
 /** The subjects of one scenario, and of what they were not compared in only the columns of every scenario. */
 export function resultRows(results: readonly Result[], ratios: readonly Ratio[]): Rows {
   const unit = results[0]?.unit ?? 'packets'
-  const more = optional.filter(({ of }) => ratios.some(({ figure }) => of.includes(figure)))
+  const more = optional.filter(
+    ({ of, name }) =>
+      ratios.some(({ figure }) => of.includes(figure)) ||
+      (of.length === 0 && results.some((result) => result[name] !== undefined)),
+  )
   const head = [
     'subject',
     `${unit} per CPU-second`,
@@ -25,7 +29,7 @@ export function resultRows(results: readonly Result[], ratios: readonly Ratio[])
   return [head, ...results.map((result) => resultRow(result, more))]
 }
 
-/** A column that tables have where one of these figures is compared or limited. */
+/** A column that tables have where one of these figures is compared or limited; of none: where somebody has it. */
 interface OptionalColumn {
   readonly name: FigureName
   readonly title: string
@@ -40,6 +44,9 @@ const optional: readonly OptionalColumn[] = [
   { name: 'serverMemoryBytes', title: 'server, peak', of: ofTunnel },
   { name: 'clientIdleBytes', title: 'client, idle', of: ofTunnel },
   { name: 'clientMemoryBytes', title: 'client, peak', of: ofTunnel },
+  { name: 'redisCommands', title: 'commands to Redis', of: [] },
+  { name: 'redisCalls', title: 'commands in Redis', of: [] },
+  { name: 'redisCpuUs', title: 'CPU of Redis', of: [] },
 ]
 
 function resultRow(result: Result, more: readonly OptionalColumn[]): string[] {
@@ -85,6 +92,7 @@ const figureTitles: Record<Ratio['figure'], string> = {
   p99AddedUs: 'added latency, p99',
   bytesPerSession: 'memory per session',
   loss: 'loss',
+  redisCommands: 'commands to Redis',
   smallerShare: 'smaller share',
   growthBytes: 'memory growth',
   serverMemoryBytes: 'peak memory of the server',

@@ -38,7 +38,6 @@ export const COMMAND_NAMES = [
   'originGet',
   'pick',
   'use',
-  'useOfMany',
   'leave',
   'sessionWrite',
   'rtcSet',
@@ -55,7 +54,6 @@ export const COMMAND_NAMES = [
 
 type Part = string | number
 
-const PICK_MS = 600_000
 /** So that what was filled does not run out while others are measured. */
 const LONG_MS = 86_400_000
 const wallMs = 1_790_000_000_000
@@ -68,23 +66,14 @@ export const COMMANDS: Readonly<Record<CommandName, (index: number, of: Filled) 
   },
   listGet: () => ['GET', 'srs-proxy-all-servers'],
   originGet: (index, { origins }) => ['GET', serverKeyOf(index % origins)],
-  pick: (index, { origins }) => {
-    const { url, use, next } = keysOfStream(NEW_STREAMS + index)
-    return script(PICK, [url, use, next], [serverKeyOf(index % origins), 30_000, '', ''])
-  },
+  pick: (index, { origins }) =>
+    script(PICK, stringsOf(NEW_STREAMS + index), [serverKeyOf(index % origins), 30_000, '', '']),
   use: (index, { streams, origins }) => {
     const stream = index % streams
-    const { url, use, next } = keysOfStream(stream)
-    return script(USE, [url, use, next], [serverKeyOf(stream % origins), PICK_MS, gatewayIdOf(0), 'play', ''])
+    const place = serverKeyOf(stream % origins)
+    return script(USE, stringsOf(stream), [place, LONG_MS, gatewayIdOf(1 + (index % 9)), 'play', '', ''])
   },
-  useOfMany: (index, { origins }) => {
-    const { url, use, next } = keysOfStream(POPULAR_STREAM)
-    return script(USE, [url, use, next], [serverKeyOf(0 % origins), PICK_MS, gatewayIdOf(index % 200), 'play', ''])
-  },
-  leave: (index, { streams }) => {
-    const { url, use, next } = keysOfStream(index % streams)
-    return script(LEAVE, [url, use, next], [gatewayIdOf(1), PICK_MS])
-  },
+  leave: (index, { streams }) => script(LEAVE, stringsOf(index % streams), [gatewayIdOf(199), LONG_MS]),
   sessionWrite: (index) => {
     const at = NEW_SESSIONS + (index % 50_000)
     return script(
@@ -136,9 +125,6 @@ export interface Filled {
 /** Streams and sessions from here on are new. */
 const NEW_STREAMS = 10_000_000
 const NEW_SESSIONS = 10_000_000
-/** One that is played through 200 gateways. */
-export const POPULAR_STREAM = 20_000_000
-
 /** As the bus writes it. */
 export function busMessage(index: number): string {
   return JSON.stringify({
@@ -146,6 +132,12 @@ export function busMessage(index: number): string {
     topic: 'sluice-origins',
     data: { key: serverKeyOf(index), draining: true },
   })
+}
+
+/** The keys of a stream, in the order in which scripts take them. */
+function stringsOf(stream: number): readonly string[] {
+  const { url, publish, play, next } = keysOfStream(stream)
+  return [url, publish, play, next]
 }
 
 function script({ lua }: RedisScript, keys: readonly string[], args: readonly Part[]): readonly Part[] {

@@ -1,5 +1,6 @@
 import type { FleetShape } from './fleet-shape.ts'
-import type { Measured, MemoryCosts } from './measure.ts'
+import type { MemoryCosts } from './fill.ts'
+import type { Measured } from './measure.ts'
 import { type Holdings, holdingsOf, type Rate } from './rates.ts'
 
 /** What a rate costs. */
@@ -75,8 +76,8 @@ export function memoryRows(shape: FleetShape, memory: MemoryCosts): readonly Mem
   })
   return [
     row('origins', shape.origins, memory.origin),
-    row('streams, with one use', held.streams, memory.stream),
-    row('further uses of a stream', held.uses - held.streams, useBytes(held, memory)),
+    row('streams, published and played', held.streams, memory.stream),
+    row('further gateways that play one', Math.max(0, held.uses - 2 * held.streams), useBytes(held, memory)),
     row('sessions', held.webrtcSessions, memory.session),
     row('sessions by token', held.webrtcSessions, memory.token),
     row('sessions by stream', held.webrtcSessions > 0 ? held.streams : 0, memory.rtc),

@@ -1,6 +1,6 @@
 import type { RedisServer } from '../redis-server.ts'
 import { BatchClient } from './closed-loop.ts'
-import { type Filled, POPULAR_STREAM, SCRIPTS } from './commands.ts'
+import { type Filled, SCRIPTS } from './commands.ts'
 import { encodeCommand } from './resp.ts'
 import {
   gatewayIdOf,
@@ -22,9 +22,9 @@ import { KEY } from '../../src/mechanisms/balancer/redis/keys.ts'
 /** Bytes of Redis' memory for one of each, its key and its part of tables included. */
 export interface MemoryCosts {
   readonly origin: number
-  /** Place and one use. */
+  /** Its place, a gateway that publishes it and one that plays it. */
   readonly stream: number
-  /** Each further gateway that uses a stream, when a few do, and when 200 do. */
+  /** Each further gateway that plays it, when a few do, and when 200 do. */
   readonly use: number
   readonly useOfMany: number
   /** The session itself, and its USERNAME under the hash of its token. */
@@ -37,6 +37,8 @@ export interface MemoryCosts {
 }
 
 const BATCH = 1000
+/** Some that are played through 200 gateways. */
+const POPULAR_STREAMS = 100
 const TTL_SECONDS = 86_400
 
 /** Puts a fleet's data into an empty server, kind after kind, and takes what each adds. */
@@ -72,29 +74,37 @@ export async function fill(server: RedisServer, filled: Filled): Promise<MemoryC
       streams,
       range(streams, (at) => ['SET', keysOfStream(at).url, serverKeyOf(at % origins), 'EX', TTL_SECONDS]),
     )
-    const useOf = (at: number, gateway: number): readonly string[] => [
-      'HSET',
-      keysOfStream(at).use,
-      gatewayIdOf(gateway),
-      `${gateway === 0 ? 'publish' : 'play'} ${serverKeyOf(at % origins)}`,
-    ]
-    const firstUse = await put(
+    const publisher = await put(
       streams,
-      range(streams, (at) => useOf(at, 0)),
+      range(streams, (at) => ['HSET', keysOfStream(at).publish, gatewayIdOf(0), serverKeyOf(at % origins)]),
+    )
+    const play = (at: number, gateway: number): readonly string[] => [
+      'HSET',
+      keysOfStream(at).play,
+      gatewayIdOf(gateway),
+      serverKeyOf(at % origins),
+    ]
+    const firstPlayer = await put(
+      streams,
+      range(streams, (at) => play(at, 1)),
     )
     const ttl = await put(
       streams,
-      range(streams, (at) => ['EXPIRE', keysOfStream(at).use, TTL_SECONDS]),
+      (function* both() {
+        for (let at = 0; at < streams; at++) {
+          const { publish, play } = keysOfStream(at)
+          for (const key of [publish, play]) yield ['EXPIRE', key, TTL_SECONDS]
+        }
+      })(),
     )
-    const few = 9
+    const few = 8
     const use = await put(
       streams * few,
-      range(streams * few, (at) => useOf(Math.floor(at / few), 1 + (at % few))),
+      range(streams * few, (at) => play(Math.floor(at / few), 2 + (at % few))),
     )
-    const popular = 100
     const useOfMany = await put(
-      popular * 200,
-      range(popular * 200, (at) => useOf(POPULAR_STREAM + Math.floor(at / 200), at % 200)),
+      POPULAR_STREAMS * 200,
+      range(POPULAR_STREAMS * 200, (at) => play(streams + Math.floor(at / 200), at % 200)),
     )
     const session = await put(
       sessions,
@@ -132,7 +142,7 @@ export async function fill(server: RedisServer, filled: Filled): Promise<MemoryC
         `${Date.now() + 3_600_000} ${memberTextOf(at)}`,
       ]),
     )
-    return { origin: origin + inList, stream: place + firstUse + ttl, use, useOfMany, session, token, rtc, hls, gateway }
+    return { origin: origin + inList, stream: place + publisher + firstPlayer + ttl, use, useOfMany, session, token, rtc, hls, gateway }
   } finally {
     client.close()
   }

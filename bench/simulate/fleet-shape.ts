@@ -24,6 +24,10 @@ export interface SimulateOptions {
   readonly shape: FleetShape
   /** Takes the figures of the machine anew from a redis-server and keeps them in `measured.json`. */
   readonly isMeasuring: boolean
+  /** Sessions that the server is filled with for that. */
+  readonly filledSessions: number
+  /** Sends all rates at once to a real server, and compares. */
+  readonly isChecking: boolean
   /** Where all figures go as JSON. */
   readonly json?: string
 }
@@ -38,6 +42,7 @@ const NUMBERS = {
   'webrtc-share': { byDefault: 1, least: 0, most: 1 },
   'moved-share': { byDefault: 1, least: 0, most: 1 },
   'redis-nodes': { byDefault: 1, least: 1 },
+  'filled-sessions': { byDefault: 100_000, least: 1000 },
 } as const
 
 type NumberName = keyof typeof NUMBERS
@@ -49,7 +54,7 @@ export function parseSimulateOptions(args: readonly string[]): SimulateOptions {
   )
   const { values } = parseArgs({
     args: [...args],
-    options: { ...numberOptions, measure: { type: 'boolean', default: false }, json: { type: 'string' } },
+    options: { ...numberOptions, measure: { type: 'boolean', default: false }, check: { type: 'boolean', default: false }, json: { type: 'string' } },
   })
   const given: Readonly<Record<string, unknown>> = values
   const number = (name: NumberName): number => numberOf(name, given[name])
@@ -66,6 +71,8 @@ export function parseSimulateOptions(args: readonly string[]): SimulateOptions {
       redisNodes: number('redis-nodes'),
     },
     isMeasuring: given['measure'] === true,
+    filledSessions: number('filled-sessions'),
+    isChecking: given['check'] === true,
     ...(typeof given['json'] === 'string' && { json: given['json'] }),
   }
 }

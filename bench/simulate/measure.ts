@@ -1,4 +1,4 @@
-import { RedisServer, redisVersion } from '../redis-server.ts'
+import { RedisServer } from '../redis-server.ts'
 import { describeMachine } from '../machine.ts'
 import { closedLoop, BatchClient } from './closed-loop.ts'
 import { COMMAND_NAMES, type CommandName, COMMANDS, type Filled } from './commands.ts'
@@ -26,27 +26,30 @@ export interface CommandCost {
   readonly replyBytes: number
 }
 
-const FILLED: Filled = { origins: 5000, streams: 50_000, sessions: 100_000, gateways: 200 }
+/** A fleet with so many sessions, two of each stream. */
+export function filledWith(sessions: number): Filled {
+  return { origins: 5000, streams: sessions / 2, sessions, gateways: 200 }
+}
+
 const BATCH = 32
 const CONNECTIONS = 8
 /** Those that take long each are measured with fewer. */
 const COUNTS: Readonly<Partial<Record<CommandName, number>>> = {
   listGet: 1024,
-  useOfMany: 8192,
   fleetRenew: 2048,
   publish: 2048,
   listChange: 256,
 }
 
 /** Some ten seconds. */
-export async function measure(say: (line: string) => void): Promise<Measured> {
+export async function measure(filled: Filled, say: (line: string) => void): Promise<Measured> {
   const server = await RedisServer.start()
   try {
     say(`redis-server on port ${server.port}: filling`)
-    const memory = await fill(server, FILLED)
+    const memory = await fill(server, filled)
     const run = (name: CommandName, batch: number, commands: number): Promise<CommandCost> => {
       const of = COMMANDS[name]
-      return closedLoop(server, (index) => encodeCommand(of(index, FILLED)), {
+      return closedLoop(server, (index) => encodeCommand(of(index, filled)), {
         commands,
         batch,
         connections: CONNECTIONS,
@@ -61,13 +64,13 @@ export async function measure(say: (line: string) => void): Promise<Measured> {
     const alone = await run('expire', 1, 32_768)
     const writeUs = ((alone.cpuUs - (commands.expire?.cpuUs ?? 0)) * BATCH) / (BATCH - 1)
     say(`a write of its own: ${writeUs.toFixed(2)} us`)
-    const deliveryUs = await deliveryCost(server, commands.publish?.cpuUs ?? 0)
+    const deliveryUs = await deliveryCost(server, filled, commands.publish?.cpuUs ?? 0)
     say(`a delivery: ${deliveryUs.toFixed(2)} us`)
     return {
       date: new Date().toISOString().slice(0, 10),
       machine: machineText(),
-      redis: redisVersion() ?? 'unknown',
-      filled: FILLED,
+      redis: describeMachine().redis ?? 'unknown',
+      filled,
       memory,
       commands: commands as Record<CommandName, CommandCost>,
       writeUs,
@@ -78,12 +81,12 @@ export async function measure(say: (line: string) => void): Promise<Measured> {
   }
 }
 
-async function deliveryCost(server: RedisServer, withoutUs: number): Promise<number> {
+async function deliveryCost(server: RedisServer, filled: Filled, withoutUs: number): Promise<number> {
   const subscribers = await Promise.all(Array.from({ length: 200 }, () => BatchClient.open(server.port)))
   try {
     const subscribe = encodeCommand(['SUBSCRIBE', 'sluice-bus'])
     await Promise.all(subscribers.map((subscriber) => subscriber.send(subscribe, 1)))
-    const { cpuUs } = await closedLoop(server, (index) => encodeCommand(COMMANDS.publish(index, FILLED)), {
+    const { cpuUs } = await closedLoop(server, (index) => encodeCommand(COMMANDS.publish(index, filled)), {
       commands: 2048,
       batch: 1,
       connections: 1,

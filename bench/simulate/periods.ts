@@ -22,6 +22,8 @@ export interface Periods {
   /** Streams, and sessions, that are said again at a time after Redis was away. */
   readonly saysAtATime: number
   readonly saysSessionsAtATime: number
+  /** All begin to say so within this time. */
+  readonly saysWithinMs: number
 }
 
 const STORE = 'balancer/redis'
@@ -38,7 +40,7 @@ export function readPeriods(): Periods {
     listReadMs: sourceConstant(`${STORE}/shared-origins.ts`, 'REFRESH_MS'),
     originReadMs: originTtlMs * sourceConstant(`${STORE}/shared-origins.ts`, 'READ_AGAIN'),
     ordersReadMs: sourceConstant(`${STORE}/shared-orders.ts`, 'REFRESH_MS'),
-    useRenewMs: pickIdleMs / 3,
+    useRenewMs: pickIdleMs * sourceConstant(`${STORE}/shared-picks.ts`, 'RENEWAL'),
     useSweepMs: sourceConstant(`${STORE}/shared-picks.ts`, 'SWEEP_MS'),
     // Those who use a session say so every now and then, and the store renews what is due then.
     sessionRenewMs: Math.ceil((sessionTtlMs * 2) / 3 / sessionSaidMs) * sessionSaidMs,
@@ -47,5 +49,6 @@ export function readPeriods(): Periods {
     commandDeadlineMs: 1000,
     saysAtATime: sourceConstant(`${STORE}/shared-picks.ts`, 'AT_A_TIME'),
     saysSessionsAtATime: sourceConstant(`${STORE}/in-batches.ts`, 'BATCH'),
+    saysWithinMs: sourceConstant(`${STORE}/shared-origins.ts`, 'SPREAD_MS'),
   }
 }

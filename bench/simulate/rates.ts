@@ -96,14 +96,13 @@ export function ratesOf(shape: FleetShape, periods: Periods, measured: MeasuredS
       isHot: true,
     },
     { what: 'streams new to a gateway: pick', command: 'pick', perSecond: newUses, together: 1 },
-    { what: 'streams new to a gateway: use', command: useCommand(held), perSecond: newUses, together: 1, scale: useScale(held) },
+    { what: 'streams new to a gateway: use', command: 'use', perSecond: newUses, together: 1 },
     { what: 'streams left by a gateway', command: 'leave', perSecond: newUses, together: 1 },
     {
       what: 'streams in use, renewed',
-      command: useCommand(held),
+      command: 'use',
       perSecond: usesRenewed,
       together: usesTogether,
-      scale: useScale(held),
     },
     { what: 'sessions, new: value', command: 'sessionWrite', perSecond: started, together: 3 },
     { what: 'sessions, new: by token', command: 'tokenSet', perSecond: started, together: 3 },
@@ -134,13 +133,3 @@ export function ratesOf(shape: FleetShape, periods: Periods, measured: MeasuredS
   ]
 }
 
-/** Its answer names all who use the stream. */
-function useCommand({ usesPerStream }: Holdings): CommandName {
-  return usesPerStream > MANY_USES ? 'useOfMany' : 'use'
-}
-
-function useScale({ usesPerStream }: Holdings): number {
-  return usesPerStream > MANY_USES ? usesPerStream / 200 : 1
-}
-
-const MANY_USES = 40

@@ -6,6 +6,7 @@ import type { FleetShape } from './fleet-shape.ts'
 import type { Measured } from './measure.ts'
 import type { Holdings } from './rates.ts'
 import type { ScenarioResult } from './scenarios.ts'
+import type { MixResult } from './mix.ts'
 import { bytesShort, rateShort, short } from './text.ts'
 
 /** All that was found of one fleet. */
@@ -17,6 +18,8 @@ export interface SimulationReport {
   readonly memory: readonly MemoryRow[]
   readonly breakings: readonly Breaking[]
   readonly scenarios: readonly ScenarioResult[]
+  /** The same rates at a real server. */
+  readonly checked?: MixResult
 }
 
 export function reportText(report: SimulationReport): string {
@@ -36,6 +39,7 @@ export function reportText(report: SimulationReport): string {
     textTable(breakingRows(report.breakings)),
     '',
     textTable(scenarioRows(report.scenarios)),
+    ...(report.checked === undefined ? [] : ['', checkedText(report.checked)]),
   ].join('\n')}\n`
 }
 
@@ -82,4 +86,8 @@ function scenarioRows(scenarios: readonly ScenarioResult[]): Rows {
       result.calmAfterSeconds === undefined ? 'not' : `${short(result.calmAfterSeconds)} s`,
     ]),
   ]
+}
+
+function checkedText({ asked, answered, cores, pickP50Ms, pickP99Ms }: MixResult): string {
+  return `a real server: ${short(answered)} of ${short(asked)} commands/s answered with ${short(100 * cores)} % of a core, a pick meanwhile in ${short(pickP50Ms)} ms at p50, ${short(pickP99Ms)} ms at p99`
 }

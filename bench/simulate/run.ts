@@ -8,9 +8,12 @@ import { endChildrenAtExit } from '../child.ts'
 import { breakings } from './breaking.ts'
 import { fleetCost, memoryRows } from './cost.ts'
 import { parseSimulateOptions, type SimulateOptions } from './fleet-shape.ts'
-import { measure, type Measured } from './measure.ts'
+import { RedisServer } from '../redis-server.ts'
+import { fill } from './fill.ts'
+import { filledWith, measure, type Measured } from './measure.ts'
+import { type MixResult, runMix } from './mix.ts'
 import { readPeriods } from './periods.ts'
-import { holdingsOf, ratesOf } from './rates.ts'
+import { holdingsOf, type Rate, ratesOf } from './rates.ts'
 import { reportText, type SimulationReport } from './report.ts'
 import { runScenarios } from './scenarios.ts'
 
@@ -19,7 +22,7 @@ const file = fileURLToPath(new URL('measured.json', import.meta.url))
 try {
   endChildrenAtExit()
   const options = parseSimulateOptions(process.argv.slice(2))
-  const report = simulate(options, await measuredFigures(options))
+  const report = await simulate(options, await measuredFigures(options))
   process.stdout.write(reportText(report))
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(report, undefined, 2)}\n`)
 } catch (error) {
@@ -27,17 +30,18 @@ try {
   process.exitCode = 1
 }
 
-async function measuredFigures({ isMeasuring }: SimulateOptions): Promise<Measured> {
+async function measuredFigures({ isMeasuring, filledSessions }: SimulateOptions): Promise<Measured> {
   if (isMeasuring) {
-    const measured = await measure((line) => process.stderr.write(`${line}\n`))
+    const measured = await measure(filledWith(filledSessions), (line) => process.stderr.write(`${line}\n`))
     writeFileSync(file, `${JSON.stringify(measured, undefined, 2)}\n`)
   }
   return JSON.parse(readFileSync(file, 'utf8')) as Measured
 }
 
-function simulate({ shape }: SimulateOptions, measured: Measured): SimulationReport {
+async function simulate({ shape, isChecking, filledSessions }: SimulateOptions, measured: Measured): Promise<SimulationReport> {
   const periods = readPeriods()
-  const cost = fleetCost(shape, ratesOf(shape, periods, measured.filled), measured)
+  const rates = ratesOf(shape, periods, measured.filled)
+  const cost = fleetCost(shape, rates, measured)
   return {
     shape,
     measured,
@@ -46,5 +50,18 @@ function simulate({ shape }: SimulateOptions, measured: Measured): SimulationRep
     memory: memoryRows(shape, measured.memory),
     breakings: breakings(shape, periods, measured),
     scenarios: runScenarios(shape, periods, measured),
+    ...(isChecking && { checked: await check(rates, filledSessions) }),
+  }
+}
+
+/** What a real server makes of the same rates. */
+async function check(rates: readonly Rate[], filledSessions: number): Promise<MixResult> {
+  const filled = filledWith(filledSessions)
+  const server = await RedisServer.start()
+  try {
+    await fill(server, filled)
+    return await runMix(server, rates, filled)
+  } finally {
+    await server.stop()
   }
 }

@@ -76,7 +76,7 @@ export class ToxicLink implements AsyncDisposable {
     this.#server = undefined
     if (server === undefined) return
     const closed = once(server, 'close')
-    
+    server.close()
     this.cut()
     await closed
   }

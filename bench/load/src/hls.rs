@@ -24,7 +24,7 @@ pub fn main(args: &Args) -> Result<()> {
         http::register(register, args.get("token"), &[("http", port)])?;
     }
     let gateway = http::authority(args.text("gateway")?)?;
-    let segment = segment_of(gateway)?;
+    let segment = segment_of(gateway, PLAYLIST)?;
     let request = format!("GET {segment} HTTP/1.1\r\nHost: {gateway}\r\n\r\n");
     let clients = args.number("clients", 100)?;
     let mut viewers = (0..clients).map(|_| Viewer::connect(gateway)).collect::<Result<Vec<_>>>()?;
@@ -39,7 +39,8 @@ pub fn main(args: &Args) -> Result<()> {
     })
 }
 
-fn accept(listener: &TcpListener, size: usize) {
+/// The origin: the same playlist and segment under every name.
+pub fn accept(listener: &TcpListener, size: usize) {
     for stream in listener.incoming().flatten() {
         thread::spawn(move || answer(stream, size));
     }
@@ -64,13 +65,13 @@ fn answer(stream: TcpStream, size: usize) -> Result<()> {
     }
 }
 
-/// Path and query of the segment that the playlist names.
-fn segment_of(gateway: &str) -> Result<String> {
+/// Path and query of the segment that a playlist names.
+pub fn segment_of(gateway: &str, playlist: &str) -> Result<String> {
     let mut stream = http::connect(gateway)?;
-    write!(stream, "GET {PLAYLIST} HTTP/1.1\r\nHost: {gateway}\r\nConnection: close\r\n\r\n")?;
-    let playlist = http::read_message(&mut BufReader::new(stream))?;
-    let line = playlist.body.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
-    let name = line.ok_or(format!("{}: no segment in {}", playlist.start, playlist.body))?.trim();
+    write!(stream, "GET {playlist} HTTP/1.1\r\nHost: {gateway}\r\nConnection: close\r\n\r\n")?;
+    let answer = http::read_message(&mut BufReader::new(stream))?;
+    let line = answer.body.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
+    let name = line.ok_or(format!("{}: no segment in {}", answer.start, answer.body))?.trim();
     Ok(if name.starts_with('/') { name.to_string() } else { format!("/live/{name}") })
 }
 

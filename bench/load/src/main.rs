@@ -5,6 +5,7 @@
 mod args;
 mod clock;
 mod cpu;
+mod cycles;
 mod ends;
 mod fanout;
 mod flv;
@@ -17,6 +18,7 @@ mod memory;
 mod origin;
 mod outbox;
 mod pace;
+mod plays;
 mod poll;
 mod rtmp;
 mod run;
@@ -35,7 +37,7 @@ mod whip;
 use args::Args;
 
 const USAGE: &str =
-    "usage: load webrtc|whip|srt|rtmp|flv|hls|turn|tunnel --option value ... (see bench/README.md)";
+    "usage: load webrtc|whip|srt|rtmp|publish|flv|hls|plays|turn|tunnel --option value ... (see bench/README.md)";
 
 fn main() {
     let mut words = std::env::args().skip(1);
@@ -48,6 +50,8 @@ fn main() {
         "flv" => flv::main(&args),
         "hls" => hls::main(&args),
         "whip" => whip::main(&args),
+        "publish" => rtmp::publish_main(&args),
+        "plays" => plays::main(&args),
         "turn" => turn::main(&args),
         "tunnel" => tunnel::main(&args),
         _ => Err(USAGE.into()),

@@ -2,10 +2,12 @@
 //! play and count. With `--relay` a bare TCP relay stands between.
 
 use crate::args::{Args, Result};
+use crate::cycles;
 use crate::fanout::{self, Origin};
 use crate::http;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 const CHUNK_BYTES: u32 = 60_000;
@@ -29,7 +31,24 @@ pub fn main(args: &Args) -> Result<()> {
     fanout::run(args, &origin, viewers, &message(6, VIDEO, 1, &video))
 }
 
-/// The origin's side of the dialogue, up to NetStream.Play.Start.
+/// Publishers who come, each with a stream of its own, and go again.
+pub fn publish_main(args: &Args) -> Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", args.number("origin-port", 0)? as u16))?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // Until the gateway closes it.
+            thread::spawn(|| {
+                serve(stream).map(|mut stream| std::io::copy(&mut stream, &mut std::io::sink()))
+            });
+        }
+    });
+    http::register(args.text("register")?, args.get("token"), &[("rtmp", port)])?;
+    let gateway = args.text("gateway")?;
+    cycles::run(args, |number| publish(gateway, &format!("s{number}")), |stream| Ok(drop(stream)))
+}
+
+/// The origin's side of the dialogue, up to NetStream.Play.Start or NetStream.Publish.Start.
 fn serve(stream: TcpStream) -> Result<TcpStream> {
     let mut peer = Peer::new(stream)?;
     let mut c0_c1 = [0; 1 + HANDSHAKE_BYTES];
@@ -50,12 +69,13 @@ fn serve(stream: TcpStream) -> Result<TcpStream> {
                 let answer = [Amf::text("_result"), id, Amf::null(), Amf::number(1.0)];
                 peer.send(COMMAND, 0, &answer.concat())?;
             }
+            "publish" => {
+                peer.send_status("NetStream.Publish.Start")?;
+                return Ok(peer.stream);
+            }
             "play" => {
                 for code in ["NetStream.Play.Reset", "NetStream.Play.Start"] {
-                    let status =
-                        Amf::object(&[("level", "status"), ("code", code), ("description", "bench")]);
-                    let event = [Amf::text("onStatus"), Amf::number(0.0), Amf::null(), status];
-                    peer.send(COMMAND, 1, &event.concat())?;
+                    peer.send_status(code)?;
                 }
                 return Ok(peer.stream);
             }
@@ -69,6 +89,24 @@ fn serve(stream: TcpStream) -> Result<TcpStream> {
 
 /// A viewer's side of the dialogue, up to NetStream.Play.Start.
 fn play(address: &str) -> Result<TcpStream> {
+    let mut peer = connect(address)?;
+    let play = [Amf::text("play"), Amf::number(3.0), Amf::null(), Amf::text("bench")];
+    peer.send(COMMAND, 1, &play.concat())?;
+    peer.wait_for("NetStream.Play.Start")?;
+    Ok(peer.stream)
+}
+
+/// A publisher's, up to NetStream.Publish.Start.
+fn publish(address: &str, name: &str) -> Result<TcpStream> {
+    let mut peer = connect(address)?;
+    let publish = [Amf::text("publish"), Amf::number(3.0), Amf::null(), Amf::text(name), Amf::text("live")];
+    peer.send(COMMAND, 1, &publish.concat())?;
+    peer.wait_for("NetStream.Publish.Start")?;
+    Ok(peer.stream)
+}
+
+/// The dialogue up to a stream that is neither played nor published.
+fn connect(address: &str) -> Result<Peer> {
     let mut peer = Peer::new(http::connect(address)?)?;
     let c1 = [7; HANDSHAKE_BYTES];
     peer.stream.write_all(&[&[3], &c1[..]].concat())?;
@@ -82,10 +120,7 @@ fn play(address: &str) -> Result<TcpStream> {
     peer.wait_for("_result")?;
     peer.send(COMMAND, 0, &[Amf::text("createStream"), Amf::number(2.0), Amf::null()].concat())?;
     peer.wait_for("_result")?;
-    let play = [Amf::text("play"), Amf::number(3.0), Amf::null(), Amf::text("bench")];
-    peer.send(COMMAND, 1, &play.concat())?;
-    peer.wait_for("NetStream.Play.Start")?;
-    Ok(peer.stream)
+    Ok(peer)
 }
 
 /// One side of a dialogue, message by message.
@@ -109,6 +144,12 @@ impl Peer {
 
     fn send(&mut self, kind: u8, stream_id: u32, payload: &[u8]) -> Result<()> {
         Ok(self.stream.write_all(&message(3, kind, stream_id, payload))?)
+    }
+
+    fn send_status(&mut self, code: &str) -> Result<()> {
+        let status = Amf::object(&[("level", "status"), ("code", code), ("description", "bench")]);
+        let event = [Amf::text("onStatus"), Amf::number(0.0), Amf::null(), status];
+        self.send(COMMAND, 1, &event.concat())
     }
 
     fn wait_for(&mut self, text: &str) -> Result<()> {

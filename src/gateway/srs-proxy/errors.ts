@@ -6,8 +6,6 @@ export type SrsProxyErrorCode =
   | 'SRS_PROXY_BAD_VARIABLE'
   /** `.env` is there and cannot be read. */
   | 'SRS_PROXY_UNREADABLE_ENV'
-  /** A variable asks for what does not exist yet: the message says what. */
-  | 'SRS_PROXY_UNSUPPORTED'
 
 /** An error of the settings. */
 export function srsProxyError(code: SrsProxyErrorCode, message: string, cause?: unknown): SluiceError {

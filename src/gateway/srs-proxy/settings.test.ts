@@ -17,6 +17,7 @@ describe('the variables of the SRS proxy', () => {
       staticFiles: './trunk/research',
       originTtlMs: 300_000,
       defaultBackend: undefined,
+      shared: undefined,
       graceMs: 20_000,
       forceMs: 30_000,
       profiler: undefined,
@@ -86,11 +87,63 @@ describe('the default backend', () => {
   })
 })
 
-it('the shared store is an error that says that it is not there, and shows no password', () => {
-  const redis = { PROXY_LOAD_BALANCER_TYPE: 'redis', PROXY_REDIS_PASSWORD: 'secret' }
-  expect(() => readSettings(redis, none)).toThrow(/PROXY_LOAD_BALANCER_TYPE=redis: .*does not exist yet/)
-  expect(() => readSettings(redis, none)).not.toThrow(/secret/)
-  expect(readSettings({ PROXY_REDIS_PASSWORD: 'secret' }, none)).toEqual(readSettings({}, none))
+describe('the shared store', () => {
+  const shared = (variables: Record<string, string>) =>
+    readSettings({ PROXY_LOAD_BALANCER_TYPE: 'redis', ...variables }, none).shared
+
+  it('is where the SRS proxy has it', () => {
+    expect(shared({})).toEqual({ redis: { url: 'redis://127.0.0.1:6379/0' }, fleetSecret: undefined })
+  })
+
+  it('takes the variables of the SRS proxy', () => {
+    expect(
+      shared({
+        PROXY_REDIS_HOST: '2001:db8::1',
+        PROXY_REDIS_PORT: '6380',
+        PROXY_REDIS_PASSWORD: 'p@ss/word',
+        PROXY_REDIS_DB: '3',
+        PROXY_REDIS_KEY_PREFIX: 'live',
+      })?.redis,
+    ).toEqual({ url: 'redis://[2001:db8::1]:6380/3', password: 'p@ss/word', prefix: 'live' })
+  })
+
+  it('takes a URL for the other forms, and a secret', () => {
+    const url = 'rediss+cluster://user:pw@a:7000,b:7000'
+    const variables = {
+      SLUICE_REDIS_URL: url,
+      SLUICE_FLEET_SECRET: 's'.repeat(16),
+      PROXY_REDIS_KEY_PREFIX: 'x',
+    }
+    expect(shared(variables)).toEqual({ redis: { url, prefix: 'x' }, fleetSecret: 's'.repeat(16) })
+  })
+
+  it.each([
+    ['PROXY_REDIS_HOST', 'a b', 'PROXY_REDIS_HOST=a b: must be an address or a host name'],
+    ['PROXY_REDIS_HOST', 'a,b', 'PROXY_REDIS_HOST=a,b: must be an address or a host name'],
+    ['PROXY_REDIS_PORT', '0', 'PROXY_REDIS_PORT=0: must be 1 to 65535'],
+    ['PROXY_REDIS_DB', 'x', 'PROXY_REDIS_DB=x: must be 0 to 65535'],
+    ['PROXY_REDIS_KEY_PREFIX', 'a b', 'PROXY_REDIS_KEY_PREFIX=a b: must be 1 to 64 of'],
+    ['SLUICE_REDIS_URL', 'http://hidden', 'SLUICE_REDIS_URL: must be redis://'],
+    ['SLUICE_FLEET_SECRET', 'hidden', 'SLUICE_FLEET_SECRET: must have at least 16 characters'],
+  ])('%s=%s is an error that says what is allowed and shows no secret', (name, value, message) => {
+    expect(() => shared({ [name]: value })).toThrow(message)
+    expect(() => shared({ [name]: value })).not.toThrow('hidden')
+  })
+
+  it('is said in one place', () => {
+    const variables = { SLUICE_REDIS_URL: 'redis://a', PROXY_REDIS_PASSWORD: 'hidden' }
+    expect(() => shared(variables)).toThrow('PROXY_REDIS_PASSWORD: SLUICE_REDIS_URL says that already')
+    expect(() => shared(variables)).not.toThrow('hidden')
+  })
+
+  it('is not there with memory: what the SRS proxy has then does nothing, what we have is an error', () => {
+    expect(readSettings({ PROXY_REDIS_PASSWORD: 'x' }, none)).toEqual(readSettings({}, none))
+    for (const name of ['SLUICE_REDIS_URL', 'SLUICE_FLEET_SECRET']) {
+      expect(() => readSettings({ [name]: 'hidden' }, none)).toThrow(
+        `${name}: goes with PROXY_LOAD_BALANCER_TYPE=redis`,
+      )
+    }
+  })
 })
 
 describe('a .env file', () => {

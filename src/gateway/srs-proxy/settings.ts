@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { parseListenText } from '../../mechanisms/net/index.ts'
 import { srsProxyError } from './errors.ts'
 import { parseGoDuration } from './go-duration.ts'
+import { assertNoRedisSettings, readRedisSettings, type RedisSettings } from './redis-settings.ts'
 
 /** What the variables of the SRS proxy say (reference: process, settings, lifetime), checked, defaults filled in. */
 export interface SrsProxySettings {
@@ -16,6 +17,8 @@ export interface SrsProxySettings {
   readonly staticFiles: string
   readonly originTtlMs: number
   readonly defaultBackend: SrsProxyBackend | undefined
+  /** Where proxies share what they know; undefined: nowhere, this one is alone. */
+  readonly shared: RedisSettings | undefined
   readonly graceMs: number
   readonly forceMs: number
   /** Where the profiler listens; undefined: nowhere. */
@@ -65,7 +68,7 @@ type Variable = keyof typeof SRS_PROXY_DEFAULTS
 
 /**
  * Reads the settings. What the process has wins over `.env`; an empty value counts as none.
- * @throws SRS_PROXY_BAD_VARIABLE, SRS_PROXY_UNSUPPORTED
+ * @throws SRS_PROXY_BAD_VARIABLE
  */
 export function readSettings(
   env: Readonly<Record<string, string | undefined>>,
@@ -79,13 +82,8 @@ export function readSettings(
   const quitTime = (name: Variable): number =>
     Math.min(Math.max(0, durationOf(name, text(name))), MAX_QUIT_MS)
   const type = text('PROXY_LOAD_BALANCER_TYPE')
-  if (type === 'redis') {
-    throw srsProxyError(
-      'SRS_PROXY_UNSUPPORTED',
-      'PROXY_LOAD_BALANCER_TYPE=redis: the shared store does not exist yet; must be memory',
-    )
-  }
-  if (type !== 'memory') throw bad('PROXY_LOAD_BALANCER_TYPE', type, 'memory or redis')
+  if (type !== 'memory' && type !== 'redis') throw bad('PROXY_LOAD_BALANCER_TYPE', type, 'memory or redis')
+  if (type === 'memory') assertNoRedisSettings(given)
   const ttlText = text('PROXY_ORIGIN_SERVER_TTL')
   const originTtlMs = Math.min(durationOf('PROXY_ORIGIN_SERVER_TTL', ttlText), MAX_TTL_MS)
   if (originTtlMs <= 0) throw bad('PROXY_ORIGIN_SERVER_TTL', ttlText, 'more than 0')
@@ -110,6 +108,7 @@ export function readSettings(
             srt: port('PROXY_DEFAULT_BACKEND_SRT'),
           }
         : undefined,
+    shared: type === 'redis' ? readRedisSettings(given) : undefined,
     graceMs: quitTime('PROXY_GRACE_QUIT_TIMEOUT'),
     forceMs: quitTime('PROXY_FORCE_QUIT_TIMEOUT'),
     profiler: profiler === undefined ? undefined : profilerText(profiler),

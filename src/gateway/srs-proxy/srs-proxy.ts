@@ -13,7 +13,7 @@ import { configOfSettings, type SrsProxyFlags } from './translate.ts'
 
 /**
  * Reads the variables of the process and those of the file.
- * @throws SRS_PROXY_UNREADABLE_ENV, SRS_PROXY_BAD_VARIABLE, SRS_PROXY_UNSUPPORTED
+ * @throws SRS_PROXY_UNREADABLE_ENV, SRS_PROXY_BAD_VARIABLE
  */
 export async function loadSettings(
   env: Readonly<Record<string, string | undefined>>,

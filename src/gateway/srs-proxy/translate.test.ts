@@ -83,6 +83,21 @@ describe('the configuration that stands for the variables', () => {
     expect(tokens(configOf(variables, { registerToken: 'R', adminToken: 'A' }))).toEqual(['R', 'A'])
   })
 
+  it('is alone with memory, and shares what it knows with redis', () => {
+    expect(configOf({}).redis).toBeUndefined()
+    const { redis, fleet, routing } = configOf({
+      PROXY_LOAD_BALANCER_TYPE: 'redis',
+      PROXY_REDIS_HOST: '192.0.2.1',
+      PROXY_REDIS_PASSWORD: 'pw',
+      PROXY_REDIS_DB: '2',
+      PROXY_REDIS_KEY_PREFIX: 'live',
+      SLUICE_FLEET_SECRET: '0123456789abcdef',
+    })
+    expect(redis).toMatchObject({ url: 'redis://192.0.2.1:6379/2', password: 'pw', prefix: 'live' })
+    expect(fleet.secret).toBe('0123456789abcdef')
+    expect(routing.keys).toBe('srs')
+  })
+
   it('streams are told apart by normalised names when that is asked for', () => {
     expect(configOf({}, { keys: 'normal', vhosts: ['cdn.example.com'] }).routing).toEqual({
       keys: 'normal',

@@ -22,7 +22,7 @@ const CHECK_SECONDS = 10
 
 /** The `sluice.toml` that does what the settings say, as its tables. */
 export function configOfSettings(settings: SrsProxySettings, flags: SrsProxyFlags): Record<string, unknown> {
-  const { defaultBackend: backend } = settings
+  const { defaultBackend: backend, shared } = settings
   const registerToken = flags.registerToken ?? settings.registerToken
   const adminToken = flags.adminToken ?? settings.adminToken
   return {
@@ -48,6 +48,10 @@ export function configOfSettings(settings: SrsProxySettings, flags: SrsProxyFlag
       webrtc: { listen: [settings.webrtc], keepOriginAddresses: true },
       srt: { listen: [settings.srt] },
     },
+    ...(shared !== undefined && {
+      redis: shared.redis,
+      fleet: { ...(shared.fleetSecret !== undefined && { secret: shared.fleetSecret }) },
+    }),
     ...(backend !== undefined && {
       origins: [
         {

@@ -53,6 +53,7 @@ export interface MediaWebRtcConfig {
   readonly idleSeconds: number
   readonly maxSessions: number
   readonly allowIceQuery: boolean
+  readonly unverified: 'refuse' | 'bind-once'
 }
 
 export interface MediaSrtConfig {

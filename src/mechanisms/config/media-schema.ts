@@ -128,6 +128,12 @@ const webrtc = z.strictObject({
     .boolean()
     .default(false)
     .describe('Whether `ice-ufrag` and `ice-pwd` in the query reach the origin.'),
+  unverified: z
+    .enum(['refuse', 'bind-once'])
+    .default('refuse')
+    .describe(
+      'What becomes of media whose session another gateway began and nobody can prove, since the shared Redis has no password of it: a Go proxy wrote it, or `fleet.secret` is not set. `refuse`: it is dropped, because the user name in its packets can be read on the wire and would let whoever reads it lead the stream away. `bind-once`: while no living gateway serves the session, the first address that names it gets it, and no other ever does; as safe as the Go proxies that made it, and what sharing a Redis with them takes (the default of `sluice srs-proxy`).',
+    ),
 })
 
 const srt = z.strictObject({

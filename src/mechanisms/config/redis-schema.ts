@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { readTarget } from '../redis/index.ts'
+import { readTarget, REDIS_PREFIX } from '../redis/index.ts'
 import { LIST_MAX, secret } from './fields.ts'
 import type { RedisConfig, RedisTlsConfig } from './redis-config.ts'
 
@@ -59,7 +59,7 @@ export const redisSchema: z.ZodOptional<z.ZodType<RedisConfig>> = z
       .describe('Number of the database. Absent: 0. A Cluster has none.'),
     prefix: z
       .string()
-      .regex(/^[\w.:-]{1,64}$/, { error: 'must be 1 to 64 of A-Z a-z 0-9 . _ : -' })
+      .regex(REDIS_PREFIX, { error: 'must be 1 to 64 of A-Z a-z 0-9 . _ : / @ -' })
       .optional()
       .describe(
         'Goes before every key, with a colon behind it, as `PROXY_REDIS_KEY_PREFIX` does. Absent: nothing.',

@@ -12,12 +12,15 @@ export const MAX_ENTRY_BYTES = 8192
 /** Last instant that a Date can show. */
 const MAX_WALL_MS = 8.64e15
 
+const MAX_ADDRESSES = 64
+const MAX_TEXT = 256
+
 const count = z.number().min(0)
 const schema = z.object({
   instance: z.string().min(1).max(64),
   version: z.string().max(64),
   startedMs: z.number().min(0).max(MAX_WALL_MS),
-  addresses: z.record(z.string().max(64), z.array(z.string().max(256)).max(64)),
+  addresses: z.record(z.string().max(MAX_TEXT), z.array(z.string().max(MAX_TEXT)).max(MAX_ADDRESSES)),
   isDraining: z.boolean(),
   load: z.object({
     sessions: count,
@@ -28,10 +31,12 @@ const schema = z.object({
   }),
 })
 
-/** The text that others read; without the addresses where those are too many for it. */
+/** The text that others read; of addresses that are too many for it the first ones, or none. */
 export function entryText(entry: MemberEntry): string {
-  const { id: _, ...said } = entry
-  const text = JSON.stringify(said)
+  const { id: _, addresses, ...said } = entry
+  const first: Record<string, readonly string[]> = {}
+  for (const [by, texts] of Object.entries(addresses)) first[by] = texts.slice(0, MAX_ADDRESSES)
+  const text = JSON.stringify({ ...said, addresses: first })
   return Buffer.byteLength(text) <= MAX_ENTRY_BYTES ? text : JSON.stringify({ ...said, addresses: {} })
 }
 

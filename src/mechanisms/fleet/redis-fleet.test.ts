@@ -414,14 +414,19 @@ describe('entries in Redis', () => {
     expect(server.hash(KEY).has('a')).toBe(true)
   })
 
-  it('addresses that are too many are left out', async () => {
+  it('have the first addresses where those are many, and none where they are too long', async () => {
     const server = new FakeRedisServer()
-    const lengthy = { http: Array.from({ length: 60 }, () => 'x'.repeat(250)) }
-    await open(server, 'a', {
-      describe: () => ({ ...describeAs({ isDraining: true, sessions: 1 })(), addresses: lengthy }),
+    const say = (http: readonly string[]) => () => ({
+      ...describeAs({ isDraining: true, sessions: 1 })(),
+      addresses: { http },
     })
-    const b = await open(server, 'b')
-    expect(b.fleet.members()[0]).toMatchObject({ id: 'a', addresses: {}, isDraining: true })
+    const many = Array.from({ length: 100 }, (_, index) => `10.0.0.1:${index}`)
+    await open(server, 'a', { describe: say(many) })
+    await open(server, 'b', { describe: say(many.map((text) => text.padEnd(250))) })
+    const c = await open(server, 'c')
+    const [first, second] = c.fleet.members()
+    expect(first).toMatchObject({ id: 'a', addresses: { http: many.slice(0, 64) }, isDraining: true })
+    expect(second).toMatchObject({ id: 'b', addresses: {}, isDraining: true })
   })
 
   it('two gateways of one id are told apart, and both say so', async () => {

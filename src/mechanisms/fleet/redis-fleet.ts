@@ -179,7 +179,6 @@ export class RedisFleet implements Fleet, Lifecycle {
 
   #redisChanged(isUp: boolean): void {
     this.#sureFromMs = Infinity
-    this.#mustReturn = true
     if (isUp) void this.#renew()
   }
 

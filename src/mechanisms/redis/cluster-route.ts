@@ -57,6 +57,7 @@ export class ClusterRoute implements Route {
   readonly #moved = new Map<number, string>()
   #failure: RedisError | undefined = new RedisError('REDIS_AWAY', 'the Cluster has not been asked yet')
   #isRefreshing = false
+  #isRepairDue = false
   #lastRefreshMs = Number.NEGATIVE_INFINITY
   #timer: Timer | undefined
   #subscriber: Connection | undefined
@@ -80,6 +81,8 @@ export class ClusterRoute implements Route {
     const slot = key === undefined ? undefined : slotOf(key)
     let connection = slot === undefined ? this.#anyMaster() : this.#masterOf(slot)
     let isAsking = false
+    const { clock, timeoutMs } = this.#options
+    const untilMs = clock.nowMs() + timeoutMs
     for (let round = 0; ; round++) {
       if (connection === undefined) {
         this.#repair()
@@ -93,6 +96,7 @@ export class ClusterRoute implements Route {
         if (round === MAX_REDIRECTIONS || !(error instanceof RedisError)) throw error
         if (error.reply === 'TRYAGAIN') {
           await this.#pause(TRY_AGAIN_MS)
+          if (clock.nowMs() >= untilMs) throw error
           continue
         }
         const redirection = readRedirection(error.words ?? '', connection.address)
@@ -106,6 +110,8 @@ export class ClusterRoute implements Route {
           this.#repair()
         }
         connection = await this.#connectionTo(redirection.address)
+        // Nobody waits for it any longer, and what is done late undoes what was done since.
+        if (clock.nowMs() >= untilMs) throw error
       }
     }
   }
@@ -149,13 +155,12 @@ export class ClusterRoute implements Route {
   /** What an answer says about the server or the Cluster. */
   #noteAnswer(connection: Connection, error: RedisError): void {
     const node = this.#nodes.get(serverAddressText(connection.address))
-    if (isUnfit(error)) {
-      node?.kept.giveUp(connection, error.message)
-    } else if (error.reply === 'CLUSTERDOWN' && node !== undefined) {
+    if (error.reply === 'CLUSTERDOWN' && node !== undefined) {
       node.isWell = false
       this.#tell(error)
       this.#repair()
     }
+    if (isUnfit(error)) node?.kept.giveUp(connection, error.message)
   }
 
   #node(address: ServerAddress): Node | undefined {
@@ -207,7 +212,8 @@ export class ClusterRoute implements Route {
   /** Asks for the table soon, unless that was just done. */
   #repair(): void {
     const { clock, random } = this.#options
-    if (this.#isRefreshing) return
+    if (this.#isRefreshing || this.#isRepairDue) return
+    this.#isRepairDue = true
     const pauseMs = REPAIR_MS * (0.5 + random() / 2)
     this.#refreshIn(Math.max(0, this.#lastRefreshMs + pauseMs - clock.nowMs()))
   }
@@ -221,6 +227,7 @@ export class ClusterRoute implements Route {
   async #refresh(): Promise<void> {
     if (this.#isRefreshing) return
     this.#isRefreshing = true
+    this.#isRepairDue = false
     const { clock, random } = this.#options
     this.#lastRefreshMs = clock.nowMs()
     const failure = await this.#askAll()
@@ -263,7 +270,11 @@ export class ClusterRoute implements Route {
   async #ask(connection: Connection): Promise<RedisError | undefined> {
     const { clock, timeoutMs } = this.#options
     const slots = await within(clock, timeoutMs, 'CLUSTER', connection.send('CLUSTER', ['SLOTS']))
-    this.#apply(readClusterSlots(slots, connection.address))
+    const map = readClusterSlots(slots, connection.address)
+    if (map.masters.size === 0) {
+      throw new RedisError('REDIS_AWAY', `${serverAddressText(connection.address)} knows of no slots`)
+    }
+    this.#apply(map)
     const checks = [...this.#nodes.values()].map(async (node) => {
       await node.tried
       if (node.kept.current !== undefined) await this.#check(node, node.kept.current)

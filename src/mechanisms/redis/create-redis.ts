@@ -7,7 +7,7 @@ import { ClusterRoute } from './cluster-route.ts'
 import { RedisError } from './errors.ts'
 import { RedisLink } from './redis-link.ts'
 import type { RedisOptions } from './redis-options.ts'
-import { readTarget, type RedisTarget, type RedisTlsOptions } from './redis-target.ts'
+import { readTarget, REDIS_PREFIX, type RedisTarget, type RedisTlsOptions } from './redis-target.ts'
 import type { Route, RouteListener } from './route.ts'
 import { openMasterOfSentinels } from './sentinel-master.ts'
 import { type ServerAddress, serverAddressText } from './server-address.ts'
@@ -29,7 +29,7 @@ export function createRedis(options: RedisOptions): RedisLink {
     const problems = target.map(({ key, message }) => `redis.${key}: ${message}`)
     throw new RedisError('REDIS_BAD_OPTION', problems.join('; '))
   }
-  checkNumbers(options)
+  checkValues(options)
   const { logger, registry, clock = systemClock, random = Math.random, prefix = '' } = options
   const timeoutMs = (options.timeoutSeconds ?? DEFAULTS.timeoutSeconds) * 1000
   const maxRetryMs = options.maxRetryMs ?? DEFAULTS.maxRetryMs
@@ -98,7 +98,10 @@ const NUMBERS = {
   maxRetryMs: [10, 60_000],
 } as const
 
-function checkNumbers(options: RedisOptions): void {
+function checkValues(options: RedisOptions): void {
+  if (options.prefix !== undefined && !REDIS_PREFIX.test(options.prefix)) {
+    throw new RedisError('REDIS_BAD_OPTION', 'redis.prefix: must be 1 to 64 of A-Z a-z 0-9 . _ : / @ -')
+  }
   for (const key of ['timeoutSeconds', 'maxInFlight', 'connectMs', 'maxRetryMs'] as const) {
     const value = options[key]
     const [least, most] = NUMBERS[key]

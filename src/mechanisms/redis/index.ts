@@ -9,6 +9,7 @@ export type { RedisLink } from './redis-link.ts'
 export type { RedisOptions } from './redis-options.ts'
 export {
   readTarget,
+  REDIS_PREFIX,
   type RedisOptionProblem,
   type RedisPlaceOptions,
   type RedisTlsOptions,

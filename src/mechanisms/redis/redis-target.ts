@@ -52,6 +52,9 @@ export interface RedisTarget {
   readonly hasTls: boolean
 }
 
+/** What a prefix may be: nothing that a pattern of SCAN or a slot of a Cluster would read otherwise. */
+export const REDIS_PREFIX: RegExp = /^[\w.:/@-]{1,64}$/
+
 /** What is wrong with an option. */
 export interface RedisOptionProblem {
   readonly key: keyof RedisPlaceOptions

@@ -10,6 +10,7 @@ export type { AllocationInfo } from './allocation-info.ts'
 export type { ClientTransport } from './client-transport.ts'
 export { TurnError, type TurnErrorCode } from './errors.ts'
 export type { AllocationEnd, TurnEvents } from './events.ts'
+export type { TurnFleet } from './fleet.ts'
 export type { ListenerStats } from './listener-stats.ts'
 export {
   defaultLimits,

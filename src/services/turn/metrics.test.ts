@@ -36,6 +36,7 @@ function counts(): TurnCounts {
       { name: 'udp', connections: 3, ...traffic },
       { name: 'tls', connections: 0, ...traffic, rx: { packets: 0, bytes: 0 } },
     ],
+    detours: { size: 4, proved: 6, refused: { limit: 2, failed: 1 } },
   }
 }
 
@@ -73,6 +74,10 @@ describe('metrics of the TURN server', () => {
       'sluice_turn_dropped_messages_total{reason="malformed"} 4',
       'sluice_turn_dropped_messages_total{reason="limit"} 5',
       'sluice_turn_dropped_messages_total{reason="queue"} 6',
+      'sluice_turn_detours 4',
+      'sluice_turn_detours_opened_total 6',
+      'sluice_turn_detours_refused_total{reason="limit"} 2',
+      'sluice_turn_detours_refused_total{reason="failed"} 1',
       'sluice_turn_listener_packets_total{listener="udp",direction="rx"} 10',
       'sluice_turn_listener_packets_total{listener="udp",direction="tx"} 20',
       'sluice_turn_listener_packets_total{listener="tls",direction="rx"} 0',

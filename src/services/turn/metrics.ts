@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from '../../mechanisms/telemetry/index.ts'
 import type { DataDropReason } from './core/data-plane.ts'
+import { DETOUR_REFUSALS, type DetourRefusal } from './core/detours.ts'
 import type { TurnStats } from './core/turn-stats.ts'
 import type { ConnectionRefusal } from './listeners/listener.ts'
 import type { ListenerStats } from './listener-stats.ts'
@@ -12,6 +13,12 @@ export interface TurnCounts {
   readonly unanswered: number
   readonly connectionRefusals: Readonly<Record<ConnectionRefusal, number>>
   readonly listeners: readonly ListenerStats[]
+  /** Clients that are led to other servers of the fleet: how many at present, and since the start. */
+  readonly detours: {
+    readonly size: number
+    readonly proved: number
+    readonly refused: Readonly<Record<DetourRefusal, number>>
+  }
 }
 
 /** Declares the metric of the event webhook, whichever it is at the time. */
@@ -113,6 +120,33 @@ export function registerTurnMetrics(registry: Registry, counts: () => TurnCounts
     collect() {
       this.reset()
       for (const [reason, count] of Object.entries(counts().dataDropped)) this.inc({ reason }, count)
+    },
+  })
+  void new Gauge({
+    name: named('sluice_turn_detours'),
+    help: 'Clients that have moved here and are led to the server where their allocation lives, those included that nothing is proved of yet.',
+    registers,
+    collect() {
+      this.set(counts().detours.size)
+    },
+  })
+  void new Counter({
+    name: named('sluice_turn_detours_opened_total'),
+    help: 'Clients that have moved here and were taken on by the server where their allocation lives.',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(counts().detours.proved)
+    },
+  })
+  void new Counter({
+    name: named('sluice_turn_detours_refused_total'),
+    help: 'Requests with a ticket of another server that were not led there: over a limit, or no socket could be opened.',
+    labelNames: ['reason'],
+    registers,
+    collect() {
+      this.reset()
+      for (const reason of DETOUR_REFUSALS) this.inc({ reason }, counts().detours.refused[reason])
     },
   })
   for (const [unit, what] of [

@@ -6,6 +6,7 @@ import type { Logger, Registry } from '../../mechanisms/telemetry/index.ts'
 import type { ClientTransport } from './client-transport.ts'
 import type { CredentialSource } from './credentials/contract.ts'
 import type { TurnEvents } from './events.ts'
+import type { TurnFleet } from './fleet.ts'
 import type { PeerPolicy } from './peers/contract.ts'
 import type { AllocationQuota, QuotaCheck } from './quota.ts'
 
@@ -128,6 +129,11 @@ export interface TurnServerOptions {
   readonly security?: 'none' | 'sha256' | 'anonymity'
   /** Keys nonces and mobility tickets; gateways that share it take each other's. 32 bytes. @defaultValue random */
   readonly secret?: Uint8Array
+  /**
+   * Servers with the same `secret` to which clients are led that come here with a mobility ticket of theirs.
+   * @defaultValue none: such a client gets 437
+   */
+  readonly fleet?: TurnFleet
   /** Where to send an authenticated client instead (300, ALTERNATE-SERVER). @defaultValue nowhere */
   readonly redirect?: Redirect
   /** Told of allocations that are made, refreshed and ended, and of requests that are refused. @defaultValue nobody */

@@ -1,13 +1,14 @@
 import { networkInterfaces } from 'node:os'
 import { type Clock, systemClock } from '../../foundation/clock.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
-import { createDatapath, type Datapath } from '../../mechanisms/datapath/index.ts'
+import { createDatapath, type Datapath, type Remote } from '../../mechanisms/datapath/index.ts'
 import { type Certificate, ConnectionCap } from '../../mechanisms/net/index.ts'
 import { type Logger, silentLogger } from '../../mechanisms/telemetry/index.ts'
 import type { AllocationInfo } from './allocation-info.ts'
 import { checkLimits, checkListeners } from './check-options.ts'
 import { Allocations } from './core/allocations.ts'
 import { DataPlane } from './core/data-plane.ts'
+import { Detours } from './core/detours.ts'
 import type { ListenerState } from './core/listener-state.ts'
 import { Meters } from './core/meters.ts'
 import { notifier } from './core/notify.ts'
@@ -72,6 +73,7 @@ export class TurnServer implements Lifecycle {
   #isRunning = false
   #updates: Promise<unknown> = Promise.resolve()
   #endMetrics: (() => void) | undefined
+  #endFleetWatch: (() => void) | undefined
 
   /** @throws TURN_BAD_OPTION, TURN_UNSUPPORTED */
   constructor(options: TurnServerOptions) {
@@ -84,6 +86,9 @@ export class TurnServer implements Lifecycle {
     } = options
     if (secret.length !== 32)
       throw new TurnError('TURN_BAD_OPTION', `secret has ${secret.length} bytes: must be 32`)
+    if (options.fleet !== undefined && !/^[0-9a-f]{8}$/.test(options.fleet.tag)) {
+      throw new TurnError('TURN_BAD_OPTION', 'fleet.tag must be 8 hexadecimal digits, in lower case')
+    }
     this.#options = options
     this.#log = logger.child({ component: 'turn' })
     this.#clock = clock
@@ -106,7 +111,10 @@ export class TurnServer implements Lifecycle {
     this.#listeners = new ListenerSet(options.listeners, {
       create: (state) => this.#create(state),
       onRules: () => this.#core.recheckPeers(),
-      onClosing: (state) => this.#endAll(({ client }) => client.listener === state, 'closed'),
+      onClosing: (state) => {
+        this.#endAll(({ client }) => client.listener === state, 'closed')
+        this.#state.detours.endAll(state)
+      },
       log: this.#log,
     })
   }
@@ -114,6 +122,19 @@ export class TurnServer implements Lifecycle {
   /** Where listeners are bound, by name; port 0 while they are not. */
   get ports(): ReadonlyMap<string, number> {
     return new Map([...this.#listeners.open].map(([name, { bound }]) => [name, bound.port]))
+  }
+
+  /**
+   * Where other servers on the network of this one reach its listeners by UDP. Of a wildcard it is the address of the
+   * listener's first relay.
+   */
+  get udpAddresses(): readonly Remote[] {
+    return [...this.#listeners.open.values()].flatMap(({ state: { options, relays }, bound }) => {
+      if (options.transport !== 'udp') return []
+      const { host } = options.listen
+      const address = host === undefined || host === '0.0.0.0' || host === '::' ? relays[0]?.address : host
+      return address === undefined ? [] : { address, port: bound.port }
+    })
   }
 
   get allocationCount(): number {
@@ -131,6 +152,7 @@ export class TurnServer implements Lifecycle {
       await this.#listeners.start()
       this.#learnOwnAddresses()
       this.#registerMetrics()
+      this.#endFleetWatch = this.#state.fleet?.onGone((tag) => this.#state.detours.endTo(tag))
     } catch (error) {
       await this.close()
       throw error
@@ -145,7 +167,7 @@ export class TurnServer implements Lifecycle {
   async drain({ graceMs = 0 }: CloseOptions = {}): Promise<void> {
     if (!this.#isRunning) return
     this.#state.isDraining = true
-    if (graceMs > 0 && this.allocationCount > 0) await this.#untilEmpty(graceMs)
+    if (graceMs > 0 && this.allocationCount + this.#state.detours.size > 0) await this.#untilEmpty(graceMs)
   }
 
   /** Drains; then everything is closed. */
@@ -153,7 +175,10 @@ export class TurnServer implements Lifecycle {
     await this.drain(options)
     if (!this.#isRunning) return
     this.#isRunning = false
+    this.#endFleetWatch?.()
+    this.#endFleetWatch = undefined
     this.#endAll(() => true, 'closed')
+    this.#state.detours.endAll()
     this.#state.reservations.endAll()
     await this.#listeners.close()
     this.#endMetrics?.()
@@ -236,12 +261,12 @@ export class TurnServer implements Lifecycle {
 
   /** What listeners have done. Reads the engine's counters of every channel. */
   listenerStats(): readonly ListenerStats[] {
-    const live = new Map<ListenerState, { connections: number; rx: Sum; tx: Sum }>()
+    const live = new Map<ListenerState, LiveTraffic>()
     for (const allocation of this.#state.allocations.all()) {
       const { listener } = allocation.client
       let sums = live.get(listener)
       if (sums === undefined) {
-        sums = { connections: 0, rx: { packets: 0, bytes: 0 }, tx: { packets: 0, bytes: 0 } }
+        sums = noTraffic()
         live.set(listener, sums)
       }
       sums.connections++
@@ -249,19 +274,14 @@ export class TurnServer implements Lifecycle {
     }
     return [...this.#listeners.open].map(([name, { state }]) => {
       const { traffic } = state
-      const sums = live.get(state)
+      const { connections, rx, tx } = live.get(state) ?? noTraffic()
+      this.#state.detours.addFlowTraffic(state, rx, tx)
       return {
         name,
-        connections: sums?.connections ?? 0,
+        connections,
         connectionsTotal: traffic.clients,
-        rx: {
-          packets: traffic.rxPackets + (sums?.rx.packets ?? 0),
-          bytes: traffic.rxBytes + (sums?.rx.bytes ?? 0),
-        },
-        tx: {
-          packets: traffic.txPackets + (sums?.tx.packets ?? 0),
-          bytes: traffic.txBytes + (sums?.tx.bytes ?? 0),
-        },
+        rx: { packets: traffic.rxPackets + rx.packets, bytes: traffic.rxBytes + rx.bytes },
+        tx: { packets: traffic.txPackets + tx.packets, bytes: traffic.txBytes + tx.bytes },
       }
     })
   }
@@ -278,6 +298,19 @@ export class TurnServer implements Lifecycle {
     })
     const gate = new PeerGate({ relays, localAddresses: localAddresses(clock) })
     const settings = this.#settingsOf(this.#options)
+    const { fleet } = this.#options
+    const tickets = new Tickets(ticketKey, random)
+    const detours = new Detours({
+      fleet,
+      tickets,
+      datapath,
+      clock,
+      log: this.#log,
+      limits: () => this.#state.settings.limits,
+      onEmpty: () => {
+        if (this.allocationCount === 0) this.#state.onEmpty?.()
+      },
+    })
     const notify = notifier(() => this.#state.settings.events, this.#log)
     return {
       settings,
@@ -292,7 +325,9 @@ export class TurnServer implements Lifecycle {
       gate,
       paths: new PeerPaths({ datapath, allocations, relays, gate, notify }),
       notify,
-      tickets: new Tickets(ticketKey, random),
+      tickets,
+      fleet,
+      detours,
       meters: new Meters(datapath, settings.limits),
       waitingConnections: new Map(),
       isDraining: false,
@@ -339,6 +374,7 @@ export class TurnServer implements Lifecycle {
       unanswered: this.#core.unanswered,
       connectionRefusals: { ...this.#listeners.refusals, 'over-cap': this.#cap.refused },
       listeners: this.listenerStats(),
+      detours: this.#state.detours,
     }))
   }
 
@@ -406,6 +442,16 @@ export class TurnServer implements Lifecycle {
 function pooledRandom(): (bytes: number) => Uint8Array {
   const pool = new RandomPool()
   return (bytes) => pool.take(bytes)
+}
+
+interface LiveTraffic {
+  connections: number
+  readonly rx: Sum
+  readonly tx: Sum
+}
+
+function noTraffic(): LiveTraffic {
+  return { connections: 0, rx: { packets: 0, bytes: 0 }, tx: { packets: 0, bytes: 0 } }
 }
 
 interface Sum {

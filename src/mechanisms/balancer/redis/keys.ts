@@ -24,8 +24,10 @@ export const KEY = {
 export interface StreamKeys {
   /** Text: the server key of its origin. */
   readonly url: string
-  /** Hash: gateway id to `publish` or `play`, a space, and a server key. */
-  readonly use: string
+  /** Hash: gateways that publish it, or `@` and the id of an origin that says it has it, to a server key. */
+  readonly publish: string
+  /** Hash: gateways that play it, to a server key. */
+  readonly play: string
   /** Text: the server key that takes the place of one which gives way, while its origin has not answered. */
   readonly next: string
 }
@@ -33,7 +35,12 @@ export interface StreamKeys {
 /** Whole texts, with the prefix. */
 export function streamKeys(redis: Pick<Redis, 'key'>, key: StreamKey): StreamKeys {
   const url = redis.key(KEY.url(key))
-  return { url, use: besides(url, 'sluice-use'), next: besides(url, 'sluice-next') }
+  return {
+    url,
+    publish: besides(url, 'sluice-publish'),
+    play: besides(url, 'sluice-play'),
+    next: besides(url, 'sluice-next'),
+  }
 }
 
 /**

@@ -65,6 +65,8 @@ export interface RedisBalancerStoreOptions {
  */
 export class RedisBalancerStore implements BalancerStore, Lifecycle {
   readonly isShared = true
+  readonly #self: string
+  #listing: Promise<readonly Stream[]> | undefined
   readonly #redis: Redis
   readonly #local: MemoryBalancerStore
   readonly #origins: SharedOrigins
@@ -76,6 +78,7 @@ export class RedisBalancerStore implements BalancerStore, Lifecycle {
   constructor(options: RedisBalancerStoreOptions) {
     const { redis, fleet, local, logger, registry, clock = systemClock, random = Math.random } = options
     const common = { redis, fleet, local, clock, random, logger: logger.child({ component: 'redis-store' }) }
+    this.#self = fleet.id
     this.#redis = redis
     this.#local = local
     this.#origins = new SharedOrigins({ ...common, heartbeatTtlMs: options.heartbeatTtlMs ?? 300_000 })
@@ -183,8 +186,21 @@ export class RedisBalancerStore implements BalancerStore, Lifecycle {
 
   /** Those of all gateways; without Redis those that are known here. */
   async streams(): Promise<readonly Stream[]> {
+    // Many may ask at once, and it costs a look at every stream.
+    this.#listing ??= this.#allStreams().finally(() => {
+      this.#listing = undefined
+    })
+    return await this.#listing
+  }
+
+  async #allStreams(): Promise<readonly Stream[]> {
     const here = await this.#local.streams()
-    return await sharedStreams(here, { redis: this.#redis, origins: this.#origins, picks: this.#picks })
+    return await sharedStreams(here, {
+      redis: this.#redis,
+      origins: this.#origins,
+      picks: this.#picks,
+      self: this.#self,
+    })
   }
 
   addSession(session: RtcSession): Promise<void> {

@@ -57,7 +57,11 @@ export class SessionKeys {
   }
 
   /** Puts a value in the place of what is there; with `from` only while that gateway serves it, or nobody. */
-  async take(username: string, value: string, from?: { readonly gateway: string | undefined }): Promise<Taken> {
+  async take(
+    username: string,
+    value: string,
+    from?: { readonly gateway: string | undefined },
+  ): Promise<Taken> {
     const mark = from?.gateway === undefined ? '' : gatewayMark(from.gateway)
     // Where no gateway was named, none may be: an empty mark would be found in any value.
     const condition = from === undefined ? [] : ['unserved', mark === '' ? this.#mark : mark]

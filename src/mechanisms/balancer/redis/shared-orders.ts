@@ -11,6 +11,7 @@ import { parseStreamKey, type StreamKey } from '../stream-key.ts'
 import { readJson } from './json-text.ts'
 import { KEY } from './keys.ts'
 import type { SharedOrigins } from './shared-origins.ts'
+import { textsOf } from './stream-place.ts'
 
 export interface SharedOrdersOptions {
   readonly redis: Redis
@@ -123,12 +124,12 @@ export class SharedOrders {
     const [drained, pins] = await Promise.all(
       [KEY.drained, KEY.pins].map((name) => this.#redis.command('HGETALL', this.#redis.key(name))),
     )
-    const drains = new Set([...pairsOf(drained).keys()].filter(isOriginId))
+    const drains = new Set([...textsOf(drained).keys()].filter(isOriginId))
     for (const id of this.#drained) if (!drains.has(id)) await this.#local.drain(id, false)
     for (const id of drains) await this.#local.drain(id, true)
     this.#drained.clear()
     for (const id of drains) this.#drained.add(id)
-    await this.#takePins(pairsOf(pins))
+    await this.#takePins(textsOf(pins))
   }
 
   async #takePins(pins: ReadonlyMap<string, string>): Promise<void> {
@@ -196,15 +197,4 @@ function streamKeyOfText(text: string): StreamKey | undefined {
   } catch {
     return undefined
   }
-}
-
-/** What HGETALL gives, as a map. */
-function pairsOf(flat: unknown): ReadonlyMap<string, string> {
-  const pairs = new Map<string, string>()
-  if (!Array.isArray(flat)) return pairs
-  for (let at = 0; at + 1 < flat.length; at += 2) {
-    const [name, value] = [flat[at], flat[at + 1]] as readonly unknown[]
-    if (typeof name === 'string' && typeof value === 'string') pairs.set(name, value)
-  }
-  return pairs
 }

@@ -28,7 +28,11 @@ const REFRESH_MS = 10_000
 const REFRESH_PAUSE_MS = 1000
 /** An origin is read again when it was not heard of for this part of its time. */
 const READ_AGAIN = 1 / 5
-const AT_A_TIME = 500
+const AT_A_TIME = 50
+/** What was announced here within this part of its time is said again. */
+const SAY_AGAIN = 1 / 10
+/** All gateways hear at once that Redis is back, and begin within so many milliseconds. */
+const SPREAD_MS = 1000
 const TOPIC = 'origin'
 
 /** The origins of all gateways: what they announce here is told to all, what they announced elsewhere is known here. */
@@ -43,12 +47,13 @@ export class SharedOrigins {
   readonly #pace: LinePace
   readonly #prefix: string
   /** Server keys that were in the lists when they were read last. */
-  #listed: ReadonlySet<string> = new Set()
+  #listed = new Set<string>()
   /** What was announced at this gateway. */
   readonly #here = new Map<OriginId, { announcement: OriginAnnouncement; atMs: number }>()
   #refreshing: Promise<boolean> | undefined
   #refreshedMs = Number.NEGATIVE_INFINITY
   #timer: Timer | undefined
+  #waiting: Timer | undefined
   #stops: (() => void)[] = []
 
   constructor(options: SharedOriginsOptions) {
@@ -67,7 +72,10 @@ export class SharedOrigins {
   async start(): Promise<void> {
     this.#stops = [
       this.#fleet.on(TOPIC, (data) => void this.#onMessage(data)),
-      this.#fleet.onReturn(() => void this.#sayAll()),
+      this.#fleet.onReturn(() => {
+        this.#waiting?.cancel()
+        this.#waiting = this.#clock.after(SPREAD_MS * this.#random(), () => void this.#sayAll())
+      }),
     ]
     this.#schedule()
     await this.refresh()
@@ -75,6 +83,7 @@ export class SharedOrigins {
 
   close(): void {
     this.#timer?.cancel()
+    this.#waiting?.cancel()
     for (const stop of this.#stops.splice(0)) stop()
   }
 
@@ -139,6 +148,9 @@ export class SharedOrigins {
     )
     const keys = lists.flatMap((list) => (typeof list === 'string' ? (readServerList(list) ?? []) : []))
     this.#listed = new Set(keys)
+    for (const [id, { atMs }] of this.#here) {
+      if (this.#clock.nowMs() - atMs >= this.#heartbeatTtlMs) this.#here.delete(id)
+    }
     const origins = new Map((await this.#local.list()).map((origin) => [origin.id, origin]))
     const againMs = this.#clock.wallMs() - this.#heartbeatTtlMs * READ_AGAIN
     const toRead = [...this.#listed].flatMap((key) => {
@@ -186,24 +198,32 @@ export class SharedOrigins {
         return value === undefined ? [] : [value.announcement]
       }),
     )
-    for (const announcement of back.flat()) await this.#list(announcement)
+    await this.#list(back.flat())
   }
 
   async #say(id: OriginId, announcement: OriginAnnouncement): Promise<void> {
-    const key = this.serverKey(id)
-    const value = serverValue(announcement, { updateMs: this.#clock.wallMs(), draining: false })
-    await this.#redis.command('SET', key, value, 'PX', this.#heartbeatTtlMs)
-    if (this.#listed.has(key)) return
-    await this.#list(announcement)
-    this.#listed = new Set([...this.#listed, key])
+    await this.#set(id, announcement)
+    if (this.#listed.has(this.serverKey(id))) return
+    await this.#list([announcement])
     this.#fleet.send('all', TOPIC, { id })
   }
 
+  async #set(id: OriginId, announcement: OriginAnnouncement): Promise<void> {
+    const value = serverValue(announcement, { updateMs: this.#clock.wallMs(), draining: false })
+    await this.#redis.command('SET', this.serverKey(id), value, 'PX', this.#heartbeatTtlMs)
+  }
+
   /** Go proxies read one list, and could not use what is not SRS. */
-  async #list(announcement: OriginAnnouncement): Promise<void> {
-    const isSrs = announcement.urls === undefined
-    const list = isSrs ? KEY.allServers : KEY.otherServers
-    await this.#redis.run(CHANGE_LIST, [this.#redis.key(list)], [1, this.serverKey(originIdOf(announcement))])
+  async #list(announcements: readonly OriginAnnouncement[]): Promise<void> {
+    for (const name of [KEY.allServers, KEY.otherServers]) {
+      const isOfSrs = name === KEY.allServers
+      const keys = announcements
+        .filter(({ urls }) => (urls === undefined) === isOfSrs)
+        .map((announcement) => this.serverKey(originIdOf(announcement)))
+      if (keys.length === 0) continue
+      await this.#redis.run(CHANGE_LIST, [this.#redis.key(name)], [keys.length, ...keys])
+      for (const key of keys) this.#listed.add(key)
+    }
   }
 
   async #changeLists(added: readonly string[], gone: readonly string[]): Promise<void> {
@@ -219,18 +239,25 @@ export class SharedOrigins {
     if ('isRemoved' in data) {
       this.#here.delete(id)
       await this.#local.remove(id)
-    } else await this.#try(() => this.#read(id))
+    } else if ((await this.#try(() => this.#read(id))) === true) this.#listed.add(this.serverKey(id))
   }
 
-  /** Redis was away, or has lost what it had. Origins that are silent since are not said again. */
+  /**
+   * Redis was away, or has lost what it had: what was announced here of late is said again, all of it at once. The rest comes
+   * with its next heartbeat.
+   */
   async #sayAll(): Promise<void> {
-    this.#listed = new Set()
-    for (const [id, { announcement, atMs }] of this.#here) {
-      if (this.#clock.nowMs() - atMs >= this.#heartbeatTtlMs) this.#here.delete(id)
-      else await this.#try(() => this.#say(id, announcement))
-    }
     this.#refreshedMs = Number.NEGATIVE_INFINITY
-    await this.refresh()
+    if (!(await this.refresh())) return
+    const sinceMs = this.#clock.nowMs() - this.#heartbeatTtlMs * SAY_AGAIN
+    const missing = [...this.#here].filter(
+      ([id, { atMs }]) => atMs >= sinceMs && !this.#listed.has(this.serverKey(id)),
+    )
+    for (let at = 0; at < missing.length; at += AT_A_TIME) {
+      const some = missing.slice(at, at + AT_A_TIME)
+      await this.#try(() => Promise.all(some.map(([id, { announcement }]) => this.#set(id, announcement))))
+    }
+    await this.#try(() => this.#list(missing.map(([, { announcement }]) => announcement)))
   }
 
   #schedule(): void {

@@ -9,7 +9,7 @@ import { parseStreamKey, type StreamKey } from '../stream-key.ts'
 import { KEY, streamKeys } from './keys.ts'
 import type { SharedOrigins } from './shared-origins.ts'
 import { CLEAR, DROP, FAIL, LEAVE, PICK, UNPICK, USE } from './stream-scripts.ts'
-import { type StreamPlace, streamPlaceOf } from './stream-use.ts'
+import { type StreamPlace, streamPlaceOf } from './stream-place.ts'
 import { StreamShare } from './stream-share.ts'
 
 export interface SharedPicksOptions {
@@ -19,6 +19,8 @@ export interface SharedPicksOptions {
   readonly origins: SharedOrigins
   readonly clock: Clock
   readonly logger: Logger
+  /** A number in [0, 1). */
+  readonly random: () => number
   /** How long a stream stays where it is after its last use, in milliseconds. */
   readonly pickIdleMs: number
   /** How long an origin's own word on its streams is kept, in milliseconds. */
@@ -42,9 +44,12 @@ const FRESH_MS = 5000
 /** How long a choice is kept while its origin has not answered, in milliseconds. */
 export const PENDING_MS = 30_000
 const SWEEP_MS = 5000
-/** Most streams renewed in a sweep, and at a time after Redis was away. */
-const MOST_RENEWED = 5000
-const AT_A_TIME = 500
+/** What is used is renewed within this part of the time after which it would be forgotten, and not before half of that. */
+const RENEWAL = 1 / 3
+/** Streams that are said again at a time: many gateways may do so at once. */
+const AT_A_TIME = 50
+/** All gateways hear at once that Redis is back, and begin within so many milliseconds. */
+const SPREAD_MS = 1000
 /** Most streams that wait for Redis to hear of them. */
 const MOST_OWING = 100_000
 /** A choice is led elsewhere by others so often before it is made alone. */
@@ -65,6 +70,7 @@ export class SharedPicks {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #pace: LinePace
+  readonly #random: () => number
   readonly #pickIdleMs: number
   readonly #followTtlMs: number
   /** Those that are used here, and those that were heard of lately; each in the order of that. */
@@ -74,6 +80,7 @@ export class SharedPicks {
   readonly #owing = new Set<StreamShare>()
   #stops: (() => void)[] = []
   #timer: Timer | undefined
+  #waiting: Timer | undefined
   #asked = 0
   #alone = 0
   #conflicts = 0
@@ -86,6 +93,7 @@ export class SharedPicks {
     this.#clock = options.clock
     this.#logger = options.logger
     this.#pace = new LinePace(options.clock)
+    this.#random = options.random
     this.#pickIdleMs = options.pickIdleMs
     this.#followTtlMs = options.followTtlMs
   }
@@ -95,13 +103,14 @@ export class SharedPicks {
     this.#stops = [
       this.#fleet.on(TOPIC, (data) => this.#onMessage(data)),
       this.#fleet.onGone((id) => this.#onGone(id)),
-      this.#fleet.onReturn(() => void this.#sayAll()),
+      this.#fleet.onReturn(() => this.#later(() => void this.#sayAll())),
     ]
     this.#schedule()
   }
 
   close(): void {
     this.#timer?.cancel()
+    this.#waiting?.cancel()
     for (const stop of this.#stops.splice(0)) stop()
   }
 
@@ -185,10 +194,9 @@ export class SharedPicks {
     return this.#local.keptAt(key)
   }
 
-  /** The gateways that use a stream, as far as this one knows. */
-  usersOf(key: StreamKey): readonly string[] {
-    const share = this.#held.get(key) ?? this.#idle.get(key)
-    return share === undefined ? [] : share.users(this.#fleet.id)
+  /** Whether somebody uses the stream through this gateway. */
+  isUsed(key: StreamKey): boolean {
+    return this.#held.get(key)?.role !== undefined
   }
 
   /** Where a stream that is new here is kept by others, so that what goes with it goes there, too. */
@@ -413,22 +421,19 @@ export class SharedPicks {
   /** Makes the local copy what others say of a stream. True when users that have gone were among them; they are removed. */
   async #apply(share: StreamShare, reply: StreamPlace, epoch: number): Promise<boolean> {
     const { key } = share
-    const known = new Set<string>(this.#fleet.members().map(({ id }) => id))
-    const strange = [...reply.uses.keys()].filter((who) => !who.startsWith('@') && !known.has(who))
-    const gone: ReadonlySet<string> =
-      strange.length > 0 ? await this.#fleet.gone(strange as GatewayId[]) : new Set()
+    const gateways = [...reply.publishers.keys()].filter((who) => !who.startsWith('@'))
+    const gone: ReadonlySet<string> = await this.#fleet.gone(gateways as GatewayId[])
     for (const who of gone) void this.#try(() => this.#run(LEAVE, key, [who, this.#pickIdleMs]))
     const publishers = new Map<string, OriginId>()
     const follows = new Set<OriginId>()
-    for (const [who, use] of reply.uses) {
-      const id = this.#origins.idOf(use.place)
-      if (use.role !== 'publish' || who === this.#fleet.id || gone.has(who) || id === undefined) continue
+    for (const [who, place] of reply.publishers) {
+      const id = this.#origins.idOf(place)
+      if (who === this.#fleet.id || gone.has(who) || id === undefined) continue
       if (!(await this.#origins.ensure(id))) continue
       if (who === `@${id}`) follows.add(id)
       else if (!who.startsWith('@')) publishers.set(who, id)
     }
     if (share.isForgotten) return gone.size > 0
-    share.note(reply.uses)
     for (const id of share.follows) {
       if (!follows.has(id) && !share.heard.has(id)) await this.#local.follow(key, id, false)
     }
@@ -500,12 +505,10 @@ export class SharedPicks {
     }
   }
 
+  /** In Redis whoever meets it next takes it away: all hear of it at once. */
   #onGone(gateway: GatewayId): void {
     for (const shares of [this.#held, this.#idle]) {
-      for (const share of shares.values()) {
-        if (!share.dropPublisher(gateway)) continue
-        void this.#try(() => this.#run(LEAVE, share.key, [gateway, this.#pickIdleMs]))
-      }
+      for (const share of shares.values()) share.dropPublisher(gateway)
     }
   }
 
@@ -518,7 +521,12 @@ export class SharedPicks {
   }
 
   #isDue(share: StreamShare): boolean {
-    return this.#clock.nowMs() - share.confirmedMs >= this.#pickIdleMs / 3
+    return this.#clock.nowMs() - share.confirmedMs >= (this.#pickIdleMs * RENEWAL) / 2
+  }
+
+  #later(act: () => void): void {
+    this.#waiting?.cancel()
+    this.#waiting = this.#clock.after(SPREAD_MS * this.#random(), act)
   }
 
   #schedule(): void {
@@ -535,40 +543,38 @@ export class SharedPicks {
       if (share.claims === 0) this.#forget(share.key)
     }
     if (!this.#redis.isUp) return
+    // The oldest, and so many that all are renewed in time: what was said at one moment is not renewed at one moment.
+    const most = Math.ceil((this.#held.size * SWEEP_MS) / (this.#pickIdleMs * RENEWAL))
     const due: StreamShare[] = []
     for (const share of this.#held.values()) {
-      if (!this.#isDue(share) || due.length >= MOST_RENEWED) break
+      if (!this.#isDue(share) || due.length >= most) break
       due.push(share)
     }
-    for (const share of due) {
-      // Last in line, whatever comes of it.
-      this.#file(share)
-      void this.#speak(share)
-    }
-    this.#sayOwed()
+    void this.#speakAll([...due, ...this.#owing])
   }
 
-  #sayOwed(): void {
-    const owed = [...this.#owing].slice(0, MOST_RENEWED)
-    for (const share of owed) {
-      this.#owing.delete(share)
-      void this.#speak(share)
+  /** A few at a time. */
+  async #speakAll(shares: readonly StreamShare[]): Promise<void> {
+    for (let at = 0; at < shares.length && this.#redis.isUp; at += AT_A_TIME) {
+      await Promise.all(
+        shares.slice(at, at + AT_A_TIME).map(async (share) => {
+          this.#owing.delete(share)
+          // Last in line, whatever comes of it.
+          this.#file(share)
+          await this.#speak(share)
+        }),
+      )
     }
   }
 
   /** Redis was away, or has lost what it had. */
   async #sayAll(): Promise<void> {
-    const shares = [...this.#held.values()]
-    for (let at = 0; at < shares.length && this.#redis.isUp; at += AT_A_TIME) {
-      const some = shares.slice(at, at + AT_A_TIME).filter((share) => !share.isForgotten)
-      await Promise.all(some.map((share) => this.#speak(share)))
-    }
-    this.#sayOwed()
+    await this.#speakAll([...this.#held.values(), ...this.#owing])
   }
 
   async #run(script: RedisScript, key: StreamKey, args: readonly (string | number)[]): Promise<unknown> {
-    const { url, use, next } = streamKeys(this.#redis, key)
-    return await this.#redis.run(script, [url, use, next], args)
+    const { url, publish, play, next } = streamKeys(this.#redis, key)
+    return await this.#redis.run(script, [url, publish, play, next], args)
   }
 
   /** Does what can be done later, too. */

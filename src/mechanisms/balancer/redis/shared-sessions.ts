@@ -107,10 +107,7 @@ export class SharedSessions implements SessionStore {
   start(): void {
     if (this.#ends.length > 0) return
     const { fleet } = this.#options
-    this.#ends = [
-      fleet.on(TOPIC, (data) => this.#hear(data)),
-      fleet.onReturn(() => void this.#sayAll()),
-    ]
+    this.#ends = [fleet.on(TOPIC, (data) => this.#hear(data)), fleet.onReturn(() => void this.#sayAll())]
   }
 
   /** What is in Redis stays: others may serve it. */

@@ -4,11 +4,19 @@ import { parseStreamKey, type StreamKey } from '../stream-key.ts'
 import { KEY, streamKeys } from './keys.ts'
 import type { SharedOrigins } from './shared-origins.ts'
 import { PENDING_MS, type SharedPicks } from './shared-picks.ts'
-import { usesOf } from './stream-use.ts'
+import { textsOf } from './stream-place.ts'
 
 /** Most streams of others that are looked up for a list. */
 const MOST_STREAMS = 100_000
 const AT_A_TIME = 500
+
+export interface SharedStreamsParts {
+  readonly redis: Redis
+  readonly origins: SharedOrigins
+  readonly picks: SharedPicks
+  /** This gateway. */
+  readonly self: string
+}
 
 /**
  * The streams of this gateway and those that others have in Redis, each with the gateways that use it. For operators'
@@ -16,14 +24,10 @@ const AT_A_TIME = 500
  */
 export async function sharedStreams(
   here: readonly Stream[],
-  {
-    redis,
-    origins,
-    picks,
-  }: { readonly redis: Redis; readonly origins: SharedOrigins; readonly picks: SharedPicks },
+  { redis, origins, picks, self }: SharedStreamsParts,
 ): Promise<readonly Stream[]> {
   const known = new Map<StreamKey, Stream>(
-    here.map((stream) => [stream.key, { ...stream, gateways: picks.usersOf(stream.key) }]),
+    here.map((stream) => [stream.key, { ...stream, gateways: picks.isUsed(stream.key) ? [self] : [] }]),
   )
   const prefix = redis.key(KEY.url('' as StreamKey))
   let names: readonly string[] = []
@@ -46,26 +50,29 @@ export async function sharedStreams(
 
 async function read(redis: Redis, origins: SharedOrigins, key: StreamKey): Promise<Stream | undefined> {
   const keys = streamKeys(redis, key)
-  const [place, flat, leftMs] = await Promise.all([
+  const [place, publish, play, leftMs] = await Promise.all([
     redis.command('GET', keys.url),
-    redis.command('HGETALL', keys.use),
+    redis.command('HGETALL', keys.publish),
+    redis.command('HGETALL', keys.play),
     redis.command('PTTL', keys.url),
   ])
   const originId = typeof place === 'string' ? origins.idOf(place) : undefined
   // The place of one that is gone goes with the next pick.
-  if (originId === undefined || !Array.isArray(flat) || !(await origins.ensure(originId))) return undefined
-  const uses = [...usesOf(flat)].filter(([, use]) => use.place === place)
+  if (originId === undefined || !(await origins.ensure(originId))) return undefined
+  const usersAt = (flat: unknown): readonly string[] =>
+    [...textsOf(flat)].flatMap(([who, where]) => (where === place ? [who] : []))
+  const [publishers, players] = [usersAt(publish), usersAt(play)]
   // A choice that no origin has accepted.
-  if (uses.length === 0 && typeof leftMs === 'number' && leftMs <= PENDING_MS) return undefined
-  const gateways = uses.filter(([who]) => !who.startsWith('@'))
+  if (publishers.length + players.length === 0 && Number(leftMs) <= PENDING_MS) return undefined
+  const gateways = publishers.filter((who) => !who.startsWith('@'))
   return {
     key,
     originId,
-    publishers: gateways.filter(([, { role }]) => role === 'publish').length,
-    players: gateways.filter(([, { role }]) => role === 'play').length,
+    publishers: gateways.length,
+    players: players.length,
     isPinned: false,
-    isFollowed: uses.length > gateways.length,
-    gateways: gateways.map(([who]) => who),
+    isFollowed: publishers.length > gateways.length,
+    gateways: [...gateways, ...players],
   }
 }
 

@@ -1,17 +1,21 @@
 import type { RedisScript } from '../../redis/index.ts'
 
 /**
- * What changes the place of one stream, atomically. Their keys are those of `StreamKeys`: 1 url, 2 use, 3 next. Server keys
- * and gateway ids are compared as texts. An answer is `{ place, word, uses }`, with the uses as HGETALL gives them.
+ * What changes the place of one stream, atomically. Their keys are those of `StreamKeys`: 1 url, 2 publish, 3 play, 4 next.
+ * Places are server keys; they and gateway ids are compared as texts. An answer is `{ place, word, publishers }`, with the
+ * publishers as HGETALL gives them. Players are many, and in no answer.
  */
 
-/** Of the uses: whether a gateway publishes at `place`, but for the asking one; with `any`, or the origin itself says so. */
+/**
+ * Whether somebody publishes at `place`, but for the asking one; with `any` the origin itself may say so, too. A look at
+ * few: a stream has one publisher, as a rule.
+ */
 const IS_PUBLISHED = `
 local function isPublished(place, asker, any)
-  local uses = redis.call('HGETALL', KEYS[2])
-  for at = 1, #uses, 2 do
-    local isOrigin = string.sub(uses[at], 1, 1) == '@'
-    if uses[at + 1] == 'publish ' .. place and uses[at] ~= asker and (any or not isOrigin) then return true end
+  local publishers = redis.call('HGETALL', KEYS[2])
+  for at = 1, #publishers, 2 do
+    local isOrigin = string.sub(publishers[at], 1, 1) == '@'
+    if publishers[at + 1] == place and publishers[at] ~= asker and (any or not isOrigin) then return true end
   end
   return false
 end
@@ -29,32 +33,32 @@ export const PICK: RedisScript = {
   lua: `
 local place = redis.call('GET', KEYS[1])
 if place and place == ARGV[3] and ARGV[4] == 'gone' then
-  redis.call('DEL', KEYS[1], KEYS[3])
+  redis.call('DEL', KEYS[1], KEYS[4])
   place = false
 end
-local uses = redis.call('HGETALL', KEYS[2])
+local publishers = redis.call('HGETALL', KEYS[2])
 if not place then
-  if ARGV[1] == '' then return { '', 'none', uses } end
+  if ARGV[1] == '' then return { '', 'none', publishers } end
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-  return { ARGV[1], 'new', uses }
+  return { ARGV[1], 'new', publishers }
 end
 if place ~= ARGV[3] or ARGV[1] == '' then
-  local isPending = #uses == 0 and redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[2])
-  return { place, isPending and 'pending' or 'kept', uses }
+  local isUsed = #publishers > 0 or redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) or redis.call('EXISTS', KEYS[3]) == 1
+  return { place, isUsed and 'kept' or 'pending', publishers }
 end
-local waiting = redis.call('GET', KEYS[3])
-if waiting and waiting ~= ARGV[3] then return { waiting, 'next', uses } end
-redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
-return { ARGV[1], 'next', uses }
+local waiting = redis.call('GET', KEYS[4])
+if waiting and waiting ~= ARGV[3] then return { waiting, 'next', publishers } end
+redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[2])
+return { ARGV[1], 'next', publishers }
 `,
 }
 
 /**
- * A gateway uses the stream at a place, begins to or goes on; an origin that says it has it is a user, too (`@` and its id).
- * ARGV: 1 the place; 2 how long that holds, in milliseconds; 3 who; 4 `publish` or `play`; 5 the place that gives way to it,
- * or nothing; 6 `wanted` when an operator wants it there.
+ * A gateway uses the stream at a place, begins to or goes on; an origin that says it has it is a publisher, too (`@` and its
+ * id). ARGV: 1 the place; 2 how long that holds, in milliseconds; 3 who; 4 `publish` or `play`; 5 the place that gives way to
+ * it, or nothing; 6 `wanted` when an operator wants it there.
  * A publisher moves the stream unless another one is live elsewhere, a player only from the place that gives way.
- * Words: `kept`, `moved`, `elsewhere`.
+ * Words: `kept`, `moved` (those who play it elsewhere want to hear of it), `elsewhere`.
  */
 export const USE: RedisScript = {
   name: 'use',
@@ -67,11 +71,19 @@ if place and place ~= ARGV[1] and ARGV[6] ~= 'wanted' then
   if stays then return { place, 'elsewhere', redis.call('HGETALL', KEYS[2]) } end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('HSET', KEYS[2], ARGV[3], ARGV[4] .. ' ' .. ARGV[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
-redis.call('DEL', KEYS[3])
+local mine, other = KEYS[3], KEYS[2]
+if ARGV[4] == 'publish' then mine, other = KEYS[2], KEYS[3] end
+redis.call('HSET', mine, ARGV[3], ARGV[1])
+redis.call('PEXPIRE', mine, ARGV[2])
+redis.call('HDEL', other, ARGV[3])
+redis.call('DEL', KEYS[4])
 local word = 'kept'
 if place and place ~= ARGV[1] then word = 'moved' end
+if ARGV[4] == 'publish' then
+  for _, where in ipairs(redis.call('HVALS', KEYS[3])) do
+    if where ~= ARGV[1] then word = 'moved' end
+  end
+end
 return { ARGV[1], word, redis.call('HGETALL', KEYS[2]) }
 `,
 }
@@ -83,7 +95,7 @@ return { ARGV[1], word, redis.call('HGETALL', KEYS[2]) }
 export const LEAVE: RedisScript = {
   name: 'leave',
   lua: `
-local gone = redis.call('HDEL', KEYS[2], ARGV[1])
+local gone = redis.call('HDEL', KEYS[2], ARGV[1]) + redis.call('HDEL', KEYS[3], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return gone
 `,
@@ -96,9 +108,9 @@ return gone
 export const UNPICK: RedisScript = {
   name: 'unpick',
   lua: `
-if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
+if redis.call('GET', KEYS[4]) == ARGV[1] then redis.call('DEL', KEYS[4]) end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then return 0 end
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+if redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then return 0 end
 return redis.call('DEL', KEYS[1])
 `,
 }
@@ -111,7 +123,7 @@ export const FAIL: RedisScript = {
   name: 'fail',
   lua: `${IS_PUBLISHED}
 local place = redis.call('GET', KEYS[1])
-if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
+if redis.call('GET', KEYS[4]) == ARGV[1] then redis.call('DEL', KEYS[4]) end
 if place == ARGV[1] and not isPublished(place, ARGV[3], ARGV[2] == 'silent') then
   redis.call('DEL', KEYS[1])
   place = false
@@ -125,15 +137,16 @@ export const DROP: RedisScript = {
   name: 'drop',
   lua: `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+return redis.call('DEL', unpack(KEYS))
 `,
 }
 
-/** Forgets where a stream is, and who uses it. Answers how many keys went. */
+/** Forgets where a stream is, and who uses it. Answers whether it was somewhere. */
 export const CLEAR: RedisScript = {
   name: 'clear',
   lua: `
-redis.call('DEL', KEYS[2], KEYS[3])
-return redis.call('DEL', KEYS[1])
+local was = redis.call('EXISTS', KEYS[1])
+redis.call('DEL', unpack(KEYS))
+return was
 `,
 }

@@ -1,6 +1,5 @@
 import type { Hold, OriginId, Role } from '../contract.ts'
 import type { StreamKey } from '../stream-key.ts'
-import type { StreamUse } from './stream-use.ts'
 
 /** What this gateway has to do with one stream, and what it knows of others that have. */
 export class StreamShare {
@@ -32,7 +31,6 @@ export class StreamShare {
   #publishers = 0
   #players = 0
   readonly #elsewhere = new Map<string, { readonly id: OriginId; readonly hold: Hold }>()
-  #users: readonly string[] = []
 
   constructor(key: StreamKey) {
     this.key = key
@@ -56,16 +54,6 @@ export class StreamShare {
   count(role: Role, by: 1 | -1): void {
     if (role === 'publish') this.#publishers += by
     else this.#players += by
-  }
-
-  /** Gateways that use it, this one too if it does. */
-  users(self: string): readonly string[] {
-    const others = this.#users.filter((who) => who !== self)
-    return this.role === undefined ? others : [self, ...others]
-  }
-
-  note(uses: ReadonlyMap<string, StreamUse>): void {
-    this.#users = [...uses.keys()].filter((who) => !who.startsWith('@'))
   }
 
   /** Through which gateways it is published, and where; `open` holds one, and gives nothing where that origin is not there. */

@@ -1,21 +1,40 @@
 import { describe, expect, test } from 'vitest'
 import { SluiceError } from '../../../foundation/errors.ts'
 import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
-import type { Access, AccessRequest, BandwidthLimit } from '../access/index.ts'
+import type {
+  AccessRequest,
+  BandwidthLimit,
+  MovableAdmission,
+  ResumedSession,
+  SharedAccess,
+} from '../access/index.ts'
 import { check, FakeOrigin, offerSdp, openClient, TestGateway } from './webrtc.testkit.ts'
 
 /** Lets in whom it is told to, and remembers. */
-class FakeAccess implements Access {
+class FakeAccess implements SharedAccess {
   readonly seen: AccessRequest[] = []
+  readonly resumed: ResumedSession[] = []
   readonly revoking = new AbortController()
   limits: readonly BandwidthLimit[] = []
   refusal: SluiceError | undefined
   ended = 0
+  handedOver = 0
 
-  async admit(request: AccessRequest): Promise<Awaited<ReturnType<Access['admit']>>> {
+  async admit(request: AccessRequest): Promise<MovableAdmission> {
     this.seen.push(request)
+    return this.#admission()
+  }
+
+  resume(session: ResumedSession): MovableAdmission {
+    this.resumed.push(session)
+    return this.#admission()
+  }
+
+  #admission(): MovableAdmission {
     if (this.refusal !== undefined) throw this.refusal
-    return { limits: this.limits, signal: this.revoking.signal, end: () => this.ended++ }
+    const { limits } = this
+    const { signal } = this.revoking
+    return { limits, signal, end: () => this.ended++, handOver: () => this.handedOver++ }
   }
 
   revoke(): void {
@@ -187,6 +206,7 @@ describe('a stream that moved to another origin', () => {
     let onMoved: (() => void) | undefined
     const { origin, gateway } = await stage({
       balancer: {
+        hold: (...asked) => gateway.store.hold(...asked),
         pick: async (...asked) => {
           const claim = await gateway.store.pick(...asked)
           return {
@@ -213,6 +233,7 @@ describe('a stream that moved to another origin', () => {
   test('before a player has its answer is told as a fault of the moment', async () => {
     const { access, origin, gateway } = await stage({
       balancer: {
+        hold: (...asked) => gateway.store.hold(...asked),
         pick: async (...asked) => {
           const claim = await gateway.store.pick(...asked)
           return {

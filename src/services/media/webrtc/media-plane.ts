@@ -25,6 +25,13 @@ const wantedReceiveBufferBytes = 1024 * 1024
 /** A nominated path that is silent for so long loses to another one that is not nominated. */
 const silentAfterMs = 3000
 
+/** What the media plane leaves to others. */
+export interface MediaEvents extends Pick<Elsewhere, 'ask'> {
+  originGone(session: Session): void
+  /** The client of a session on standby uses a path through this gateway. */
+  cameBack(session: Session): void
+}
+
 /**
  * The media of all sessions: the public UDP ports, and one connected endpoint per session towards its origin. A
  * client becomes known by a STUN request whose USERNAME names a session and whose MESSAGE-INTEGRITY was made with
@@ -38,8 +45,7 @@ export class MediaPlane {
   readonly strangersDropped: Record<StrangerReason, number>
   readonly #options: CompleteWebRtcOptions
   readonly #sessions: SessionTable
-  readonly #onOriginGone: (session: Session) => void
-  readonly #ask: Elsewhere['ask']
+  readonly #events: MediaEvents
   readonly #remotes = new Map<FlowId, UdpPath>()
   /** The same, by address: a stranger's second datagram may be on its way here while its flow is added. */
   readonly #remoteOf = new Map<string, UdpPath>()
@@ -50,13 +56,11 @@ export class MediaPlane {
   constructor(
     options: CompleteWebRtcOptions,
     sessions: SessionTable,
-    onOriginGone: (session: Session) => void,
-    ask: Elsewhere['ask'],
+    events: MediaEvents,
   ) {
     this.#options = options
     this.#faults = new LinePace(options.clock)
-    this.#onOriginGone = onOriginGone
-    this.#ask = ask
+    this.#events = events
     this.#sessions = sessions
     this.strangersDropped = Object.fromEntries(STRANGER_REASONS.map((reason) => [reason, 0])) as Record<
       StrangerReason,
@@ -167,7 +171,7 @@ export class MediaPlane {
     const nowMs = this.#options.clock.nowMs()
     path.seenAtMs = nowMs
     session.clientSeenAtMs = nowMs
-    if (bytes[0] === 0 && bytes[1] === 1 && !isSettled(session, path, 0)) {
+    if (bytes[0] === 0 && bytes[1] === 1 && (session.isStandby || !isSettled(session, path, 0))) {
       const proof = proofOf(bytes, this.#sessions)
       if (typeof proof !== 'string' && proof.session === session) this.#follow(path, 0, isNominating(proof.message))
     }
@@ -189,7 +193,7 @@ export class MediaPlane {
   readonly #receiveFromOrigin = ({ kind, endpoint, bytes }: Arrival): void => {
     const session = this.#sessions.byOriginEndpoint(endpoint)
     if (session === undefined) return
-    if (kind === 'icmp') this.#onOriginGone(session)
+    if (kind === 'icmp') this.#events.originGone(session)
     else if (session.aim?.path.kind === 'tcp') session.aim.path.send(bytes)
   }
 
@@ -244,7 +248,7 @@ export class MediaPlane {
     const drop = (reason: StrangerReason): void => {
       if (isStranger) this.strangersDropped[reason]++
     }
-    const refusal = this.#ask(arrival.bytes, address, (bytes, outcome) => {
+    const refusal = this.#events.ask(arrival.bytes, address, (bytes, outcome) => {
       const kept = { endpoint, flow, address, port, local, kind, icmp, bytes }
       if (outcome.kind === 'dropped') drop(outcome.reason)
       else this.#handle(kept, outcome.kind === 'bound' ? outcome.session : undefined)
@@ -259,7 +263,8 @@ export class MediaPlane {
     remote.seenAtMs = nowMs
     session.clientSeenAtMs = nowMs
     // Nearly every request is this one: consent on the path in use.
-    if (isSettled(session, remote, arrival.local) && hasUsername(session, stunUsername(arrival.bytes))) return
+    const isPlain = !session.isStandby && isSettled(session, remote, arrival.local)
+    if (isPlain && hasUsername(session, stunUsername(arrival.bytes))) return
     const proof = proofOf(arrival.bytes, this.#sessions)
     if (proof === 'unknown-session') this.#askElsewhere(arrival)
     if (typeof proof === 'string') return
@@ -301,6 +306,7 @@ export class MediaPlane {
     const { aim } = session
     if (aim?.path === path && aim.local === local) {
       aim.isNominated ||= isNominated
+      if (aim.isNominated && session.isStandby) this.#events.cameBack(session)
       return
     }
     if (aim?.isNominated === true && !isNominated) {
@@ -309,6 +315,8 @@ export class MediaPlane {
     }
     this.#turn(session, path, local)
     session.aim = { path, local, isNominated }
+    // A check of any pair is no sign: of two paths both are checked.
+    if (session.isStandby && (isNominated || aim?.isNominated === true)) this.#events.cameBack(session)
   }
 
   /** Makes the flow from the origin end at this path. */

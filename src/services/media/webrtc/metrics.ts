@@ -18,7 +18,7 @@ export function declareMetrics(
     registers,
     collect: () => {
       const count = { publish: 0, play: 0 }
-      for (const { role } of sessions.table) count[role]++
+      for (const { role } of sessions.table.serving()) count[role]++
       for (const [role, live] of Object.entries(count)) gauge.set({ role }, live)
     },
   })

@@ -3,11 +3,8 @@ import { lookup } from 'node:dns/promises'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type {
   Balancer,
-  Hold,
   HttpStreamRequest,
-  OriginId,
   OriginRegistry,
-  Role,
   StreamKey,
 } from '../../../mechanisms/balancer/index.ts'
 import type { Datapath } from '../../../mechanisms/datapath/index.ts'
@@ -34,19 +31,10 @@ export interface MediaListen {
   readonly port: number
 }
 
-/** Says that a session which another gateway began is in use here. */
-export interface StreamHolds {
-  /**
-   * As `Claim.keep` of a pick at this origin. Undefined when there is no such origin. `onMoved`: for a player, the stream
-   * is published at another origin now.
-   */
-  hold(key: StreamKey, id: OriginId, role: Role, onMoved?: () => void): Promise<Hold | undefined>
-}
-
 /** What the WebRTC service is given; the composition root builds it. */
 export interface WebRtcOptions {
   readonly datapath: Datapath
-  readonly balancer: Pick<Balancer, 'pick'>
+  readonly balancer: Pick<Balancer, 'pick' | 'hold'>
   /** One that is shared is asked for sessions that other gateways began. */
   readonly sessionStore: RtcSessionStore
   /** The routing key of a request. Its errors reach the client with their status and code. */
@@ -58,8 +46,6 @@ export interface WebRtcOptions {
    * @defaultValue none but the one that was asked
    */
   readonly origins?: Pick<OriginRegistry, 'list' | 'findOrigin'>
-  /** Told of streams whose sessions are taken over. @defaultValue nobody is */
-  readonly holds?: StreamHolds
   /** Who may publish and play. @defaultValue everybody */
   readonly access?: SharedAccess
   /** Who a client is, past trusted proxies, and how origins are told. @defaultValue no proxy is trusted */
@@ -162,7 +148,6 @@ const defaults: Required<
   Omit<WebRtcOptions, 'datapath' | 'balancer' | 'sessionStore' | 'streamKeyOf' | 'logger' | 'registry'>
 > = {
   origins: { list: async () => [], findOrigin: async () => undefined },
-  holds: { hold: async () => ({ end: () => {} }) },
   access: openAccess,
   clientOf: httpClientOf(new AddressRanges([])),
   mediaListen: [{ addresses: ['0.0.0.0', '::'], port: 8000 }],

@@ -105,7 +105,7 @@ export class WebRtcService implements Lifecycle, SessionDirectory {
 
   listSessions(): readonly SessionInfo[] {
     this.#sessions.media.count()
-    return Array.from(this.#sessions.table, (session) => ({
+    return Array.from(this.#sessions.table.serving(), (session) => ({
       id: session.id,
       protocol: 'webrtc',
       role: session.role,

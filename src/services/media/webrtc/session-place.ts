@@ -1,10 +1,9 @@
-import { type Origin, originTarget } from '../../../mechanisms/balancer/index.ts'
+import { type Origin, originTarget, type RtcSession } from '../../../mechanisms/balancer/index.ts'
 import type { Remote } from '../../../mechanisms/datapath/index.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import { hostHeaderOf } from './origin-client.ts'
 import type { OriginLinks, OriginResource } from './origin-links.ts'
 import { isMediaOf } from './origin-media.ts'
-import type { StoredSession } from './session-record.ts'
 
 /** Where a session of another gateway is. */
 export interface SessionPlace {
@@ -20,7 +19,7 @@ export interface SessionPlace {
  * origin is not known. Rejects as the registry does.
  */
 export async function placeOf(
-  { originId, streamKey, role, originAddress, originPort, resource }: StoredSession,
+  { originId, streamKey, role, originAddress, originPort, resource }: RtcSession,
   { origins }: Pick<CompleteWebRtcOptions, 'origins'>,
   links: OriginLinks,
 ): Promise<SessionPlace | undefined> {

@@ -1,34 +1,27 @@
 import { createHash } from 'node:crypto'
-import type { RtcResource, RtcSession, SessionStore } from '../../../mechanisms/balancer/index.ts'
+import type { RtcSession, SessionStore } from '../../../mechanisms/balancer/index.ts'
 import { authorityOf } from './origin-client.ts'
 import type { OriginResource } from './origin-links.ts'
 import type { IceIdentity, SessionFacts } from './session.ts'
-
-/** A session as the store has it. */
-export interface StoredSession extends RtcSession {
-  /** Another gateway, which lives, serves it. */
-  readonly isServed?: boolean
-  readonly resource?: StoredResource
-}
-
-export interface StoredResource extends RtcResource {
-  /** The USERNAME before this one, which holds while the client changes over (an ICE restart). */
-  readonly previous?: string
-}
 
 /** What is needed of a store. */
 export interface RtcSessionStore
   extends Pick<
     SessionStore,
-    'isShared' | 'addSession' | 'renewSession' | 'removeSession' | 'onSessionLost'
+    | 'isShared'
+    | 'addSession'
+    | 'findSession'
+    | 'findSessionOfToken'
+    | 'renewSession'
+    | 'takeSession'
+    | 'removeSession'
+    | 'onSessionLost'
   > {
-  findSession(username: string): Promise<StoredSession | undefined>
-  findSessionOfToken(tokenHash: string): Promise<StoredSession | undefined>
   /**
-   * This gateway serves the session from now on; with `unserved` only when no other living gateway does. False: it does not,
-   * or there is no such session any more.
+   * Whether this gateway still serves a session, asked of what is shared: the message that another one has taken it may be
+   * lost. @defaultValue it does
    */
-  takeSession(username: string, unserved?: 'unserved'): Promise<unknown>
+  servesSession?(username: string): Promise<boolean>
 }
 
 /** What is stored beside the facts of a session. */
@@ -44,7 +37,7 @@ export function recordOf(
   facts: SessionFacts,
   { username, password }: IceIdentity,
   { etag, untilMs, previous }: RecordedState,
-): StoredSession {
+): RtcSession {
   const { streamKey, role, originId, originMedia, tokenHash, atOrigin, id } = facts
   const { clientAddress, sinceMs, hasTcp } = facts
   return {

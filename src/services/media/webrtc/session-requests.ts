@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { RtcSession } from '../../../mechanisms/balancer/index.ts'
 import type { HttpClient } from '../../../mechanisms/net/index.ts'
 import {
   iceCredentials,
@@ -17,7 +18,7 @@ import type { OriginLinks } from './origin-links.ts'
 import type { IceIdentity, Session, SessionFacts } from './session.ts'
 import type { SessionLookups } from './session-lookups.ts'
 import { placeOf } from './session-place.ts'
-import { type StoredSession, tokenHashOf } from './session-record.ts'
+import { tokenHashOf } from './session-record.ts'
 import type { Sessions } from './sessions.ts'
 
 /** A PATCH or DELETE of a client. */
@@ -51,7 +52,7 @@ export class SessionRequests {
   readonly #sessions: Sessions
   readonly #lookups: SessionLookups
   /** By the hash of the token: clients send fragments close after one another. */
-  readonly #asked = new Map<string, Promise<StoredSession | undefined>>()
+  readonly #asked = new Map<string, Promise<RtcSession | undefined>>()
 
   constructor(
     options: CompleteWebRtcOptions,
@@ -75,13 +76,16 @@ export class SessionRequests {
    */
   async find(token: string, address: string): Promise<RequestedSession> {
     const tokenHash = tokenHashOf(token)
-    const { table } = this.#sessions
-    if (table.byTokenHash(tokenHash) === undefined && this.#options.sessionStore.isShared) {
+    const served = (): Session | undefined => {
+      const session = this.#sessions.table.byTokenHash(tokenHash)
+      return session?.isStandby === true ? undefined : session
+    }
+    if (served() === undefined && this.#options.sessionStore.isShared) {
       const record = isToken(token) ? await this.#lookUp(tokenHash, address) : undefined
       // It may have come over meanwhile.
-      if (record !== undefined && table.byTokenHash(tokenHash) === undefined) return this.#elsewhere(record)
+      if (record !== undefined && served() === undefined) return this.#elsewhere(record)
     }
-    const session = table.byTokenHash(tokenHash)
+    const session = served()
     if (session === undefined) throw clientError('WEBRTC_NO_SESSION', 404, 'there is no such session')
     return this.#here(session, address)
   }
@@ -192,7 +196,7 @@ export class SessionRequests {
   }
 
   /** The gateway that serves it learns of its end by the store, and of another identity by the first request that has it. */
-  async #elsewhere(record: StoredSession): Promise<RequestedSession> {
+  async #elsewhere(record: RtcSession): Promise<RequestedSession> {
     const place = await placeOf(record, this.#options, this.#links).catch((cause: unknown) => {
       throw storeAway(cause)
     })
@@ -203,7 +207,11 @@ export class SessionRequests {
       hasTcp: resource?.hasTcp ?? false,
       etag: resource?.etag,
       knows: async (offer) => isOfferedBy(username, offer),
-      end: async () => this.#sessions.remove(username),
+      end: async () => {
+        const standby = resource && this.#sessions.table.byTokenHash(resource.tokenHash)
+        if (standby !== undefined) void this.#sessions.end(standby, 'client')
+        this.#sessions.remove(username)
+      },
       restart: async (identity, etag) => {
         if (identity.username === username) return
         await this.#sessions.claim(restarted(record, identity, etag))
@@ -213,7 +221,7 @@ export class SessionRequests {
   }
 
   /** @throws WEBRTC_STORE_AWAY, WEBRTC_TOO_MANY_LOOKUPS */
-  #lookUp(tokenHash: string, address: string): Promise<StoredSession | undefined> {
+  #lookUp(tokenHash: string, address: string): Promise<RtcSession | undefined> {
     const running = this.#asked.get(tokenHash)
     if (running !== undefined) return running
     // A space is in no USERNAME that is asked for.
@@ -228,7 +236,7 @@ export class SessionRequests {
     return asked
   }
 
-  async #ask(name: string, tokenHash: string): Promise<StoredSession | undefined> {
+  async #ask(name: string, tokenHash: string): Promise<RtcSession | undefined> {
     const { clock, lookupTimeoutMs, sessionStore } = this.#options
     try {
       const record = await inTime(sessionStore.findSessionOfToken(tokenHash), clock, lookupTimeoutMs)
@@ -256,10 +264,10 @@ function isOfferedBy(username: string, { ufrag }: IceCredentials): boolean {
 
 /** The record of a session with another identity. */
 function restarted(
-  record: StoredSession,
+  record: RtcSession,
   { username, password }: IceIdentity,
   etag: string | undefined,
-): StoredSession {
+): RtcSession {
   const { isServed: _, icePassword: __, resource, ...rest } = record
   return {
     ...rest,

@@ -2,7 +2,7 @@ import type { StreamKey } from '../../../mechanisms/balancer/index.ts'
 import type { EndpointId } from '../../../mechanisms/datapath/index.ts'
 import type { IceIdentity, Session } from './session.ts'
 
-/** The live sessions of this process, found by the hash of their token, USERNAME and socket towards the origin. */
+/** The live sessions of this process, those on standby too, found by the hash of their token, USERNAME and socket towards the origin. */
 export class SessionTable {
   readonly #sessions = new Set<Session>()
   readonly #byTokenHash = new Map<string, Session>()
@@ -67,8 +67,13 @@ export class SessionTable {
 
   /** For operators' requests, which are few. */
   byId(id: string): Session | undefined {
-    for (const session of this.#sessions) if (session.id === id) return session
+    for (const session of this.serving()) if (session.id === id) return session
     return undefined
+  }
+
+  /** Those that no other gateway serves. */
+  *serving(): IterableIterator<Session> {
+    for (const session of this.#sessions) if (!session.isStandby) yield session
   }
 
   /** Whether a publisher of the stream is live here. Looked at when an origin drops a publisher, which is rare. */

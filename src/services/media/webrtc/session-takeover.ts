@@ -1,16 +1,16 @@
 import { errorCode } from '../../../foundation/errors.ts'
-import { streamKeyParts } from '../../../mechanisms/balancer/index.ts'
+import type { RtcSession, SessionLoss } from '../../../mechanisms/balancer/index.ts'
 import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import { StunMessage, stunUsername, verifyMessageIntegrity } from '../../../protocols/stun/index.ts'
-import type { MovableAdmission } from '../access/index.ts'
 import type { AskedElsewhere, Elsewhere } from './elsewhere.ts'
 import { inTime } from './in-time.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { OriginLinks } from './origin-links.ts'
+import { resumedAdmission } from './resumed-admission.ts'
 import { type IceIdentity, newSession, type Session, type SessionFacts } from './session.ts'
 import type { LookupRefusal, LookupResult, SessionLookups } from './session-lookups.ts'
 import { placeOf, type SessionPlace } from './session-place.ts'
-import { identityIn, sessionIdOf, type StoredSession } from './session-record.ts'
+import { identityIn, sessionIdOf } from './session-record.ts'
 import type { Sessions } from './sessions.ts'
 import type { StrangerReason } from './stranger-reason.ts'
 
@@ -49,7 +49,8 @@ const reasonOf = {
  * Serves sessions that another gateway began. A STUN request whose USERNAME nobody here knows is looked up at the shared
  * store, within bounds. When its MESSAGE-INTEGRITY was made with the stored password the session goes on here: its origin
  * gets the request, and with it the address of a new socket, which it follows as it follows any client that moves. The
- * gateway that served it before is told and forgets it; should a request reach that one again, it comes back the same way.
+ * gateway that served it before is told. It stands by: it serves it no more, but leads on what its client still sends on
+ * the paths that it proved there, until that ends; when the client nominates one of these again, it serves it again.
  *
  * Sessions without a stored password prove nothing, and a USERNAME is readable on the wire. So they are never taken from a
  * living gateway, which can tell their client from others. With `bind-once` one that no living gateway serves goes to the
@@ -87,7 +88,7 @@ export class SessionTakeover implements Elsewhere {
       const running = this.#running.get(username)
       if (running !== undefined) running.isOver = true
       const session = this.#sessions.table.byUsername(username)
-      if (session !== undefined) void this.#sessions.end(session, how === 'taken' ? 'taken' : 'client')
+      if (session !== undefined) this.#lose(session, how)
     })
   }
 
@@ -125,6 +126,13 @@ export class SessionTakeover implements Elsewhere {
     return undefined
   }
 
+  #lose(session: Session, how: SessionLoss): void {
+    if (how === 'ended') void this.#sessions.end(session, 'client')
+    else if (session.identities.some(({ password }) => password !== undefined)) this.#sessions.standBy(session)
+    // Whoever has it now is as good as this one; it is not for two.
+    else void this.#sessions.end(session, 'taken')
+  }
+
   /** Never rejects. */
   async #answer(
     username: string,
@@ -132,7 +140,7 @@ export class SessionTakeover implements Elsewhere {
     address: string,
     running: Running,
   ): Promise<readonly [LookupResult, AskedElsewhere]> {
-    let record: StoredSession | undefined
+    let record: RtcSession | undefined
     try {
       record = await this.#find(username)
     } catch (error) {
@@ -152,7 +160,7 @@ export class SessionTakeover implements Elsewhere {
   }
 
   async #serve(
-    record: StoredSession,
+    record: RtcSession,
     request: Buffer,
     address: string,
     running: Running,
@@ -178,27 +186,27 @@ export class SessionTakeover implements Elsewhere {
     return here
   }
 
-  async #bind(record: StoredSession, address: string, running: Running): Promise<AskedElsewhere> {
+  async #bind(record: RtcSession, address: string, running: Running): Promise<AskedElsewhere> {
     const { username } = record
     const isFree = this.#options.unverified === 'bind-once' && record.isServed !== true
     if (!isFree) return this.#refused()
     const session = await this.#open(record, { username, password: undefined }, address, running)
     if (session === undefined) return dropped('bad-record')
-    let isTaken: unknown = false
+    let isTaken = false
     try {
       isTaken = await this.#inTime(this.#options.sessionStore.takeSession(username, 'unserved'))
     } finally {
       // Not its own to end: somebody else may serve it.
-      if (isTaken === false) void this.#sessions.end(session, 'taken')
+      if (!isTaken) void this.#sessions.end(session, 'taken')
     }
-    if (isTaken === false || session.ended !== undefined) return this.#refused()
+    if (!isTaken || session.ended !== undefined) return this.#refused()
     this.unverified.bound++
     this.results.bound++
     return { kind: 'bound', session }
   }
 
   /** The session of a record, under whatever USERNAME it is served here. */
-  #own({ resource }: StoredSession): Session | undefined {
+  #own({ resource }: RtcSession): Session | undefined {
     return resource && this.#sessions.table.byTokenHash(resource.tokenHash)
   }
 
@@ -209,7 +217,7 @@ export class SessionTakeover implements Elsewhere {
 
   /** Makes a session of a record; undefined where that leads to no origin. Rejects when it cannot be served here. */
   async #open(
-    record: StoredSession,
+    record: RtcSession,
     identity: IceIdentity,
     address: string,
     running: Running,
@@ -217,7 +225,7 @@ export class SessionTakeover implements Elsewhere {
     if (!this.#sessions.enter()) throw new Error('too many sessions')
     const undo: (() => void)[] = [() => this.#sessions.leave()]
     try {
-      const { clock, holds } = this.#options
+      const { clock, balancer, access } = this.#options
       const { media, limits } = this.#sessions
       const place = await placeOf(record, this.#options, this.#links)
       const originMedia = place?.media
@@ -227,7 +235,7 @@ export class SessionTakeover implements Elsewhere {
       undo.push(() => media.closeOrigin(originEndpoint))
       const moved = new AbortController()
       const onMoved = record.role === 'play' ? () => moved.abort() : undefined
-      const hold = await holds.hold(record.streamKey, record.originId, record.role, onMoved)
+      const hold = await balancer.hold(record.streamKey, record.originId, record.role, onMoved)
       if (hold === undefined) return undefined
       undo.push(() => hold.end())
       const facts = this.#facts(record, place, originMedia, address)
@@ -235,7 +243,7 @@ export class SessionTakeover implements Elsewhere {
       if (running.isOver) throw new Error('it is over')
       const own = this.#own(record)
       if (own !== undefined) return this.#sessions.adopt(own, record) ? own : undefined
-      const admission = this.#resume(record, facts)
+      const admission = resumedAdmission(access, facts, record.resource?.untilMs)
       const meters = limits.take(admission.limits)
       const identities = previous === undefined ? [identity] : [identity, previous]
       const etag = record.resource?.etag
@@ -254,7 +262,7 @@ export class SessionTakeover implements Elsewhere {
   }
 
   #facts(
-    { streamKey, role, originId, resource }: StoredSession,
+    { streamKey, role, originId, resource }: RtcSession,
     { atOrigin }: SessionPlace,
     originMedia: Session['originMedia'],
     address: string,
@@ -274,26 +282,8 @@ export class SessionTakeover implements Elsewhere {
     }
   }
 
-  #resume(
-    { streamKey: key, role, resource }: StoredSession,
-    { id: sessionId, clientAddress: address }: Pick<Session, 'id' | 'clientAddress'>,
-  ): MovableAdmission {
-    const { vhost, app } = streamKeyParts(key)
-    const admission = this.#options.access.resume({
-      protocol: 'webrtc',
-      role,
-      key,
-      address,
-      tcUrl: `webrtc://${vhost}/${app}`,
-      sessionId,
-      ...(resource?.untilMs !== undefined && { endsAtMs: resource.untilMs }),
-    })
-    // Nobody was told of its begin.
-    return resource === undefined ? { ...admission, end: () => admission.handOver() } : admission
-  }
-
   /** What the client used before a restart of ICE, so that whoever serves that is told too. */
-  async #previous({ resource, username }: StoredSession): Promise<IceIdentity | undefined> {
+  async #previous({ resource, username }: RtcSession): Promise<IceIdentity | undefined> {
     const previous = resource?.previous
     if (previous === undefined || previous === username) return undefined
     if (this.#sessions.table.byUsername(previous) !== undefined) return undefined
@@ -302,7 +292,7 @@ export class SessionTakeover implements Elsewhere {
     return isSame ? record && identityIn(record) : undefined
   }
 
-  #find(username: string): Promise<StoredSession | undefined> {
+  #find(username: string): Promise<RtcSession | undefined> {
     return this.#inTime(this.#options.sessionStore.findSession(username))
   }
 

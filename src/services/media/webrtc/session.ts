@@ -100,8 +100,14 @@ export interface SessionFacts {
 export interface Session extends SessionFacts {
   /** What the origin calls the present state of ICE, as it wrote it (RFC 9725 §4.3.1). */
   etag: string | undefined
-  readonly hold: Hold
-  readonly admission: MovableAdmission
+  /**
+   * Another gateway serves it now. The paths that its client proved here stay open while they are used: a client with two
+   * networks may have one path through each gateway, checks both, and means to use one.
+   */
+  isStandby: boolean
+  /** Ended on standby, as is the admission. */
+  hold: Hold
+  admission: MovableAdmission
   /** Budgets of the direction in which the stream flows. */
   readonly meters: MetersInUse
   /** The socket that only this session's origin is heard on. */
@@ -129,6 +135,7 @@ export function newSession(
 ): Session {
   return {
     ...parts,
+    isStandby: false,
     remotes: new Map(),
     connections: new Set(),
     reverse: undefined,

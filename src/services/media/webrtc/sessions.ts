@@ -1,6 +1,6 @@
 import type { Timer } from '../../../foundation/clock.ts'
 import { errorCode } from '../../../foundation/errors.ts'
-import type { OriginId, StreamKey } from '../../../mechanisms/balancer/index.ts'
+import type { OriginId, RtcSession, StreamKey } from '../../../mechanisms/balancer/index.ts'
 import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import { LimitMeters } from '../access/index.ts'
 import { type Elsewhere, nowhere } from './elsewhere.ts'
@@ -11,8 +11,9 @@ import { inTime } from './in-time.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { OriginDialogue } from './origin-dialogue.ts'
 import type { OriginResource } from './origin-links.ts'
+import { resumedAdmission } from './resumed-admission.ts'
 import type { EndReason, IceIdentity, Session } from './session.ts'
-import { identityIn, recordOf, type StoredSession } from './session-record.ts'
+import { identityIn, recordOf } from './session-record.ts'
 import { SessionTable } from './session-table.ts'
 
 /** How often a store is told that a session is still alive; stores forget after minutes. */
@@ -46,8 +47,8 @@ export class Sessions {
   readonly #options: CompleteWebRtcOptions
   readonly #dialogue: OriginDialogue
   readonly #storeFaults: LinePace
-  /** What ends a session when it may not go on. */
-  readonly #onDenied = new Map<Session, () => void>()
+  /** Ends the listening to what ends a session. */
+  readonly #unwatch = new Map<Session, () => void>()
   /** Idle sessions that another gateway may have. */
   readonly #asked = new Set<Session>()
   #timer: Timer | undefined
@@ -59,7 +60,11 @@ export class Sessions {
     this.#dialogue = dialogue
     this.#storeFaults = new LinePace(options.clock)
     const ask: Elsewhere['ask'] = (...request) => this.elsewhere.ask(...request)
-    this.media = new MediaPlane(options, this.table, (session) => void this.end(session, 'origin-gone'), ask)
+    this.media = new MediaPlane(options, this.table, {
+      ask,
+      originGone: (session) => void this.end(session, 'origin-gone'),
+      cameBack: (session) => this.serve(session),
+    })
     this.tcp = new IceTcp(options, this.table, this.media, ask)
     this.limits = new LimitMeters(options.datapath)
   }
@@ -83,14 +88,76 @@ export class Sessions {
    * @param moved aborted when its stream goes on at another origin
    */
   begin(session: Session, moved: AbortSignal): void {
+    this.table.add(session)
+    this.#watch(session, moved)
+  }
+
+  /** Another gateway serves it: what its end calls for is no more up to this one. Its paths stay while they are used. */
+  standBy(session: Session): void {
+    if (session.isStandby || session.ended !== undefined) return
+    session.isStandby = true
+    this.#count('taken')
+    this.#letGo(session)
+    session.admission.handOver()
+    this.#options.logger.debug({ session: session.id, origin: session.originId }, 'session taken over')
+    this.#checkEmpty()
+  }
+
+  /** Its client uses a path through this gateway again. */
+  serve(session: Session): void {
+    if (!session.isStandby || session.ended !== undefined) return
+    try {
+      const { endsAtMs } = session.admission
+      session.admission = resumedAdmission(this.#options.access, session, endsAtMs)
+    } catch {
+      // Its time is over, or this gateway's.
+      void this.end(session, 'taken')
+      return
+    }
+    session.isStandby = false
+    const moved = new AbortController()
+    this.#watch(session, moved.signal)
+    void this.#hold(session, moved)
+    for (const { username } of session.identities) this.take(username)
+  }
+
+  /** Says that its stream is in use here; without a word from the balancer it goes on all the same. */
+  async #hold(session: Session, moved: AbortController): Promise<void> {
+    const { streamKey, originId, role } = session
+    try {
+      const onMoved = role === 'play' ? () => moved.abort() : undefined
+      const hold = await this.#options.balancer.hold(streamKey, originId, role, onMoved)
+      if (session.isStandby || session.ended !== undefined) hold?.end()
+      else if (hold !== undefined) {
+        session.hold.end()
+        session.hold = hold
+      }
+    } catch (error) {
+      this.#storeFailed(error, 'session not held at its origin')
+    }
+  }
+
+  #watch(session: Session, moved: AbortSignal): void {
     const { signal } = session.admission
     const onDenied = (): void => void this.end(session, 'access')
-    this.table.add(session)
-    this.#onDenied.set(session, onDenied)
-    signal.addEventListener('abort', onDenied)
     const onMoved = (): void => void this.end(session, 'moved')
+    signal.addEventListener('abort', onDenied)
+    moved.addEventListener('abort', onMoved)
+    this.#unwatch.set(session, () => {
+      signal.removeEventListener('abort', onDenied)
+      moved.removeEventListener('abort', onMoved)
+    })
     if (moved.aborted) onMoved()
-    else moved.addEventListener('abort', onMoved)
+  }
+
+  #letGo(session: Session): void {
+    this.#unwatch.get(session)?.()
+    this.#unwatch.delete(session)
+    session.hold.end()
+  }
+
+  #count(reason: EndReason): void {
+    this.ended[reason] = (this.ended[reason] ?? 0) + 1
   }
 
   /** Takes a place for a session to come; false when there is none. Each is given back by `leave`. */
@@ -105,7 +172,7 @@ export class Sessions {
     this.#checkEmpty()
   }
 
-  /** Resolves when no session is left and none is being made, or after `graceMs`. */
+  /** Resolves when no session is served here and none is being made, or after `graceMs`. */
   async drained(graceMs: number): Promise<void> {
     if (graceMs <= 0 || this.#isEmpty()) return
     await new Promise<void>((resolve) => {
@@ -126,14 +193,11 @@ export class Sessions {
   async end(session: Session, reason: EndReason, isTold = true): Promise<void> {
     if (session.ended !== undefined) return
     session.ended = reason
-    this.ended[reason] = (this.ended[reason] ?? 0) + 1
+    if (!session.isStandby) this.#count(reason)
     this.media.dismiss(session)
     this.table.delete(session)
-    session.hold.end()
+    this.#letGo(session)
     session.meters.end()
-    const onDenied = this.#onDenied.get(session)
-    if (onDenied !== undefined) session.admission.signal.removeEventListener('abort', onDenied)
-    this.#onDenied.delete(session)
     const goesOn = this.#goesOn(session, reason)
     if (goesOn) session.admission.handOver()
     else session.admission.end()
@@ -185,7 +249,7 @@ export class Sessions {
    * @throws WEBRTC_SESSION_EXISTS when it belongs to a live session, or to one that is being made; what the store throws
    */
   async claim(
-    record: StoredSession,
+    record: RtcSession,
   ): Promise<void> {
     const { username } = record
     if (!this.table.reserve(username)) throw sessionExists()
@@ -214,12 +278,13 @@ export class Sessions {
   }
 
   /** A session got another identity through another gateway. False for what is no such thing. */
-  adopt(session: Session, record: StoredSession): boolean {
+  adopt(session: Session, record: RtcSession): boolean {
     const identity = identityIn(record)
     if (identity === undefined || record.originId !== session.originId) return false
     if (session.identities.some(({ username }) => username === identity.username)) return true
     this.#addIdentity(session, identity, record.resource?.etag)
-    this.take(identity.username)
+    if (session.isStandby) this.serve(session)
+    else this.take(identity.username)
     return true
   }
 
@@ -227,7 +292,7 @@ export class Sessions {
   take(username: string): void {
     this.#options.sessionStore.takeSession(username).then(
       (isTaken) => {
-        const session = isTaken === false ? this.table.byUsername(username) : undefined
+        const session = isTaken ? undefined : this.table.byUsername(username)
         if (session !== undefined) void this.end(session, 'taken')
       },
       (error: unknown) => this.#storeFailed(error, 'session not taken over in the store'),
@@ -243,8 +308,8 @@ export class Sessions {
   }
 
   /** Whether another gateway serves it, or may. */
-  #goesOn({ identities }: Session, reason: EndReason): boolean {
-    if (reason === 'taken') return true
+  #goesOn({ identities, isStandby }: Session, reason: EndReason): boolean {
+    if (reason === 'taken' || isStandby) return true
     const { sessionStore, leaveOnClose } = this.#options
     if (reason !== 'drained' || !sessionStore.isShared || !leaveOnClose) return false
     return identities.every(({ password }) => password !== undefined)
@@ -285,9 +350,9 @@ export class Sessions {
     const nowMs = clock.nowMs()
     for (const session of this.table) {
       if (this.#isIdle(session, nowMs)) {
-        if (sessionStore.isShared) void this.#endIdle(session)
+        if (sessionStore.isShared && !session.isStandby) void this.#endIdle(session)
         else void this.end(session, 'idle')
-      } else if (nowMs - session.renewedAtMs >= renewEveryMs) {
+      } else if (!session.isStandby && nowMs - session.renewedAtMs >= renewEveryMs) {
         session.renewedAtMs = nowMs
         for (const { username } of session.identities) {
           sessionStore.renewSession(username).catch((error: unknown) => {
@@ -311,20 +376,20 @@ export class Sessions {
     const username = session.identities[0]?.username
     if (username === undefined || this.#asked.has(session)) return
     this.#asked.add(session)
-    let isServed: boolean | undefined
+    let isServedHere: boolean | undefined
     try {
-      const record = await inTime(sessionStore.findSession(username), clock, lookupTimeoutMs)
-      isServed = record?.isServed === true
+      const answer = sessionStore.servesSession?.(username) ?? Promise.resolve(true)
+      isServedHere = await inTime(answer, clock, lookupTimeoutMs)
     } catch (error) {
       this.#storeFailed(error, 'session not found in the store')
     }
     this.#asked.delete(session)
     if (!this.#isIdle(session, clock.nowMs())) return
-    await this.end(session, isServed === true ? 'taken' : 'idle', isServed !== undefined)
+    await this.end(session, isServedHere === false ? 'taken' : 'idle', isServedHere === true)
   }
 
   #isEmpty(): boolean {
-    return this.table.size === 0 && this.#pending === 0
+    return this.#pending === 0 && this.table.serving().next().done === true
   }
 
   #checkEmpty(): void {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
 import type { HttpClientOf } from '../../../mechanisms/net/index.ts'
-import { streamKeyOfHttp } from '../../../mechanisms/balancer/index.ts'
+import { MemoryBalancerStore, streamKeyOfHttp } from '../../../mechanisms/balancer/index.ts'
 import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
 import { answerSdp, check, FakeOrigin, offerSdp, openClient, TestGateway } from './webrtc.testkit.ts'
 
@@ -403,11 +403,9 @@ describe('POST', () => {
   })
 
   test('the same holds when the store does not know of the other session', async () => {
-    const sessionStore = {
-      addSession: () => Promise.resolve(),
-      renewSession: () => Promise.resolve(),
-      removeSession: () => Promise.reject(new Error('away')),
-    }
+    const sessionStore = new MemoryBalancerStore()
+    sessionStore.addSession = () => Promise.resolve()
+    sessionStore.removeSession = () => Promise.reject(new Error('away'))
     const { origin, gateway } = await stage({ sessionStore })
     origin.reply = (request) => origin.accept(request, 'same')
     const { location } = await gateway.open('clnt')

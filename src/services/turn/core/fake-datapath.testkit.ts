@@ -7,6 +7,7 @@ import {
   DatapathError,
   type DatapathFeature,
   type DatapathTotals,
+  type DeliverFlow,
   type Endpoint,
   type EndpointId,
   type EndpointOptions,
@@ -111,7 +112,7 @@ export class FakeDatapath implements Datapath {
     if (opening !== undefined) await opening
     if (options.icmpErrors === true) this.#require('icmp-errors')
     const port = typeof options.port === 'number' ? options.port : options.port.from
-    if (options.evenPair !== true) return this.#open(port === 0 ? 3478 : port, options, receiver)
+    if (options.evenPair !== true) return this.#open(port === 0 ? this.#freePort() : port, options, receiver)
     const pair = this.#open(port + 1, options, receiver)
     try {
       return this.#open(port, options, receiver, pair)
@@ -241,6 +242,13 @@ export class FakeDatapath implements Datapath {
     return undefined
   }
 
+  #freePort(): number {
+    const taken = new Set([...this.endpoints.values()].map(({ port }) => port))
+    let port = 3478
+    while (taken.has(port)) port++
+    return port
+  }
+
   #open(port: number, options: EndpointOptions, receiver: Receiver, pair?: Endpoint): Endpoint {
     const addresses = [
       ...new Set(
@@ -252,7 +260,7 @@ export class FakeDatapath implements Datapath {
               : [address],
         ),
       ),
-    ]
+    ].slice(0, options.remote === undefined ? undefined : 1)
     for (const address of addresses) {
       if (this.endpointAt(address, port) !== undefined) {
         throw new DatapathError('DATAPATH_PORT_TAKEN', `${address} ${port}`)
@@ -272,6 +280,8 @@ export class FakeDatapath implements Datapath {
   }
 
   #take(endpoint: FakeEndpoint, from: Remote, bytes: Uint8Array, local: number): void {
+    const { remote } = endpoint.options
+    if (remote !== undefined && (remote.address !== from.address || remote.port !== from.port)) return
     const found = this.#find(endpoint, from, local, bytes)
     if (found === undefined) {
       endpoint.receiver(arrivalOf(endpoint.id, STRANGER, local, from, bytes))
@@ -289,8 +299,7 @@ export class FakeDatapath implements Datapath {
       endpoint.receiver(arrivalOf(endpoint.id, found.id, local, from, bytes))
       return
     }
-    if (flow.kind === 'forward') throw new DatapathError('DATAPATH_UNSUPPORTED', 'the fake forwards nothing')
-    const passed = flow.header === 'add' ? withHeader(flow, bytes, ++this.lastId) : withoutHeader(flow, bytes)
+    const passed = this.#passed(flow, bytes)
     if (passed === undefined || passed.length > mostBytes(flow.to.remote)) {
       found.drops++
       return
@@ -301,6 +310,12 @@ export class FakeDatapath implements Datapath {
     this.#emit(this.#localOf(flow.to), flow.to.remote, passed, false)
   }
 
+  /** What a flow makes of a datagram. */
+  #passed(flow: Exclude<Flow, DeliverFlow>, bytes: Uint8Array): Uint8Array | undefined {
+    if (flow.kind === 'forward') return bytes
+    return flow.header === 'add' ? withHeader(flow, bytes, ++this.lastId) : withoutHeader(flow, bytes)
+  }
+
   #find(endpoint: FakeEndpoint, from: Remote, local: number, bytes: Uint8Array): FakeFlow | undefined {
     let plain: FakeFlow | undefined
     for (const candidate of this.flows.values()) {
@@ -309,6 +324,10 @@ export class FakeDatapath implements Datapath {
       if (flow.from.endpoint !== endpoint.id || remote.port !== from.port) continue
       if (canonicalAddress(remote.address) !== canonicalAddress(from.address)) continue
       if (flow.from.local !== undefined && flow.from.local !== local) continue
+      if (flow.from.match !== undefined) {
+        if (hasMatch(flow.from.match, bytes)) return candidate
+        continue
+      }
       if (flow.kind === 'turn-indication' && flow.header === 'strip') {
         if (dataOf(flow.peer, bytes) !== undefined) return candidate
       } else if (flow.kind !== 'turn-channel' || flow.header === 'add') plain = candidate
@@ -416,14 +435,20 @@ function chargeAll(meters: readonly FakeMeter[], bytes: number): boolean {
 }
 
 function sourceKey(flow: Flow): string {
-  const { endpoint, remote, local } = flow.from
+  const { endpoint, remote, local, match: given } = flow.from
   const match =
-    (flow.kind !== 'turn-channel' && flow.kind !== 'turn-indication') || flow.header === 'add'
-      ? ''
-      : flow.kind === 'turn-channel'
-        ? flow.channel
-        : `${canonicalAddress(flow.peer.address)} ${flow.peer.port}`
+    given !== undefined
+      ? `at ${given.offset} ${given.value}`
+      : (flow.kind !== 'turn-channel' && flow.kind !== 'turn-indication') || flow.header === 'add'
+        ? ''
+        : flow.kind === 'turn-channel'
+          ? flow.channel
+          : `${canonicalAddress(flow.peer.address)} ${flow.peer.port}`
   return `${endpoint} ${local ?? ''} ${canonicalAddress(remote.address)} ${remote.port} ${match}`
+}
+
+function hasMatch({ offset, value }: NonNullable<Flow['from']['match']>, bytes: Uint8Array): boolean {
+  return bytes.length >= offset + 4 && Buffer.from(bytes).readUInt32BE(offset) === value
 }
 
 function arrivalOf(

@@ -53,6 +53,7 @@ export class TurnCore {
   readonly #answers: Answers
   readonly #wheel: ExpiryWheel<Allocation>
   #authenticator!: Authenticator
+  #mayTry: (address: string) => boolean = () => false
   /** Requests whose credentials somebody else is asked about. */
   #judging = 0
 
@@ -86,6 +87,7 @@ export class TurnCore {
     })
     const mayTry = (address: string): boolean =>
       attempts.admits(address, fairRequestBytes, this.#state.clock.nowMs())
+    this.#mayTry = mayTry
     this.#authenticator = new Authenticator({ credentials, realm, security, nonces, mayTry })
     this.#answers.configure(challenge, limits)
   }
@@ -93,6 +95,11 @@ export class TurnCore {
   /** The allocation of a client's five-tuple. */
   allocationOf(key: string): Allocation | undefined {
     return this.#state.allocations.ofClient(key)
+  }
+
+  /** Whether a client has an allocation, here or at another server to which it is led. */
+  isServed(key: string): boolean {
+    return this.allocationOf(key) !== undefined || this.#state.detours.has(key)
   }
 
   /** Requests of strangers that were not answered, for want of budget. */
@@ -106,6 +113,7 @@ export class TurnCore {
     traffic.rxPackets++
     traffic.rxBytes += bytes.length
     if (allocation?.movingTo === client && isData(bytes)) this.#move(allocation)
+    if (allocation === undefined && this.#state.detours.pass(bytes, client)) return
     if (isChannelData(bytes[0])) {
       if (allocation === undefined) this.#data.dropped['no-allocation']++
       else this.#data.onChannelData(allocation, bytes)
@@ -138,6 +146,7 @@ export class TurnCore {
 
   /** The connection of a client is gone; its allocation goes with it (RFC 8656 §3.1). */
   disconnected(client: Client): void {
+    this.#state.detours.endOf(client.key)
     const allocation = this.#state.allocations.ofClient(client.key)
     if (allocation === undefined) return
     if (allocation.movingTo === client) {
@@ -170,7 +179,7 @@ export class TurnCore {
     allocation.countedBy.give(allocation.quota)
     this.stats.ended[reason]++
     this.stats.addEnded(allocation)
-    if (state.allocations.size === 0) state.onEmpty?.()
+    if (state.allocations.size === 0 && state.detours.size === 0) state.onEmpty?.()
     if (last !== undefined) {
       state.notify('allocationDeleted', (events) => events.allocationDeleted?.(last, reason))
     }
@@ -210,6 +219,7 @@ export class TurnCore {
 
   #judge(message: StunMessage, client: Client, allocation: Allocation | undefined): void {
     const { clock } = this.#state
+    if (allocation === undefined && this.#lead(message, client)) return
     const owner = allocation ?? this.#ofTicket(message) ?? this.#ofConnection(message)
     const verdict = this.#authenticator.judge(message, client, owner?.identity, clock.wallMs())
     if (!(verdict instanceof Promise)) {
@@ -228,6 +238,19 @@ export class TurnCore {
       .finally(() => {
         this.#judging--
       })
+  }
+
+  /** Leads a client that has moved here to the server that its ticket names. False when there is no such server. */
+  #lead(message: StunMessage, client: Client): boolean {
+    const { detours, settings, isDraining } = this.#state
+    if (message.method !== StunMethod.refresh || !settings.mobility || isDraining) return false
+    const ticket = message.attribute(StunAttribute.mobilityTicket)
+    const destination = ticket === undefined ? undefined : detours.serverOf(ticket)
+    if (destination === undefined) return false
+    // Nothing is proved of it, and a way costs more than an attempt to prove.
+    if (this.#mayTry(client.address)) detours.open(message, client, destination)
+    else this.#answers.countUnanswered()
+    return true
   }
 
   /** Goes on with a request whose sender is now known, or known not to be who it says. */
@@ -300,7 +323,9 @@ export class TurnCore {
       if (!this.#answers.replay(request, existing, transaction)) this.#answers.answer(request, 437)
       return
     }
-    const { allocating } = this.#state
+    const { allocating, detours } = this.#state
+    // It has one, elsewhere.
+    if (detours.has(client.key)) return this.#answers.answer(request, 437)
     const pending = allocating.get(client.key)
     // A retransmission gets the answer of the first; anything else must wait for it too.
     if (pending !== undefined) return pending === transaction ? undefined : this.#answers.answer(request, 437)
@@ -333,14 +358,14 @@ export class TurnCore {
     // What was so when it was asked for may have changed since: another has been made, or its client has moved here.
     const { maxPerAddress } = settings.limits
     const isFull = maxPerAddress > 0 && state.allocations.fromSource(client.address) >= maxPerAddress
-    const refusal = state.allocations.ofClient(client.key) !== undefined ? 437 : 508
+    const refusal = this.isServed(client.key) ? 437 : 508
     if (refusal === 437 || isFull || state.isDraining) {
       giveUp()
       return this.#answers.answer(request, refusal)
     }
     const nowMs = clock.nowMs()
     const allocation: Allocation = {
-      id: Buffer.from(state.random(8)).toString('hex'),
+      id: newId(state),
       client,
       movingTo: undefined,
       identity,
@@ -549,6 +574,16 @@ const maxJudging = 1024
 /** Whether a message carries data: ChannelData, or a Send indication. */
 function isData(bytes: Uint8Array): boolean {
   return isChannelData(bytes[0]) || (bytes[0] === 0x00 && bytes[1] === 0x16)
+}
+
+/** 8 bytes that no other allocation has; those of a fleet name their server first. */
+function newId({ fleet, random, allocations }: TurnState): string {
+  const hex = (bytes: number): string => Buffer.from(random(bytes)).toString('hex')
+  if (fleet === undefined) return hex(8)
+  for (;;) {
+    const id = `${fleet.tag}${hex(4)}`
+    if (allocations.ofId(id) === undefined) return id
+  }
 }
 
 function isSigned({ integrityOffset, integritySha256Offset }: StunMessage): boolean {

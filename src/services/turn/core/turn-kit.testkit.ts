@@ -7,12 +7,14 @@ import type { TransportAddress } from '../../../protocols/stun/index.ts'
 import type { CredentialSource } from '../credentials/contract.ts'
 import { StaticUsers } from '../credentials/static-users.ts'
 import type { AllocationEnd, TurnEvents } from '../events.ts'
+import type { TurnFleet } from '../fleet.ts'
 import { UdpListener } from '../listeners/udp-listener.ts'
 import { defaultLimits, type Redirect, type TurnLimits, type TurnListenerOptions } from '../options.ts'
 import { admitAll } from '../peers/fixed-policies.ts'
 import { type AllocationQuota, MemoryQuota, type QuotaRequest } from '../quota.ts'
 import { Allocations } from './allocations.ts'
 import { DataPlane } from './data-plane.ts'
+import { Detours } from './detours.ts'
 import { FakeDatapath } from './fake-datapath.testkit.ts'
 import type { ListenerState, ResolvedRelay } from './listener-state.ts'
 import { Meters } from './meters.ts'
@@ -49,6 +51,7 @@ export interface KitOptions {
   /** Addresses of the machine. */
   readonly interfaces?: readonly string[]
   readonly openTcpRelay?: TurnState['openTcpRelay']
+  readonly fleet?: TurnFleet
 }
 
 export const relay4: ResolvedRelay = {
@@ -122,6 +125,16 @@ export class TurnKit {
       localAddresses: () => new Set(options.interfaces ?? [serverAddress, '127.0.0.1']),
     })
     gate.setOwnPorts([{ protocol: 'udp', port: 3478 }])
+    const tickets = new Tickets(random(32), random)
+    const detours = new Detours({
+      fleet: options.fleet,
+      tickets,
+      datapath: this.datapath,
+      clock,
+      log: silentLogger(),
+      limits: () => this.state.settings.limits,
+      onEmpty: () => undefined,
+    })
     const notify = notifier(() => this.state.settings.events, silentLogger())
     this.state = {
       settings: {
@@ -153,7 +166,9 @@ export class TurnKit {
       gate,
       paths: new PeerPaths({ datapath: this.datapath, allocations, relays: relayPool, gate, notify }),
       notify,
-      tickets: new Tickets(random(32), random),
+      tickets,
+      fleet: options.fleet,
+      detours,
       meters: new Meters(this.datapath, limits),
       waitingConnections: new Map(),
       isDraining: false,
@@ -191,6 +206,7 @@ export class TurnKit {
   endAll(): void {
     for (const allocation of [...this.state.allocations.all()]) this.core.end(allocation, 'closed')
     this.state.reservations.endAll()
+    this.state.detours.endAll()
   }
 
   /** What is held for clients. */

@@ -3,10 +3,12 @@ import type { Clock } from '../../../foundation/clock.ts'
 import type { Datapath } from '../../../mechanisms/datapath/index.ts'
 import type { Logger } from '../../../mechanisms/telemetry/index.ts'
 import type { CredentialSource } from '../credentials/contract.ts'
+import type { TurnFleet } from '../fleet.ts'
 import type { Redirect, TurnLimits, TurnServerOptions } from '../options.ts'
 import type { AllocationQuota } from '../quota.ts'
 import type { Allocation, Relay } from './allocation.ts'
 import type { Allocations } from './allocations.ts'
+import type { Detours } from './detours.ts'
 import type { ResolvedRelay } from './listener-state.ts'
 import type { Notify } from './notify.ts'
 import type { Meters } from './meters.ts'
@@ -51,12 +53,16 @@ export interface TurnState {
   readonly gate: PeerGate
   readonly paths: PeerPaths
   readonly tickets: Tickets
+  /** Servers among which clients may move; undefined: this one alone. */
+  readonly fleet: TurnFleet | undefined
+  /** Clients that have moved here from others of the fleet. */
+  readonly detours: Detours
   meters: Meters
   /** Connections with peers that wait for their ConnectionBind, by id (RFC 6062). */
   readonly waitingConnections: Map<number, WaitingConnection>
   /** New allocations are refused. */
   isDraining: boolean
-  /** Told when the last allocation has gone. */
+  /** Told when the last allocation and the last detour have gone. */
   onEmpty?: (() => void) | undefined
   /** Opens a relay for TCP peers (RFC 6062). */
   openTcpRelay(where: ResolvedRelay): Promise<readonly Relay[]>

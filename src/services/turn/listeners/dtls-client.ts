@@ -10,7 +10,7 @@ import { ContentType, type DtlsRecord, writeRecord } from './dtls-record.ts'
 
 export interface DtlsClientOptions {
   readonly state: ListenerState
-  readonly core: Pick<TurnCore, 'receive' | 'disconnected' | 'allocationOf'>
+  readonly core: Pick<TurnCore, 'receive' | 'disconnected' | 'allocationOf' | 'isServed'>
   readonly limits: () => TurnLimits
   readonly clock: Clock
   readonly address: string
@@ -104,8 +104,8 @@ export class DtlsClient implements Client {
   #watchIdle(): void {
     const { clock, limits, core } = this.#options
     this.#idle = clock.after(limits().idleSeconds * 1000, () => {
-      if (core.allocationOf(this.key) === undefined) this.disconnect()
-      else this.#watchIdle()
+      if (core.isServed(this.key)) this.#watchIdle()
+      else this.disconnect()
     })
   }
 }

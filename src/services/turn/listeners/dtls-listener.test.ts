@@ -413,6 +413,7 @@ async function listen({
       disconnected: (client) => void listening.disconnected.push(client),
       // What it is does not matter here.
       allocationOf: () => (listening.hasAllocation ? ({} as never) : undefined),
+      isServed: () => listening.hasAllocation,
     },
   })
   await listener.start()

@@ -28,7 +28,7 @@ import type { BoundListener } from './listener.ts'
 
 export interface DtlsListenerOptions {
   readonly state: ListenerState
-  readonly core: Pick<TurnCore, 'receive' | 'disconnected' | 'allocationOf'>
+  readonly core: Pick<TurnCore, 'receive' | 'disconnected' | 'allocationOf' | 'isServed'>
   readonly datapath: Datapath
   /** `maxConnections` and `maxConnectionsPerAddress` hold for the listener: handshakes and clients together. */
   readonly limits: () => TurnLimits

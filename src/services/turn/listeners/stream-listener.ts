@@ -173,7 +173,7 @@ class StreamClient implements Client {
   readonly #onData = (chunk: Buffer): void => {
     for (const frame of this.#framer.push(chunk)) {
       const allocation = this.#core.allocationOf(this.key)
-      this.#framer.maxBytes = allocation === undefined ? strangerFrameBytes : maxFrameBytes
+      this.#framer.maxBytes = this.#core.isServed(this.key) ? maxFrameBytes : strangerFrameBytes
       try {
         this.#core.receive(frame, this, allocation)
       } catch (error) {
@@ -194,8 +194,8 @@ class StreamClient implements Client {
   /** Who has no allocation and asks for none must not hold a connection. */
   #watchIdle(): void {
     this.#idle = this.#clock.after(this.#limits().idleSeconds * 1000, () => {
-      if (this.#core.allocationOf(this.key) === undefined) this.#socket.destroy()
-      else this.#watchIdle()
+      if (this.#core.isServed(this.key)) this.#watchIdle()
+      else this.#socket.destroy()
     })
   }
 }
