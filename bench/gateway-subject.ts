@@ -6,7 +6,13 @@ import { fileURLToPath } from 'node:url'
 import { Child } from './child.ts'
 import { freePorts } from './free-ports.ts'
 import { RedisServer } from './redis-server.ts'
-import { type RedisReader, type RedisUse, startDeadlineMs, type Subject, type SubjectKind } from './subject.ts'
+import {
+  type RedisReader,
+  type RedisUse,
+  startDeadlineMs,
+  type Subject,
+  type SubjectKind,
+} from './subject.ts'
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 

@@ -44,7 +44,9 @@ export class GroupRunner {
   async run(): Promise<void> {
     const { subjects, isOneByOne = false } = this.#group
     const { subject: asked } = this.#options
-    let kinds = subjects.filter(({ name }) => name.includes(asked) || name === (this.#group.baseline ?? baselineName))
+    let kinds = subjects.filter(
+      ({ name }) => name.includes(asked) || name === (this.#group.baseline ?? baselineName),
+    )
     for (let round = 0; round < this.#rounds(); round++) {
       const scenarios = scenariosOf(this.#group, this.#options, round)
       if (scenarios.length === 0) continue

@@ -41,7 +41,14 @@ export function buildTools(say: (line: string) => void): Tools {
       stdio: 'inherit',
     })
   }
-  return { load, ...installedRedis(say), ...installedCoturn(say), ...installedNginx(say), ...namedFrp(say), ...builtInGo(say) }
+  return {
+    load,
+    ...installedRedis(say),
+    ...installedCoturn(say),
+    ...installedNginx(say),
+    ...namedFrp(say),
+    ...builtInGo(say),
+  }
 }
 
 /** The version of pion/turn that the peer requires. */

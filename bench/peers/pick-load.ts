@@ -10,7 +10,7 @@ import {
 } from '../../src/mechanisms/balancer/index.ts'
 import { newGatewayId, RedisFleet } from '../../src/mechanisms/fleet/index.ts'
 import { createRedis, type Redis } from '../../src/mechanisms/redis/index.ts'
-import { createLogger, createRegistry } from '../../src/mechanisms/telemetry/index.ts'
+import { createLogger, Registry } from '../../src/mechanisms/telemetry/index.ts'
 
 /**
  * Picks as fast as they come, from a store in this process: `pick-load.ts [--redis URL]`. A line of standard input is a run,
@@ -30,7 +30,7 @@ interface Store {
 async function openStore(url: string | undefined): Promise<Store> {
   const local = new MemoryBalancerStore({ maxPicks: 1_000_000 })
   if (url === undefined) return { store: local, commands: () => 0 }
-  const [logger, registry] = [createLogger({ level: 'warn', format: 'json' }), createRegistry()]
+  const [logger, registry] = [createLogger({ level: 'warn' }), new Registry()]
   let commands = 0
   const link = createRedis({ url, logger })
   await link.start()
@@ -97,7 +97,10 @@ async function run(what: string | undefined, seconds: number): Promise<object> {
   const endMs = startMs + seconds * 1000
   const worker = async (): Promise<void> => {
     for (let nowMs = performance.now(); nowMs < endMs; nowMs = performance.now()) {
-      const hold = await use(what === 'known' ? `known-${number++ % KNOWN_STREAMS}` : `new-${number++}`, waitsMs)
+      const hold = await use(
+        what === 'known' ? `known-${number++ % KNOWN_STREAMS}` : `new-${number++}`,
+        waitsMs,
+      )
       hold.end()
     }
   }

@@ -29,9 +29,21 @@ const FULL_MEMORY = 32 * 2 ** 30
 
 export function bounds(): readonly Bound[] {
   return [
-    { what: `${FULL_CORE * 100} % of Redis' core`, most: FULL_CORE, used: ({ busiestCores }) => busiestCores },
-    { what: '70 % of 10 Gbit/s out of Redis', most: FULL_LINK, used: ({ busiestOutPerSecond }) => busiestOutPerSecond },
-    { what: '32 GiB of Redis memory', most: FULL_MEMORY, used: ({ busiestMemoryBytes }) => busiestMemoryBytes },
+    {
+      what: `${FULL_CORE * 100} % of Redis' core`,
+      most: FULL_CORE,
+      used: ({ busiestCores }) => busiestCores,
+    },
+    {
+      what: '70 % of 10 Gbit/s out of Redis',
+      most: FULL_LINK,
+      used: ({ busiestOutPerSecond }) => busiestOutPerSecond,
+    },
+    {
+      what: '32 GiB of Redis memory',
+      most: FULL_MEMORY,
+      used: ({ busiestMemoryBytes }) => busiestMemoryBytes,
+    },
     {
       what: 'the most gateways of a fleet',
       most: sourceConstant('fleet/redis-fleet.ts', 'MAX_MEMBERS'),
@@ -48,11 +60,7 @@ export function bounds(): readonly Bound[] {
 /** Each dimension made larger by itself. */
 export function breakings(shape: FleetShape, periods: Periods, measured: Measured): readonly Breaking[] {
   const grown: readonly (readonly [string, (by: number) => FleetShape, (by: number) => number])[] = [
-    [
-      'sessions',
-      (by) => ({ ...shape, sessions: shape.sessions * by }),
-      (by) => shape.sessions * by,
-    ],
+    ['sessions', (by) => ({ ...shape, sessions: shape.sessions * by }), (by) => shape.sessions * by],
     [
       'gateways, with as many sessions each',
       (by) => ({ ...shape, gateways: Math.round(shape.gateways * by), sessions: shape.sessions * by }),

@@ -59,7 +59,11 @@ export class BatchClient {
 export async function closedLoop(
   server: { readonly port: number; cpuSeconds(): number },
   commandOf: (index: number) => Buffer,
-  { commands, batch, connections }: { readonly commands: number; readonly batch: number; readonly connections: number },
+  {
+    commands,
+    batch,
+    connections,
+  }: { readonly commands: number; readonly batch: number; readonly connections: number },
 ): Promise<LoopCost> {
   const clients = await Promise.all(Array.from({ length: connections }, () => BatchClient.open(server.port)))
   const batches = Array.from({ length: Math.ceil(commands / batch) }, (_, at) =>
@@ -69,7 +73,8 @@ export async function closedLoop(
   let next = 0
   const [cpuBefore, startMs] = [server.cpuSeconds(), performance.now()]
   const work = async (client: BatchClient): Promise<void> => {
-    for (let bytes = batches[next++]; bytes !== undefined; bytes = batches[next++]) await client.send(bytes, batch)
+    for (let bytes = batches[next++]; bytes !== undefined; bytes = batches[next++])
+      await client.send(bytes, batch)
   }
   try {
     await Promise.all(clients.map(work))

@@ -1,6 +1,10 @@
 import { createHash } from 'node:crypto'
 import { CHANGE_LIST } from '../../src/mechanisms/balancer/redis/server-list.ts'
-import { KEEP_SESSION, REMOVE_VALUE, TAKE_SESSION } from '../../src/mechanisms/balancer/redis/session-scripts.ts'
+import {
+  KEEP_SESSION,
+  REMOVE_VALUE,
+  TAKE_SESSION,
+} from '../../src/mechanisms/balancer/redis/session-scripts.ts'
 import { gatewayMark } from '../../src/mechanisms/balancer/redis/srs-rtc-value.ts'
 import { LEAVE, PICK, USE } from '../../src/mechanisms/balancer/redis/stream-scripts.ts'
 import { RENEW as FLEET_RENEW } from '../../src/mechanisms/fleet/fleet-scripts.ts'
@@ -96,7 +100,11 @@ export const COMMANDS: Readonly<Record<CommandName, (index: number, of: Filled) 
   sessionGet: (index, { sessions }) => ['GET', sessionKeysOf(index % sessions, 0).ufrag],
   expire: (index, { sessions }) => ['PEXPIRE', sessionKeysOf(index % sessions, 0).token, LONG_MS],
   sessionKeep: (index, { sessions }) =>
-    script(KEEP_SESSION, [sessionKeysOf(index % sessions, 0).ufrag], [LONG_MS, gatewayMark(gatewayIdOf(0)), '']),
+    script(
+      KEEP_SESSION,
+      [sessionKeysOf(index % sessions, 0).ufrag],
+      [LONG_MS, gatewayMark(gatewayIdOf(0)), ''],
+    ),
   sessionTake: (index, { sessions, streams }) => {
     const at = index % sessions
     return script(TAKE_SESSION, [sessionKeysOf(at, 0).ufrag], [LONG_MS, sessionTextOf(at, at % streams, 0)])
@@ -106,11 +114,19 @@ export const COMMANDS: Readonly<Record<CommandName, (index: number, of: Filled) 
     return script(REMOVE_VALUE, [sessionKeysOf(at, 0).ufrag], [gatewayMark(gatewayIdOf(0)), ''])
   },
   listChange: (index, { origins }) =>
-    script(CHANGE_LIST, ['srs-proxy-all-servers'], [1, serverKeyOf(index % origins)]),
+    script(
+      CHANGE_LIST,
+      ['srs-proxy-all-servers'],
+      [2, serverKeyOf(index % origins), serverKeyOf((index + 1) % origins)],
+    ),
   publish: (index) => ['PUBLISH', 'sluice-bus', busMessage(index)],
   fleetRenew: (index, { gateways }) => {
     const gateway = index % gateways
-    return script(FLEET_RENEW, ['sluice-gateways'], [gatewayIdOf(gateway), memberTextOf(gateway), 15_000, 1000, 8192])
+    return script(
+      FLEET_RENEW,
+      ['sluice-gateways'],
+      [gatewayIdOf(gateway), memberTextOf(gateway), 15_000, 1000, 8192],
+    )
   },
 }
 

@@ -64,7 +64,10 @@ export async function fill(server: RedisServer, filled: Filled): Promise<MemoryC
     return each
   }
   try {
-    await put(1, SCRIPTS.map(({ lua }) => ['SCRIPT', 'LOAD', lua]))
+    await put(
+      1,
+      SCRIPTS.map(({ lua }) => ['SCRIPT', 'LOAD', lua]),
+    )
     const origin = await put(
       origins,
       range(origins, (at) => ['SET', serverKeyOf(at), serverTextOf(at, Date.now()), 'EX', TTL_SECONDS]),
@@ -142,7 +145,17 @@ export async function fill(server: RedisServer, filled: Filled): Promise<MemoryC
         `${Date.now() + 3_600_000} ${memberTextOf(at)}`,
       ]),
     )
-    return { origin: origin + inList, stream: place + publisher + firstPlayer + ttl, use, useOfMany, session, token, rtc, hls, gateway }
+    return {
+      origin: origin + inList,
+      stream: place + publisher + firstPlayer + ttl,
+      use,
+      useOfMany,
+      session,
+      token,
+      rtc,
+      hls,
+      gateway,
+    }
   } finally {
     client.close()
   }

@@ -54,7 +54,12 @@ export function parseSimulateOptions(args: readonly string[]): SimulateOptions {
   )
   const { values } = parseArgs({
     args: [...args],
-    options: { ...numberOptions, measure: { type: 'boolean', default: false }, check: { type: 'boolean', default: false }, json: { type: 'string' } },
+    options: {
+      ...numberOptions,
+      measure: { type: 'boolean', default: false },
+      check: { type: 'boolean', default: false },
+      json: { type: 'string' },
+    },
   })
   const given: Readonly<Record<string, unknown>> = values
   const number = (name: NumberName): number => numberOf(name, given[name])
@@ -82,7 +87,9 @@ function numberOf(name: NumberName, given: unknown): number {
   if (typeof given !== 'string') return byDefault
   const value = Number(given)
   if (value >= least && value <= most) return value
-  throw new Error(`--${name} ${given}: a number from ${least}${most < Number.POSITIVE_INFINITY ? ` to ${most}` : ''}`)
+  throw new Error(
+    `--${name} ${given}: a number from ${least}${most < Number.POSITIVE_INFINITY ? ` to ${most}` : ''}`,
+  )
 }
 
 interface NumberRange {

@@ -26,7 +26,9 @@ export interface SimulatedGateway {
   /** Sessions and uses by when they are due: seconds, and sweeps. */
   readonly sessionsDue: Float64Array
   readonly usesDue: Float64Array
-  /** What it has to say again, and when it may go on. */
+  /** After Redis was away, until all is said. */
+  isSaying: boolean
+  /** What it has to say, again or as it is due, and when it may go on. */
   sayUses: number
   saySessions: number
   sayOrigins: number
@@ -94,6 +96,7 @@ export class FleetSimulation {
       sweepPhaseMs: Math.floor((this.#random() * useSweepMs) / STEP_MS) * STEP_MS,
       sessionsDue: new Float64Array(sessionSlots).fill(this.held.webrtcSessions / gateways / sessionSlots),
       usesDue: new Float64Array(useSlots).fill(this.held.uses / gateways / useSlots),
+      isSaying: false,
       sayUses: 0,
       saySessions: 0,
       sayOrigins: 0,
@@ -126,20 +129,25 @@ export class FleetSimulation {
     gateway.usesDue.fill(0)
   }
 
-  /** Sessions of others that come to living gateways now, by their media. */
-  takeOver(sessions: number): void {
-    for (let left = sessions; left > 0; left--) {
+  /** Sessions of others that come to living gateways now, by their media. Gives how many were taken: others come again. */
+  takeOver(sessions: number): number {
+    let taken = 0
+    for (let left = sessions; left >= 1; left--) {
+      const waitMs = this.#send(['sessionGet'], 1, 1)
+      if (waitMs === undefined || waitMs > this.#periods.commandDeadlineMs) continue
       const gateway = this.#anyGateway()
-      this.#ask(['sessionGet'], 1)
       this.#background(['sessionTake', 'expire', 'publish'], 1)
       this.#startUse(gateway)
       this.#startSession(gateway)
+      taken++
     }
+    return taken
   }
 
   /** All say again what they hold, as after Redis was away. */
   sayAgain(gateway: SimulatedGateway, origins: number): void {
-    gateway.sayUses = this.usesOf(gateway)
+    gateway.isSaying = true
+    gateway.sayUses += this.usesOf(gateway)
     gateway.saySessions = this.sessionsOf(gateway)
     gateway.sayOrigins = origins
     gateway.goesOnAtMs = this.nowMs
@@ -150,7 +158,8 @@ export class FleetSimulation {
 
   get saying(): number {
     return this.gateways.reduce(
-      (total, { sayUses, saySessions, sayOrigins }) => total + sayUses + saySessions + sayOrigins,
+      (total, { isSaying, sayUses, saySessions, sayOrigins }) =>
+        total + (isSaying ? sayUses + saySessions + sayOrigins : 0),
       0,
     )
   }
@@ -197,7 +206,7 @@ export class FleetSimulation {
   }
 
   #startUse(gateway: SimulatedGateway): void {
-    const waitMs = this.#ask(['pick'], 1)
+    const waitMs = this.#send(['pick'], 1, 1)
     if (waitMs === undefined || waitMs > this.#periods.commandDeadlineMs) this.latePicks++
     else this.pickWaits.push(waitMs)
     this.#background(['use'], 1)
@@ -252,18 +261,13 @@ export class FleetSimulation {
   }
 
   #renewUses(gateway: SimulatedGateway): void {
-    const { useSweepMs, useRenewMs, commandDeadlineMs } = this.#periods
+    const { useSweepMs, useRenewMs } = this.#periods
     if (this.nowMs % useSweepMs !== gateway.sweepPhaseMs || this.redis.isAway) return
     const { usesDue } = gateway
     const slot = Math.floor(this.nowMs / useSweepMs) % usesDue.length
-    const due = (usesDue[slot] ?? 0) * Math.exp(-useRenewMs / (this.#shape.sessionMinutes * 60_000))
+    // A few at a time, as after Redis was away.
+    gateway.sayUses += (usesDue[slot] ?? 0) * Math.exp(-useRenewMs / (this.#shape.sessionMinutes * 60_000))
     usesDue[slot] = 0
-    if (due < 0.5) return
-    const waitMs = this.#background(['use'], due)
-    // Tried again at the next sweep.
-    const isLate = waitMs === undefined || waitMs > commandDeadlineMs
-    const again = isLate ? (slot + 1) % usesDue.length : slot
-    usesDue[again] = (usesDue[again] ?? 0) + due
   }
 
   #say(gateway: SimulatedGateway): void {
@@ -274,6 +278,12 @@ export class FleetSimulation {
       const origins = Math.min(saysAtATime, gateway.sayOrigins)
       gateway.sayOrigins -= origins
       answers.push(this.#background(['heartbeat'], origins) ?? 0)
+      // And all of them in the list, at once.
+      if (gateway.sayOrigins < 1) {
+        answers.push(
+          this.#background(['listChange'], 1, 1, this.#shape.origins / this.#measured.filled.origins) ?? 0,
+        )
+      }
     }
     if (gateway.sayUses > 0) {
       const uses = Math.min(saysAtATime, gateway.sayUses)
@@ -287,12 +297,8 @@ export class FleetSimulation {
       answers.push(this.#background(['sessionWrite', 'tokenSet', 'rtcSet'], sessions) ?? 0)
       this.#fileSessions(gateway, sessions, gateway.sessionsDue.length)
     }
-    if (answers.length > 0) gateway.goesOnAtMs = this.nowMs + Math.max(STEP_MS, ...answers)
-  }
-
-  /** Commands that somebody waits for. */
-  #ask(names: readonly CommandName[], count: number): number | undefined {
-    return this.#send(names, count, 1)
+    if (answers.length === 0) gateway.isSaying = false
+    else gateway.goesOnAtMs = this.nowMs + Math.max(STEP_MS, ...answers)
   }
 
   /** Commands that nobody waits for, `count` of each in `writes` writes. */
@@ -302,6 +308,7 @@ export class FleetSimulation {
     return waitMs
   }
 
+  /** Gives how long the answer takes; undefined: there is none. */
   #send(names: readonly CommandName[], count: number, writes: number, scale = 1): number | undefined {
     const { commands, writeUs } = this.#measured
     const us = names.reduce((total, name) => total + commands[name].cpuUs, 0) * count * scale
@@ -317,7 +324,8 @@ export class FleetSimulation {
   }
 
   #fileSessions({ sessionsDue }: SimulatedGateway, count: number, inSeconds: number): void {
-    const slot = (Math.floor(this.nowMs / 1000) + Math.min(inSeconds, sessionsDue.length)) % sessionsDue.length
+    const slot =
+      (Math.floor(this.nowMs / 1000) + Math.min(inSeconds, sessionsDue.length)) % sessionsDue.length
     sessionsDue[slot] = (sessionsDue[slot] ?? 0) + count
   }
 

@@ -33,6 +33,8 @@ export function filledWith(sessions: number): Filled {
 
 const BATCH = 32
 const CONNECTIONS = 8
+/** What else the machine does can only add. */
+const REPEATS = 3
 /** Those that take long each are measured with fewer. */
 const COUNTS: Readonly<Partial<Record<CommandName, number>>> = {
   listGet: 1024,
@@ -47,9 +49,9 @@ export async function measure(filled: Filled, say: (line: string) => void): Prom
   try {
     say(`redis-server on port ${server.port}: filling`)
     const memory = await fill(server, filled)
-    const run = (name: CommandName, batch: number, commands: number): Promise<CommandCost> => {
+    const run = (name: CommandName, batch: number, commands: number, first = 0): Promise<CommandCost> => {
       const of = COMMANDS[name]
-      return closedLoop(server, (index) => encodeCommand(of(index, filled)), {
+      return closedLoop(server, (index) => encodeCommand(of(first + index, filled)), {
         commands,
         batch,
         connections: CONNECTIONS,
@@ -57,11 +59,17 @@ export async function measure(filled: Filled, say: (line: string) => void): Prom
     }
     const commands: Partial<Record<CommandName, CommandCost>> = {}
     for (const name of COMMAND_NAMES) {
-      const { cpuUs, requestBytes, replyBytes } = await run(name, BATCH, COUNTS[name] ?? 32_768)
+      const costs: CommandCost[] = []
+      const count = COUNTS[name] ?? 16_384
+      // Each with others, as what is new is not new again.
+      for (let repeat = 0; repeat < REPEATS; repeat++) {
+        costs.push(await run(name, BATCH, count, repeat * count))
+      }
+      const { cpuUs, requestBytes, replyBytes } = least(costs)
       commands[name] = { cpuUs, requestBytes, replyBytes }
       say(`${name}: ${cpuUs.toFixed(2)} us, ${requestBytes.toFixed(0)} B in, ${replyBytes.toFixed(0)} B out`)
     }
-    const alone = await run('expire', 1, 32_768)
+    const alone = least([await run('expire', 1, 16_384), await run('expire', 1, 16_384)])
     const writeUs = ((alone.cpuUs - (commands.expire?.cpuUs ?? 0)) * BATCH) / (BATCH - 1)
     say(`a write of its own: ${writeUs.toFixed(2)} us`)
     const deliveryUs = await deliveryCost(server, filled, commands.publish?.cpuUs ?? 0)
@@ -79,6 +87,10 @@ export async function measure(filled: Filled, say: (line: string) => void): Prom
   } finally {
     await server.stop()
   }
+}
+
+function least(costs: readonly CommandCost[]): CommandCost {
+  return costs.reduce((best, cost) => (cost.cpuUs < best.cpuUs ? cost : best))
 }
 
 async function deliveryCost(server: RedisServer, filled: Filled, withoutUs: number): Promise<number> {

@@ -23,7 +23,11 @@ const STEP_MS = 5
 const POOL = 4000
 
 /** Sends the rates to a filled server, at the times at which they are due and from many connections. */
-export async function runMix(server: RedisServer, rates: readonly Rate[], filled: Filled): Promise<MixResult> {
+export async function runMix(
+  server: RedisServer,
+  rates: readonly Rate[],
+  filled: Filled,
+): Promise<MixResult> {
   const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => BatchClient.open(server.port)))
   const probe = await BatchClient.open(server.port)
   const sources = rates.map((rate) => new Source(rate, filled))

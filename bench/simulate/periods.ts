@@ -22,6 +22,8 @@ export interface Periods {
   /** Streams, and sessions, that are said again at a time after Redis was away. */
   readonly saysAtATime: number
   readonly saysSessionsAtATime: number
+  /** Origins that were heard of within this time are said again, too. */
+  readonly saysOriginsOfMs: number
   /** All begin to say so within this time. */
   readonly saysWithinMs: number
 }
@@ -49,6 +51,7 @@ export function readPeriods(): Periods {
     commandDeadlineMs: 1000,
     saysAtATime: sourceConstant(`${STORE}/shared-picks.ts`, 'AT_A_TIME'),
     saysSessionsAtATime: sourceConstant(`${STORE}/in-batches.ts`, 'BATCH'),
+    saysOriginsOfMs: originTtlMs * sourceConstant(`${STORE}/shared-origins.ts`, 'SAY_AGAIN'),
     saysWithinMs: sourceConstant(`${STORE}/shared-origins.ts`, 'SPREAD_MS'),
   }
 }

@@ -132,4 +132,3 @@ export function ratesOf(shape: FleetShape, periods: Periods, measured: MeasuredS
     },
   ]
 }
-

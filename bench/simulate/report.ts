@@ -60,7 +60,12 @@ function rateRows({ costs }: FleetCost): Rows {
 function memoryTable(memory: readonly MemoryRow[]): Rows {
   return [
     ['in Redis', 'how many', 'bytes each', 'together'],
-    ...memory.map(({ what, count, bytesEach, bytes }) => [what, short(count), short(bytesEach), bytesShort(bytes)]),
+    ...memory.map(({ what, count, bytesEach, bytes }) => [
+      what,
+      short(count),
+      short(bytesEach),
+      bytesShort(bytes),
+    ]),
   ]
 }
 
@@ -73,7 +78,17 @@ function breakingRows(breakings: readonly Breaking[]): Rows {
 
 function scenarioRows(scenarios: readonly ScenarioResult[]): Rows {
   return [
-    ['when', 'most commands/s', 'busiest second', 'longest wait', 'pick p50', 'pick p99', 'late picks', 'late commands', 'calm after'],
+    [
+      'when',
+      'most commands/s',
+      'busiest second',
+      'longest wait',
+      'pick p50',
+      'pick p99',
+      'late picks',
+      'late commands',
+      'calm after',
+    ],
     ...scenarios.map((result) => [
       result.name,
       short(result.mostCommandsPerSecond),

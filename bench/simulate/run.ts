@@ -38,7 +38,10 @@ async function measuredFigures({ isMeasuring, filledSessions }: SimulateOptions)
   return JSON.parse(readFileSync(file, 'utf8')) as Measured
 }
 
-async function simulate({ shape, isChecking, filledSessions }: SimulateOptions, measured: Measured): Promise<SimulationReport> {
+async function simulate(
+  { shape, isChecking, filledSessions }: SimulateOptions,
+  measured: Measured,
+): Promise<SimulationReport> {
   const periods = readPeriods()
   const rates = ratesOf(shape, periods, measured.filled)
   const cost = fleetCost(shape, rates, measured)

@@ -20,8 +20,7 @@ export function serverKeyOf(index: number): string {
 }
 
 export function serverTextOf(index: number, updateMs: number): string {
-  const [, server = '', service = '', pid = ''] =
-    /^(vid-\w+)-(\w+)-(\d+)$/.exec(originIdOf(index)) ?? []
+  const [, server = '', service = '', pid = ''] = /^(vid-\w+)-(\w+)-(\d+)$/.exec(originIdOf(index)) ?? []
   const announcement: OriginAnnouncement = {
     ip: `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`,
     deviceId: `origin-${index}`,
@@ -52,7 +51,11 @@ export function keysOfStream(index: number): StreamKeys {
 
 export function hlsTextOf(index: number): string {
   const streamKey = streamKeyOf(index)
-  return hlsValue({ id: hex(index, 7), streamKey, fullUrl: `http://media.example.com/live/stream-${hex(index, 8)}.m3u8` })
+  return hlsValue({
+    id: hex(index, 7),
+    streamKey,
+    fullUrl: `http://media.example.com/live/stream-${hex(index, 8)}.m3u8`,
+  })
 }
 
 /** As `newGatewayId` makes it. */

@@ -25,6 +25,7 @@ const BEFORE_SECONDS = 20
 const AFTER_SECONDS = 240
 /** A client's media or STUN comes again so soon, in seconds, once the balancer sends it elsewhere. */
 const CLIENT_SECONDS = 5
+const STEP_MS = 10
 /** A balancer that looks each 5 s, twice. */
 const BALANCER_SECONDS = 10
 /** Longest pause of a reconnect. */
@@ -36,7 +37,11 @@ interface Scenario {
   start(fleet: FleetSimulation, random: () => number): (sinceMs: number) => boolean
 }
 
-export function runScenarios(shape: FleetShape, periods: Periods, measured: Measured): readonly ScenarioResult[] {
+export function runScenarios(
+  shape: FleetShape,
+  periods: Periods,
+  measured: Measured,
+): readonly ScenarioResult[] {
   return scenarios(shape, periods).map((scenario) => {
     const random = seededRandom(8)
     const fleet = new FleetSimulation(shape, periods, measured, random)
@@ -70,7 +75,10 @@ function scenarios(shape: FleetShape, periods: Periods): readonly Scenario[] {
   const tenth = Math.max(1, Math.round(shape.gateways / 10))
   return [
     { name: 'nothing happens', start: () => () => true },
-    { name: 'one gateway is killed', start: (fleet, random) => lost(fleet, fleet.gateways.slice(0, 1), random) },
+    {
+      name: 'one gateway is killed',
+      start: (fleet, random) => lost(fleet, fleet.gateways.slice(0, 1), random),
+    },
     {
       name: `${tenth} gateways restart at once`,
       start: (fleet, random) => lost(fleet, fleet.gateways.slice(0, tenth), random, 5),
@@ -97,8 +105,8 @@ function lost(
   random: () => number,
   backAfterSeconds = Number.POSITIVE_INFINITY,
 ): (sinceMs: number) => boolean {
-  let orphans = gone.reduce((total, gateway) => total + fleet.sessionsOf(gateway), 0)
-  const perStep = orphans / ((CLIENT_SECONDS * 1000) / 10)
+  const all = gone.reduce((total, gateway) => total + fleet.sessionsOf(gateway), 0)
+  let orphans = all
   for (const gateway of gone) fleet.killGateway(gateway)
   let areBack = false
   return (sinceMs) => {
@@ -106,12 +114,12 @@ function lost(
       for (const gateway of gone) fleet.startGateway(gateway)
       areBack = true
     }
-    if (sinceMs >= BALANCER_SECONDS * 1000 && orphans > 0) {
-      const some = Math.min(orphans, Math.floor(perStep + random()))
-      fleet.takeOver(some)
-      orphans -= some
+    // Each asks once in its time, until it is answered.
+    if (sinceMs >= BALANCER_SECONDS * 1000) {
+      orphans -= fleet.takeOver((orphans * STEP_MS) / (CLIENT_SECONDS * 1000) + random())
     }
-    return orphans < 1
+    // But for the last few.
+    return orphans <= all / 100
   }
 }
 
@@ -126,10 +134,13 @@ function away(
   fleet.redis.isAway = true
   fleet.redis.drop()
   const back = fleet.gateways
-    .map((gateway) => ({ gateway, atMs: seconds * 1000 + random() * RECONNECT_MS }))
+    .map((gateway) => ({
+      gateway,
+      atMs: seconds * 1000 + (0.5 + random() / 2) * RECONNECT_MS + random() * periods.saysWithinMs,
+    }))
     .toSorted((a, b) => a.atMs - b.atMs)
-  // Heartbeats come to any gateway, so each has heard of some of the origins in their time.
-  const beats = periods.originTtlMs / 1000 / shape.heartbeatSeconds
+  // Heartbeats come to any gateway, so each has heard of some of the origins of late.
+  const beats = periods.saysOriginsOfMs / 1000 / shape.heartbeatSeconds
   const origins = shape.origins * (1 - (1 - 1 / shape.gateways) ** beats)
   return (sinceMs) => {
     if (sinceMs >= seconds * 1000) fleet.redis.isAway = false

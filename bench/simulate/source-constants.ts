@@ -10,7 +10,8 @@ export function sourceConstant(file: string, name: string): number {
   const found = new RegExp(`\\b${name}(?: =|:) ([\\d_./* ]+)\\b`).exec(readFileSync(path, 'utf8'))?.[1]
   const [first = Number.NaN, ...factors] = (found ?? '').split('*').map((factor) => quotient(factor))
   const value = factors.reduce((product, factor) => product * factor, first)
-  if (!Number.isFinite(value)) throw new Error(`src/mechanisms/${file} has no number ${name}: the model is to be changed, too`)
+  if (!Number.isFinite(value))
+    throw new Error(`src/mechanisms/${file} has no number ${name}: the model is to be changed, too`)
   return value
 }
 

@@ -17,7 +17,7 @@ const ORIGIN = originIdOf({ server: 'server', service: 'service', pid: '1' })
 let server: RedisProcess
 let cluster: RedisCluster
 let tests = 0
-let prefix: string
+let prefix: string | undefined
 const gateways: Gateway[] = []
 
 beforeAll(async () => {
@@ -111,7 +111,7 @@ describe('with Go proxies at one Redis', () => {
   it.each([[7], [8]] as const)('sessions of generation %i are found, and it finds ours', async (generation) => {
     await server.command('FLUSHALL')
     // Generation 7 knows none.
-    prefix = ''
+    prefix = undefined
     const a = await open({ url: server.url })
     using connection = await server.connect()
     const go = new GoProxy({ redis: connection, generation })
@@ -135,7 +135,7 @@ describe('with Go proxies at one Redis', () => {
 
   it.each([[7], [8]] as const)('HLS ids of generation %i are found, each, and it finds ours', async (generation) => {
     await server.command('FLUSHALL')
-    prefix = ''
+    prefix = undefined
     const a = await open({ url: server.url })
     using connection = await server.connect()
     const go = new GoProxy({ redis: connection, generation })
@@ -151,6 +151,7 @@ describe('with Go proxies at one Redis', () => {
   })
 
   it('a prefix is the same for both', async () => {
+    prefix = 'shared'
     const a = await open({ url: server.url })
     using connection = await server.connect()
     const go = new GoProxy({ redis: connection, generation: 8, prefix })
@@ -224,7 +225,7 @@ async function open(place: { readonly url: string } | { readonly cluster: readon
 /** Keys of sessions. */
 async function keys(redis: RedisLink): Promise<readonly string[]> {
   const all = await redis.scan(redis.key('*'), 10_000)
-  return all.filter((name) => /:(?:srs-proxy|sluice-session)/.test(name)).toSorted()
+  return all.filter((name) => /(?:^|:)(?:srs-proxy|sluice-session)/.test(name)).toSorted()
 }
 
 /** What was begun is done; then clock and keys grow older together. */

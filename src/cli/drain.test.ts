@@ -12,14 +12,20 @@ afterEach(async () => {
   await bench.close()
 })
 
-/** A gateway that loses sessions as time passes; `at` is called after so many seconds. */
-async function open(at: Readonly<Record<number, (gateway: { left: typeof NOTHING }) => void>> = {}) {
+/** A gateway that loses sessions as time passes; `at` is called after so many seconds. Pauses take `slowness` times as long. */
+async function open(
+  at: Readonly<Record<number, (gateway: { left: typeof NOTHING }) => void>> = {},
+  slowness = 1,
+) {
   const clock = new ManualClock()
   const gateway = { left: { ...NOTHING, sessions: 3 } }
+  let closed: Promise<void> | undefined
   const control = new Drain({
     left: () => gateway.left,
     onChange: () => {},
-    onEmpty: () => void admin.service.close(),
+    onEmpty: () => {
+      closed = admin.service.close()
+    },
     logger: silentLogger(),
     clock,
   })
@@ -33,10 +39,10 @@ async function open(at: Readonly<Record<number, (gateway: { left: typeof NOTHING
       {
         nowMs: () => clock.nowMs(),
         pause: async (ms) => {
-          clock.advance(ms)
+          clock.advance(ms * slowness)
           at[clock.nowMs() / 1000]?.(gateway)
-          // What `onEmpty` has begun is over, so that the next question finds the gateway there or not.
-          if (control.state().isToExit && gateway.left.sessions === 0) await admin.service.close()
+          // So that the next question finds the gateway there or not.
+          await closed
         },
       },
     )
@@ -89,7 +95,7 @@ describe('sluice drain', () => {
   })
 
   it('waits an hour when no time is said', async () => {
-    const { run, clock } = await open()
+    const { run, clock } = await open({}, 600)
     await run({ wait: true })
     expect([process.exitCode, clock.nowMs()]).toEqual([1, 3_600_000])
   })

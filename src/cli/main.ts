@@ -4,10 +4,12 @@ import { SluiceError } from '../foundation/errors.ts'
 import { version } from '../gateway/version.ts'
 import { frpsFlags } from '../mechanisms/frp-config/index.ts'
 import type { CredentialOptions } from './credential.ts'
+import type { DrainCommandOptions } from './drain.ts'
 import { addFrpc, allFrpcFlags } from './frp/frpc.ts'
 import { addFrps } from './frp/frps.ts'
 import { normalizedArguments } from './frp/frp-flags.ts'
 import type { SrsProxyOptions } from './srs-proxy.ts'
+import type { StatusOptions } from './status.ts'
 import type { StunnerdFlags } from './stunnerd.ts'
 import type { TurncatOptions } from './turncat/turncat.ts'
 
@@ -43,6 +45,22 @@ program
   .command('schema')
   .description('print the JSON Schema of the configuration, for editors')
   .action(async () => (await import('./schema.ts')).schema())
+
+ofAdmin(program.command('status'))
+  .description('show the gateways, their origins and streams, and the sessions of one gateway')
+  .option('--all', 'show every stream instead of the first 50')
+  .option('--json', 'print the answer as JSON')
+  .action(async (options: StatusOptions) => (await import('./status.ts')).status(options))
+
+ofAdmin(program.command('drain'))
+  .description('take a gateway out of rotation; it goes on serving what comes')
+  .option(
+    '-w, --wait [seconds]',
+    'wait until nothing is left (default: an hour); the exit code is 1 when that takes longer',
+  )
+  .option('--exit', 'let the gateway end when nothing is left')
+  .option('--undo', 'take it back into rotation')
+  .action(async (options: DrainCommandOptions) => (await import('./drain.ts')).drain(options))
 
 program
   .command('credential')
@@ -157,6 +175,14 @@ try {
       : `sluice: ${error instanceof Error ? error.stack : String(error)}\n`,
   )
   process.exitCode = 1
+}
+
+/** Of commands that ask a running gateway. */
+function ofAdmin(command: Command): Command {
+  return command
+    .option('--admin <url>', 'its admin API (default: that of the configuration, else http://127.0.0.1:9190)')
+    .option('--token <token>', 'bearer token (default: $SLUICE_ADMIN_TOKEN, else that of the configuration)')
+    .option('-c, --config <file>', 'configuration (default: sluice.toml here, if there is one)')
 }
 
 /** frp's users write flags as frp takes them. */

@@ -9,9 +9,14 @@ import { runUntilSignal } from './until-signal.ts'
 export async function run(options: { readonly config?: string }): Promise<void> {
   const config = (await configOf(options.config)) ?? defaultConfig()
   const logger = createLogger({ level: config.log.level })
-  const gateway = new Gateway(config, { logger })
+  let endDrained = (): void => {}
+  const until = new Promise<void>((resolve) => {
+    endDrained = resolve
+  })
+  const gateway = new Gateway(config, { logger, onDrained: () => endDrained() })
   await runUntilSignal(gateway, {
     logger,
+    until,
     onHangUp: () => void reload(gateway, options.config, logger),
     graceMs: config.shutdown.graceSeconds * 1000,
   })

@@ -11,6 +11,8 @@ export interface UntilSignalOptions {
   readonly forceMs?: number
   /** Called at each SIGHUP. @defaultValue SIGHUP is passed over */
   readonly onHangUp?: () => void
+  /** Resolves when the service shall end without a signal. @defaultValue never */
+  readonly until?: Promise<void>
   /** Called when the service stands. */
   readonly onReady?: () => void
 }
@@ -46,7 +48,8 @@ export async function runUntilSignal(service: Lifecycle, options: UntilSignalOpt
     started.catch((error: unknown) => logger.debug({ code: errorCode(error) }, 'start given up'))
     stop.abort()
   }
-  const signal = await signalled
+  const drained = options.until?.then(() => 'drained' as const)
+  const signal = await (drained === undefined ? signalled : Promise.race([signalled, drained]))
   logger.info({ signal, graceMs }, 'draining')
   if (options.forceMs !== undefined) {
     systemClock.after(options.forceMs, () => {

@@ -53,6 +53,7 @@ export class FleetRole implements Lifecycle {
       fleet,
       local,
       logger,
+      registry,
       clock,
       ...(config.fleet.secret !== undefined && { secret: config.fleet.secret }),
       heartbeatTtlMs: milliseconds(config.balancer.heartbeatTtlSeconds),

@@ -3,17 +3,23 @@ import { type Clock, systemClock } from '../foundation/clock.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../foundation/lifecycle.ts'
 import { registerBalancerMetrics } from '../mechanisms/balancer/index.ts'
 import type { Config } from '../mechanisms/config/index.ts'
-import { type Describe, ProcessLoad } from '../mechanisms/fleet/index.ts'
+import {
+  type Describe,
+  Drain,
+  type DrainLeft,
+  type DrainState,
+  ProcessLoad,
+} from '../mechanisms/fleet/index.ts'
 import { createDatapath, type Datapath, registerDatapathMetrics } from '../mechanisms/datapath/index.ts'
 import { type Dial, dialTcp } from '../mechanisms/net/index.ts'
 import { profileRoutes, Profiler } from '../mechanisms/profiling/index.ts'
 import { createRegistry, type Logger } from '../mechanisms/telemetry/index.ts'
-import { AdminService } from '../services/admin/index.ts'
+import { AdminService, type ReadinessCheck } from '../services/admin/index.ts'
 import type { HttpHandler } from '../services/media/http/index.ts'
 import { FleetRole } from './fleet-role.ts'
 import { type GatewayStore, placementOf } from './gateway-store.ts'
 import { type MediaAddresses, MediaRole } from './media-role.ts'
-import { addressText, listenAddress } from './settings.ts'
+import { addressText, listenAddress, millisecondsOrNone } from './settings.ts'
 import { TunnelRole } from './tunnel-role.ts'
 import { TurnRole } from './turn-role.ts'
 import { version } from './version.ts'
@@ -31,6 +37,8 @@ export interface GatewayParts {
   readonly dial?: Dial
   /** Asked after media and before pages; the demo adds its own. @defaultValue none */
   readonly handlers?: (gateway: Gateway) => readonly HttpHandler[]
+  /** Called when a drain that is to end the process has nothing left. @defaultValue such drains are refused */
+  readonly onDrained?: () => void
 }
 
 /** Where a running gateway is bound, as texts. */
@@ -67,9 +75,9 @@ export class Gateway implements Lifecycle {
   readonly #tunnel: TunnelRole
   readonly #profiler: Profiler | undefined
   readonly #load: ProcessLoad
+  readonly #drain: Drain
   readonly #admin: AdminService
   #config: Config
-  #isDraining = false
   #started: Lifecycle[] = []
 
   constructor(config: Config, parts: GatewayParts) {
@@ -108,6 +116,7 @@ export class Gateway implements Lifecycle {
     const media = new MediaRole(config, {
       ...common,
       balancer,
+      canHandOver: redis !== undefined && config.fleet.secret !== undefined,
       dial,
       handlers: () => parts.handlers?.(this) ?? [],
     })
@@ -125,10 +134,24 @@ export class Gateway implements Lifecycle {
     })
     this.#tunnel = new TunnelRole(config.tunnel, common)
     this.#profiler = config.admin.profiler ? new Profiler(clock) : undefined
+    this.#drain = new Drain({
+      left: () => this.#left(),
+      onChange: (isDraining) => {
+        media.setLeaving(isDraining)
+        void this.#fleet.fleet.announce()
+      },
+      ...(parts.onDrained !== undefined && { onEmpty: parts.onDrained }),
+      noticeMs: millisecondsOrNone(config.shutdown.noticeSeconds),
+      logger,
+      clock,
+    })
     this.#admin = new AdminService({
       balancer,
+      fleet,
+      ...(redis !== undefined && { redis }),
+      drain: this.#drain,
       sessions: media.sessions,
-      readiness: [() => this.#readiness()],
+      readiness: [() => this.#readiness(), () => this.#sharing()],
       routes: [
         ...media.routes,
         ...this.#turn.routes,
@@ -162,7 +185,7 @@ export class Gateway implements Lifecycle {
   /** Opens what operators need first, and the edges last. @throws what a service throws that cannot bind */
   async start(options: StartOptions = {}): Promise<void> {
     if (this.#started.length > 0) return
-    this.#isDraining = false
+    this.#drain.reopen()
     const profiler = this.#profiler === undefined ? [] : [this.#profiler]
     try {
       // TURN before media, so that it is closed after it: its ports may carry HTTP that still goes on.
@@ -185,23 +208,40 @@ export class Gateway implements Lifecycle {
       throw error
     }
     this.#logger.info({ version, engine: this.#datapath.engine, ...this.addresses }, 'gateway ready')
+    // Where it listens is known now.
+    void this.#fleet.fleet.announce()
+  }
+
+  /** Takes this gateway out of rotation: it is not ready, and goes on serving what comes. */
+  drain(options?: { readonly isToExit?: boolean }): void {
+    this.#drain.begin(options)
+  }
+
+  /** Takes that back. False on the way down. */
+  undrain(): boolean {
+    return this.#drain.end()
+  }
+
+  /** How far it has drained. */
+  get drainState(): DrainState {
+    return this.#drain.state()
   }
 
   /**
-   * Drains: readiness turns to 503, new sessions are refused, running ones go on for up to `graceMs`, all at the same time;
-   * then everything is closed in the reverse order of its start.
+   * Drains: readiness turns to 503; when load balancers had time to notice, new sessions are refused, running ones go on for
+   * what is left of `graceMs`, all at the same time; then everything is closed in the reverse order of its start.
    */
   async close({ graceMs = 0 }: CloseOptions = {}): Promise<void> {
-    this.#isDraining = true
     const untilMs = this.#clock.nowMs() + graceMs
+    const leftMs = (): number => Math.max(0, untilMs - this.#clock.nowMs())
     const started = this.#started
     this.#started = []
+    // What has not started has nobody who could notice.
+    await this.#drain.close(started.length > 0 ? graceMs : 0)
     if (started.length > 0) {
-      await Promise.all([this.#media.drain({ graceMs }), this.#turn.drain({ graceMs })])
+      await Promise.all([this.#media.drain({ graceMs: leftMs() }), this.#turn.drain({ graceMs: leftMs() })])
     }
-    for (const service of started.toReversed()) {
-      await service.close({ graceMs: Math.max(0, untilMs - this.#clock.nowMs()) })
-    }
+    for (const service of started.toReversed()) await service.close({ graceMs: leftMs() })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -237,8 +277,13 @@ export class Gateway implements Lifecycle {
     return [...turn, ...tunnel, ...media, ...balancer, ...others]
   }
 
+  /** Only whether the gateway is degraded: all of them would fall out of rotation at once otherwise. */
+  #sharing(): ReturnType<ReadinessCheck> {
+    return { ok: true, isDegraded: this.#fleet.isDegraded, reason: 'Redis is away' }
+  }
+
   #readiness(): { readonly ok: boolean; readonly reason: string } {
-    if (this.#isDraining) return { ok: false, reason: 'draining' }
+    if (this.#drain.isDraining) return { ok: false, reason: 'draining' }
     // A gateway that only relays TURN, or is only a tunnel, needs no origin.
     if (!this.#media.isServed) {
       if (this.#turn.ports !== undefined) return { ok: true, reason: 'TURN is served' }
@@ -263,13 +308,17 @@ export class Gateway implements Lifecycle {
         turnPeer: this.#turn.peerAddresses,
         tunnel: tunnel === undefined ? [] : [String(tunnel)],
       },
-      isDraining: this.#isDraining,
-      load: {
-        sessions: this.#media.sessions.reduce((sum, directory) => sum + directory.sessionCount, 0),
-        allocations: this.#turn.allocationCount,
-        tunnelClients: this.#tunnel.clientCount,
-        ...this.#load.read(),
-      },
+      isDraining: this.#drain.isDraining,
+      load: { ...this.#left(), ...this.#load.read() },
+    }
+  }
+
+  /** What runs here. */
+  #left(): DrainLeft {
+    return {
+      sessions: this.#media.sessions.reduce((sum, directory) => sum + directory.sessionCount, 0),
+      allocations: this.#turn.allocationCount,
+      tunnelClients: this.#tunnel.clientCount,
     }
   }
 }

@@ -48,6 +48,8 @@ export interface MediaParts {
   readonly clock: Clock
   /** Opens every connection to an origin. */
   readonly dial: Dial
+  /** Whether other gateways can take WebRTC sessions over, and prove who belongs to them. */
+  readonly canHandOver: boolean
   /** Asked after media and before pages. */
   readonly handlers: () => readonly HttpHandler[]
 }
@@ -166,6 +168,8 @@ export class MediaRole implements Lifecycle {
       idleTimeoutMs: milliseconds(webrtc.idleSeconds),
       maxSessions: webrtc.maxSessions,
       allowIceQuery: webrtc.allowIceQuery,
+      unverified: webrtc.unverified,
+      leaveOnClose: parts.canHandOver,
     })
     this.#srt = new SrtService({
       ...common,
@@ -255,6 +259,11 @@ export class MediaRole implements Lifecycle {
       srt: this.#srt.addresses.map(addressText),
       registration: address === undefined ? '' : addressText(address),
     }
+  }
+
+  /** A load balancer sends new connections elsewhere: those that are kept alive end with their next answer. */
+  setLeaving(isLeaving: boolean): void {
+    this.#http.setLeaving(isLeaving)
   }
 
   /** Serves HTTP on a connection that was accepted elsewhere. */

@@ -1,13 +1,17 @@
-import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from '../foundation/clock.ts'
 import { errorCode, errorMessage } from '../foundation/errors.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../foundation/lifecycle.ts'
 import type { TurnConfig } from '../mechanisms/config/index.ts'
 import type { Datapath } from '../mechanisms/datapath/index.ts'
+import type { Fleet } from '../mechanisms/fleet/index.ts'
 import type { ApiRoute } from '../mechanisms/http-api/index.ts'
+import { formatListenAddress } from '../mechanisms/net/index.ts'
+import { SharedCounts } from '../mechanisms/quota/index.ts'
+import type { Redis } from '../mechanisms/redis/index.ts'
 import type { Logger, Registry } from '../mechanisms/telemetry/index.ts'
 import {
+  type AllocationQuota,
   credentialRoutes,
   EventWebhook,
   MemoryQuota,
@@ -19,6 +23,7 @@ import {
   type TurnServerOptions,
 } from '../services/turn/index.ts'
 import { registerStunnerMetrics } from './stunnerd/stunner-metrics.ts'
+import { turnFleetOf, turnSecretOf } from './turn-fleet.ts'
 import { makeTurnParts, type TurnParts } from './turn-parts.ts'
 
 export interface TurnRoleOptions {
@@ -29,6 +34,12 @@ export interface TurnRoleOptions {
   /** Takes HTTP that came on a port which is shared with it. */
   readonly onHttp: NonNullable<TurnListenerOptions['onHttp']>
   readonly ownPorts: NonNullable<TurnServerOptions['ownPorts']>
+  /** The gateways among which clients may move, and whose allocations count together. @defaultValue this one alone */
+  readonly fleet?: Fleet
+  /** Where their allocations are counted; needs `fleet`. @defaultValue each gateway counts its own */
+  readonly redis?: Redis
+  /** Keys nonces and tickets where `turn.secret` is absent. @defaultValue they are worth nothing elsewhere */
+  readonly fleetSecret?: string
 }
 
 /** The most that a request for a credential may ask for, unless the configured time is longer, in seconds: a week. */
@@ -38,9 +49,8 @@ const maxTtlSeconds = 604_800
 export class TurnRole implements Lifecycle {
   readonly #options: TurnRoleOptions
   readonly #names: ResolvedNames
-  readonly #quota = new MemoryQuota(
-    (user) => this.#parts?.maxAllocations(user) ?? this.#config.limits.maxPerUser,
-  )
+  readonly #counts: SharedCounts | undefined
+  readonly #quota: AllocationQuota
   #config: TurnConfig
   #server: TurnServer | undefined
   #events: EventWebhook | undefined
@@ -57,6 +67,8 @@ export class TurnRole implements Lifecycle {
     this.#config = config
     this.#options = options
     const { logger, registry, clock } = options
+    this.#counts = this.#sharedCounts()
+    this.#quota = this.#counts === undefined ? new MemoryQuota(this.#most) : countedBy(this.#counts)
     registerEventMetrics(registry, () => this.#eventsLost + (this.#events?.lost ?? 0))
     registerStunnerMetrics(registry, {
       allocationCount: () => this.#server?.allocationCount ?? 0,
@@ -74,6 +86,19 @@ export class TurnRole implements Lifecycle {
   /** Where listeners are bound, by name; undefined when there is no TURN server. */
   get ports(): ReadonlyMap<string, number> | undefined {
     return this.#server?.ports
+  }
+
+  /** Where other gateways reach this one's listeners by UDP, as `address:port`. */
+  get peerAddresses(): readonly string[] {
+    return (
+      this.#server?.udpAddresses.map(({ address, port }) => formatListenAddress({ host: address, port })) ??
+      []
+    )
+  }
+
+  /** Live allocations. */
+  get allocationCount(): number {
+    return this.#server?.allocationCount ?? 0
   }
 
   /** Of the admin API. */
@@ -106,7 +131,13 @@ export class TurnRole implements Lifecycle {
   /** @throws what the server's `start` throws, and what `makeTurnParts` throws */
   async start(options?: StartOptions): Promise<void> {
     this.#isClosing = false
-    await this.#open(this.#config, options)
+    await this.#counts?.start(options)
+    try {
+      await this.#open(this.#config, options)
+    } catch (error) {
+      await this.#counts?.close()
+      throw error
+    }
   }
 
   /** Refuses new allocations and waits for those that are to end, `graceMs` at most; HTTP on shared ports goes on. */
@@ -126,6 +157,7 @@ export class TurnRole implements Lifecycle {
     this.#events = undefined
     await this.#closeEvents(events)
     await this.#names.close()
+    await this.#counts?.close()
   }
 
   /**
@@ -164,6 +196,7 @@ export class TurnRole implements Lifecycle {
     this.#parts = parts
     this.#config = config
     this.#events = events
+    this.#counts?.tellAll()
     await before.parts?.close()
     if (events !== before.events) await this.#closeEvents(before.events)
     return config.secret === this.#secret ? [] : ['turn.secret']
@@ -171,7 +204,8 @@ export class TurnRole implements Lifecycle {
 
   async #open(config: TurnConfig, options?: StartOptions): Promise<void> {
     if (config.listeners.length === 0 || this.#server !== undefined) return
-    const { datapath, logger, registry, clock, ownPorts } = this.#options
+    const { datapath, logger, registry, clock, ownPorts, fleet, fleetSecret } = this.#options
+    const secret = turnSecretOf(config.secret, fleetSecret)
     await this.#names.start()
     let parts: TurnParts | undefined
     const events = this.#webhookOf(config)
@@ -179,7 +213,8 @@ export class TurnRole implements Lifecycle {
       parts = await makeTurnParts(config, this.#resources)
       const server = new TurnServer({
         ...parts.settings,
-        ...(config.secret !== undefined && { secret: createHash('sha256').update(config.secret).digest() }),
+        ...(secret !== undefined && { secret }),
+        ...(fleet !== undefined && { fleet: turnFleetOf(fleet) }),
         ...(events !== undefined && { events: events.events }),
         quota: this.#quota,
         ownPorts,
@@ -199,6 +234,16 @@ export class TurnRole implements Lifecycle {
       await this.#names.close()
       throw error
     }
+  }
+
+  /** How many allocations a user may have. */
+  readonly #most = (user: string): number =>
+    this.#parts?.maxAllocations(user) ?? this.#config.limits.maxPerUser
+
+  #sharedCounts(): SharedCounts | undefined {
+    const { redis, fleet, clock, logger, registry } = this.#options
+    if (redis === undefined || fleet === undefined) return undefined
+    return new SharedCounts({ redis, fleet, name: 'sluice-turn', most: this.#most, clock, logger, registry })
   }
 
   get #resources(): Parameters<typeof makeTurnParts>[1] {
@@ -227,4 +272,8 @@ export class TurnRole implements Lifecycle {
       clock,
     })
   }
+}
+
+function countedBy(counts: SharedCounts): AllocationQuota {
+  return { take: ({ userId }) => counts.take(userId), give: ({ userId }) => counts.give(userId) }
 }

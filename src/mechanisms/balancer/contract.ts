@@ -278,6 +278,11 @@ export interface SessionStore {
    * lives serves it. False when it does not then, or there is no such session any more.
    */
   takeSession(username: string, unserved?: 'unserved'): Promise<boolean>
+  /**
+   * Whether this gateway still serves a session that it added or took: asked of what is shared, not of the copy here. When
+   * not, `onSessionLost` is told, too. True where the store has no such session any more. Fails as a command of Redis does.
+   */
+  servesSession(username: string): Promise<boolean>
   /** The gateway that serves it is told, when that is another one. */
   removeSession(username: string): Promise<void>
   /** Called for a session that this gateway served. The function ends it. */

@@ -202,6 +202,10 @@ export class MemoryBalancerStore implements BalancerStore {
     this.#sessions.find(username)
   }
 
+  async servesSession(): Promise<boolean> {
+    return true
+  }
+
   /** There is nobody else. */
   async takeSession(username: string): Promise<boolean> {
     return this.#sessions.find(username) !== undefined

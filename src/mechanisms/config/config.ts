@@ -38,5 +38,5 @@ export interface Config {
     readonly token?: string | undefined
     readonly profiler: boolean
   }
-  readonly shutdown: { readonly graceSeconds: number }
+  readonly shutdown: { readonly graceSeconds: number; readonly noticeSeconds: number }
 }

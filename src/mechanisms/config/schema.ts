@@ -151,6 +151,14 @@ export const configSchema: z.ZodType<Config> = z
           .max(86_400)
           .default(20)
           .describe('How long running sessions may go on after SIGTERM before they are cut.'),
+        noticeSeconds: z
+          .number()
+          .min(0)
+          .max(3600)
+          .default(0)
+          .describe(
+            'How long load balancers may take to see that this gateway is not ready. After SIGTERM new sessions are served for so long, at most `graceSeconds`, before they are refused; then the running ones go on for what is left of `graceSeconds`.',
+          ),
       })
       .prefault({}),
   })

@@ -251,6 +251,16 @@ describe('Redis away', () => {
     expect(a.told).toEqual(['return'])
   })
 
+  it('a gateway whose first announcement failed says what it holds once it is announced', async () => {
+    const server = new FakeRedisServer()
+    const a = make(server, 'a')
+    a.redis.isSlow = true
+    await a.fleet.start()
+    a.redis.isSlow = false
+    await pass(server, 1000)
+    expect([[...server.hash(KEY).keys()], a.told]).toEqual([['a'], ['return']])
+  })
+
   it('a return is told of once, though the first renewals after it fail', async () => {
     const server = new FakeRedisServer()
     const a = await open(server, 'a')

@@ -179,6 +179,7 @@ export class RedisFleet implements Fleet, Lifecycle {
 
   #redisChanged(isUp: boolean): void {
     this.#sureFromMs = Infinity
+    this.#mustReturn = true
     if (isUp) void this.#renew()
   }
 

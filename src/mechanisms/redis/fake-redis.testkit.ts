@@ -1,6 +1,5 @@
-import { createServer, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 
 /** What a fake says: a text as a bulk string, an Error as an error; undefined: nothing, ever. */
 export type FakeReply = string | number | null | Error | readonly FakeReply[] | undefined
@@ -93,7 +92,8 @@ export class FakeRedis implements AsyncDisposable {
         const words = [name.toUpperCase(), ...args]
         this.commands.push(words)
         if (this.isSilent) continue
-        const reply = this.answer(words, this) ?? usual(words, channels)
+        const special = this.answer(words, this)
+        const reply = special === undefined ? usual(words, channels) : special
         if (reply !== undefined) socket.write(encoded(reply))
       }
     })

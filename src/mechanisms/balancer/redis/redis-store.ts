@@ -223,6 +223,10 @@ export class RedisBalancerStore implements BalancerStore, Lifecycle {
     return this.#sessions.takeSession(username, unserved)
   }
 
+  servesSession(username: string): Promise<boolean> {
+    return this.#sessions.servesSession(username)
+  }
+
   removeSession(username: string): Promise<void> {
     return this.#sessions.removeSession(username)
   }

@@ -342,6 +342,8 @@ export class MediaPlane {
 
   /** Sends on what no flow took. */
   #forward(session: Session, bytes: Uint8Array): void {
+    // By what its request brought about.
+    if (session.ended !== undefined) return
     this.#options.datapath.send(session.originEndpoint, session.originMedia, bytes)
     session.clientSeenAtMs = this.#options.clock.nowMs()
     for (const traffic of [session.fromClient, this.fromClients]) {

@@ -7,7 +7,7 @@ import { inTime } from './in-time.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { OriginLinks } from './origin-links.ts'
 import { resumedAdmission } from './resumed-admission.ts'
-import { type IceIdentity, newSession, type Session, type SessionFacts } from './session.ts'
+import { type IceIdentity, newSession, noHold, type Session, type SessionFacts } from './session.ts'
 import type { LookupRefusal, LookupResult, SessionLookups } from './session-lookups.ts'
 import { placeOf, type SessionPlace } from './session-place.ts'
 import { identityIn, sessionIdOf } from './session-record.ts'
@@ -225,7 +225,7 @@ export class SessionTakeover implements Elsewhere {
     if (!this.#sessions.enter()) throw new Error('too many sessions')
     const undo: (() => void)[] = [() => this.#sessions.leave()]
     try {
-      const { clock, balancer, access } = this.#options
+      const { clock, access } = this.#options
       const { media, limits } = this.#sessions
       const place = await placeOf(record, this.#options, this.#links)
       const originMedia = place?.media
@@ -233,11 +233,6 @@ export class SessionTakeover implements Elsewhere {
       if (place === undefined || originMedia === undefined) return undefined
       const originEndpoint = await media.openOrigin(originMedia)
       undo.push(() => media.closeOrigin(originEndpoint))
-      const moved = new AbortController()
-      const onMoved = record.role === 'play' ? () => moved.abort() : undefined
-      const hold = await balancer.hold(record.streamKey, record.originId, record.role, onMoved)
-      if (hold === undefined) return undefined
-      undo.push(() => hold.end())
       const facts = this.#facts(record, place, originMedia, address)
       // From here on it waits for nothing, so that whatever ends the session meets it in the table.
       if (running.isOver) throw new Error('it is over')
@@ -248,10 +243,10 @@ export class SessionTakeover implements Elsewhere {
       const identities = previous === undefined ? [identity] : [identity, previous]
       const etag = record.resource?.etag
       const session = newSession(
-        { ...facts, etag, hold, admission, meters, originEndpoint, identities },
+        { ...facts, etag, hold: noHold, admission, meters, originEndpoint, identities },
         clock.nowMs(),
       )
-      this.#sessions.begin(session, moved.signal)
+      this.#sessions.beginTaken(session)
       undo.length = 1
       const { id, originId, role } = session
       this.#options.logger.debug({ session: id, origin: originId, role }, 'session taken over')

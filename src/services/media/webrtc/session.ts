@@ -105,6 +105,7 @@ export interface Session extends SessionFacts {
    * networks may have one path through each gateway, checks both, and means to use one.
    */
   isStandby: boolean
+  standbySinceMs: number
   /** Ended on standby, as is the admission. */
   hold: Hold
   admission: MovableAdmission
@@ -127,6 +128,9 @@ export interface Session extends SessionFacts {
   ended: EndReason | undefined
 }
 
+/** A hold of nothing, until there is one. */
+export const noHold: Hold = { end: () => {} }
+
 /** A session that nothing has flowed in yet. */
 export function newSession(
   parts: SessionFacts &
@@ -136,6 +140,7 @@ export function newSession(
   return {
     ...parts,
     isStandby: false,
+    standbySinceMs: 0,
     remotes: new Map(),
     connections: new Set(),
     reverse: undefined,

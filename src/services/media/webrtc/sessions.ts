@@ -25,6 +25,9 @@ const renewEveryMs = 30_000
  */
 const stoppedAfterMs = 3000
 
+/** A client with paths through two gateways moves its session from one to the other no more often than this. */
+const standbyAtLeastMs = 1000
+
 /** Reasons for which the origin does not know yet that the session ended. */
 const untold: ReadonlySet<EndReason> = new Set<EndReason>([
   'idle',
@@ -96,6 +99,7 @@ export class Sessions {
   standBy(session: Session): void {
     if (session.isStandby || session.ended !== undefined) return
     session.isStandby = true
+    session.standbySinceMs = this.#options.clock.nowMs()
     this.#count('taken')
     this.#letGo(session)
     session.admission.handOver()
@@ -105,7 +109,8 @@ export class Sessions {
 
   /** Its client uses a path through this gateway again. */
   serve(session: Session): void {
-    if (!session.isStandby || session.ended !== undefined) return
+    const sinceMs = this.#options.clock.nowMs() - session.standbySinceMs
+    if (!session.isStandby || session.ended !== undefined || sinceMs < standbyAtLeastMs) return
     try {
       const { endsAtMs } = session.admission
       session.admission = resumedAdmission(this.#options.access, session, endsAtMs)
@@ -115,10 +120,20 @@ export class Sessions {
       return
     }
     session.isStandby = false
+    this.#adoptStream(session)
+    for (const { username } of session.identities) this.take(username)
+  }
+
+  /** What another gateway began goes on here. */
+  beginTaken(session: Session): void {
+    this.table.add(session)
+    this.#adoptStream(session)
+  }
+
+  #adoptStream(session: Session): void {
     const moved = new AbortController()
     this.#watch(session, moved.signal)
     void this.#hold(session, moved)
-    for (const { username } of session.identities) this.take(username)
   }
 
   /** Says that its stream is in use here; without a word from the balancer it goes on all the same. */
@@ -352,9 +367,10 @@ export class Sessions {
       if (this.#isIdle(session, nowMs)) {
         if (sessionStore.isShared && !session.isStandby) void this.#endIdle(session)
         else void this.end(session, 'idle')
-      } else if (!session.isStandby && nowMs - session.renewedAtMs >= renewEveryMs) {
+      } else if (nowMs - session.renewedAtMs >= renewEveryMs) {
         session.renewedAtMs = nowMs
-        for (const { username } of session.identities) {
+        if (session.isStandby) void this.#review(session)
+        else for (const { username } of session.identities) {
           sessionStore.renewSession(username).catch((error: unknown) => {
             this.#storeFailed(error, 'session not renewed in the store')
           })
@@ -365,6 +381,19 @@ export class Sessions {
 
   #isIdle({ clientSeenAtMs, originSeenAtMs }: Session, nowMs: number): boolean {
     return nowMs - Math.min(clientSeenAtMs, originSeenAtMs) >= this.#options.idleTimeoutMs
+  }
+
+  /** A client still sends here: whoever serves its session may have gone, or have ended it. */
+  async #review(session: Session): Promise<void> {
+    const { clock, sessionStore, lookupTimeoutMs } = this.#options
+    const username = session.identities[0]?.username ?? ''
+    try {
+      const record = await inTime(sessionStore.findSession(username), clock, lookupTimeoutMs)
+      if (record === undefined) await this.end(session, 'taken')
+      else if (record.isServed !== true) this.serve(session)
+    } catch (error) {
+      this.#storeFailed(error, 'session not found in the store')
+    }
   }
 
   /**

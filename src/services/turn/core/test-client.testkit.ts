@@ -94,12 +94,12 @@ export abstract class TestClient implements TransportAddress {
     return relayed
   }
 
-  /** A request that is signed, with a nonce that is asked for where there is none, or is too old. */
+  /** A request that is signed, with a nonce that is asked for where there is none, or that comes with a 438. */
   async request(method: number, build: Build = noAttributes, options: RequestOptions = {}): Promise<Answer> {
     if (this.nonce.length === 0) await this.challenge()
     let answer = await this.ask(this.signed(method, build, options))
     if (answer?.code === 438) {
-      await this.challenge()
+      this.nonce = Uint8Array.from(answer.message.attribute(StunAttribute.nonce) ?? [])
       answer = await this.ask(this.signed(method, build, options))
     }
     if (answer === undefined) throw new TypeError('no answer')

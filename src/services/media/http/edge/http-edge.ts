@@ -93,6 +93,7 @@ export class HttpEdge implements Lifecycle {
   /** It does not listen itself; undefined while nothing is served. */
   #server: Server | undefined
   #isDraining = false
+  #isLeaving = false
   #onEmpty: (() => void) | undefined
 
   /** @throws NET_BAD_RANGE, NET_BAD_CERTIFICATE */
@@ -142,6 +143,7 @@ export class HttpEdge implements Lifecycle {
   async start(options: StartOptions = {}): Promise<void> {
     if (this.#server !== undefined) return
     this.#isDraining = false
+    this.#isLeaving = false
     try {
       this.#server = this.#createServer()
       // What sets going the look for late requests, which node:http does when it begins to listen.
@@ -153,6 +155,11 @@ export class HttpEdge implements Lifecycle {
     }
     const [listen, secure] = [this.addresses.map(formatBound), this.secureAddresses.map(formatBound)]
     this.#log.info({ listen, secure }, 'HTTP listening')
+  }
+
+  /** While it is set, each connection ends with its next answer, so that clients come back through a load balancer. */
+  setLeaving(isLeaving: boolean): void {
+    this.#isLeaving = isLeaving
   }
 
   /**
@@ -242,7 +249,7 @@ export class HttpEdge implements Lifecycle {
       socket.destroy()
       return
     }
-    if (this.#isDraining) response.shouldKeepAlive = false
+    if (this.#isDraining || this.#isLeaving) response.shouldKeepAlive = false
     response.once('close', () => {
       connection.waiting--
       if (this.#isDraining && connection.waiting === 0) socket.destroySoon()

@@ -1,0 +1,265 @@
+import { describe, expect, it } from 'vitest'
+import { eventually } from '../../foundation/eventually.testkit.ts'
+import { slotOf } from './cluster-slots.ts'
+import { type FakeAnswer, FakeRedis, type FakeReply } from './fake-redis.testkit.ts'
+import { startLink, until } from './redis-link.testkit.ts'
+
+describe('Sentinels', () => {
+  it('are asked until one names a server that says itself that it is the master', async () => {
+    await using old = await FakeRedis.start(([name]) => (name === 'ROLE' ? ['slave', 'h', 1] : undefined))
+    await using master = await FakeRedis.start()
+    await using stale = await FakeRedis.start(naming(old))
+    await using right = await FakeRedis.start(naming(master))
+    await using away = await FakeRedis.start()
+    await away.stop()
+    let draw = 0
+    await using link = await startLink({
+      sentinels: [stale.place, right.place],
+      sentinelName: 'main',
+      sentinelUser: 'watcher',
+      sentinelPassword: 'spw',
+      password: 'pw',
+      database: 2,
+      // In this order.
+      random: () => draw++,
+    })
+    expect(link.redis.isUp).toBe(true)
+    expect(stale.commands).toContainEqual(['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', 'main'])
+    expect(right.commands[0]).toEqual(['AUTH', 'watcher', 'spw'])
+    expect(master.commands.slice(0, 2)).toEqual([
+      ['AUTH', 'pw'],
+      ['SELECT', '2'],
+    ])
+  })
+
+  it('are asked anew when the master is gone', async () => {
+    await using first = await FakeRedis.start()
+    await using second = await FakeRedis.start()
+    let master = first
+    await using sentinel = await FakeRedis.start((words, fake) => naming(master)(words, fake))
+    await using link = await startLink({ sentinels: [sentinel.place] })
+    expect(first.connections).toBe(1)
+    master = second
+    await first.stop()
+    await until(() => !link.redis.isUp)
+    link.clock.advance(100)
+    await until(() => link.redis.isUp)
+    await link.redis.command('SET', 'k', 'v')
+    expect(second.count('SET')).toBe(1)
+  })
+
+  it.each<[string, FakeReply, RegExp]>([
+    ['knows no such name', null, /"level":"error".*knows no master of the name mymaster/],
+    ['says something else', ['a b', 'x'], /"level":"warn".*named no address/],
+    ['refuses', new Error('NOAUTH Authentication required.'), /"level":"error".*NOAUTH/],
+  ])('one that %s is a line in the log', async (_, answer, line) => {
+    await using sentinel = await FakeRedis.start(([name]) => (name === 'SENTINEL' ? answer : undefined))
+    await using link = await startLink({ sentinels: [sentinel.place] })
+    expect(link.redis.isUp).toBe(false)
+    expect(link.lines.join()).toMatch(line)
+  })
+})
+
+describe('a Cluster', () => {
+  it('has a connection to each master, and commands go to that of their slot', async () => {
+    await using cluster = await fakeCluster()
+    const { left, right } = cluster
+    await using link = await startLink({ cluster: [left.place] })
+    expect(link.redis.isUp).toBe(true)
+    await link.redis.command('SET', LOW, 'v')
+    await link.redis.command('SET', HIGH, 'v')
+    await link.redis.run({ name: 's', lua: '' }, [HIGH], [])
+    expect(left.commands).toContainEqual(['SET', LOW, 'v'])
+    expect(right.commands).toContainEqual(['SET', HIGH, 'v'])
+    expect(right.count('EVALSHA')).toBe(1)
+    expect(left.count('EVALSHA')).toBe(0)
+    expect((await link.redis.scan('*', 10)).toSorted()).toEqual(['left', 'right'])
+  })
+
+  it('follows MOVED, and asks for the table anew', async () => {
+    await using cluster = await fakeCluster()
+    const { left, right } = cluster
+    await using link = await startLink({ cluster: [left.place] })
+    cluster.special = ([name], fake) =>
+      name === 'SET' && fake === left ? new Error(`MOVED ${slotOf(LOW)} ${right.place}`) : undefined
+    expect(await link.redis.command('SET', LOW, 'v')).toBe('OK')
+    // It is remembered before the table is there.
+    expect(await link.redis.command('SET', LOW, 'w')).toBe('OK')
+    expect(left.count('SET')).toBe(1)
+    const asked = left.count('CLUSTER') + right.count('CLUSTER')
+    link.clock.advance(500)
+    await until(() => left.count('CLUSTER') + right.count('CLUSTER') > asked)
+    expect(link.changes).toEqual([true])
+  })
+
+  it('asks where a slot goes by ASK, once', async () => {
+    await using cluster = await fakeCluster()
+    const { left, right } = cluster
+    await using link = await startLink({ cluster: [left.place] })
+    cluster.special = ([name], fake) =>
+      name === 'SET' && fake === left ? new Error(`ASK ${slotOf(LOW)} ${right.place}`) : undefined
+    await link.redis.command('SET', LOW, 'v')
+    await link.redis.command('SET', LOW, 'w')
+    const asked = right.commands.filter(([name]) => name === 'ASKING' || name === 'SET').map(([name]) => name)
+    expect(asked).toEqual(['ASKING', 'SET', 'ASKING', 'SET'])
+    expect(left.count('SET')).toBe(2)
+  })
+
+  it('that sends in circles is an error', async () => {
+    await using cluster = await fakeCluster()
+    const { left, right } = cluster
+    await using link = await startLink({ cluster: [left.place] })
+    cluster.special = ([name], fake) =>
+      name === 'SET'
+        ? new Error(`MOVED ${slotOf(LOW)} ${fake === left ? right.place : left.place}`)
+        : undefined
+    await expect(link.redis.command('SET', LOW, 'v')).rejects.toMatchObject({ reply: 'MOVED' })
+    expect(left.count('SET') + right.count('SET')).toBe(6)
+  })
+
+  it('is up when each master says that all is well, and down by one that does not', async () => {
+    await using cluster = await fakeCluster()
+    const { left, right } = cluster
+    let isWell = false
+    cluster.special = ([name, what], fake) => {
+      if (isWell || fake !== right) return undefined
+      if (name === 'CLUSTER' && what === 'INFO') return 'cluster_state:fail\r\n'
+      return name === 'SET' ? new Error('CLUSTERDOWN The cluster is down') : undefined
+    }
+    await using link = await startLink({ cluster: [left.place] })
+    expect(link.redis.isUp).toBe(false)
+    isWell = true
+    link.clock.advance(500)
+    await until(() => link.redis.isUp)
+
+    isWell = false
+    await expect(link.redis.command('SET', HIGH, 'v')).rejects.toMatchObject({
+      code: 'REDIS_AWAY',
+      reply: 'CLUSTERDOWN',
+    })
+    expect(link.redis.isUp).toBe(false)
+    expect(await link.redis.command('SET', LOW, 'v')).toBe('OK')
+  })
+
+  it('is down while a slot has no server or a master is away, and whole again with the next table', async () => {
+    await using cluster = await fakeCluster()
+    await using heir = await FakeRedis.start((words, fake) => cluster.answer(words, fake))
+    const { left, right } = cluster
+    await using link = await startLink({ cluster: [left.place, right.place] })
+    await right.stop()
+    await until(() => !link.redis.isUp)
+    await expect(link.redis.command('SET', HIGH, 'v')).rejects.toMatchObject({ code: 'REDIS_AWAY' })
+    await link.redis.command('SET', LOW, 'v')
+    cluster.owners = [left, heir]
+    await eventually(() => {
+      const { dueInMs = 0 } = link.clock
+      if (dueInMs <= 750) link.clock.advance(dueInMs)
+      expect(link.redis.isUp).toBe(true)
+    })
+    await link.redis.command('SET', HIGH, 'v')
+    expect(heir.count('SET')).toBe(1)
+  })
+
+  it('is away when no node answers, and found by any other of them', async () => {
+    await using cluster = await fakeCluster()
+    const { left, right } = cluster
+    await using gone = await FakeRedis.start()
+    await gone.stop()
+    await using link = await startLink({ cluster: [left.place, right.place] })
+    expect(link.redis.isUp).toBe(true)
+    const { port } = right
+    await left.stop()
+    await right.stop()
+    await until(() => !link.redis.isUp)
+    await right.listen(port)
+    cluster.owners = [right, right]
+    await eventually(() => {
+      const { dueInMs = 0 } = link.clock
+      if (dueInMs <= 750) link.clock.advance(dueInMs)
+      expect(link.redis.isUp).toBe(true)
+    })
+    expect(link.lines.filter((line) => line.includes('is away'))).toHaveLength(1)
+  })
+
+  it('that gives a table without servers is asked elsewhere', async () => {
+    await using cluster = await fakeCluster()
+    const { left, right } = cluster
+    cluster.special = ([name, what], fake) =>
+      name === 'CLUSTER' && what === 'SLOTS' && fake === left ? [] : undefined
+    let draw = 0
+    await using link = await startLink({ cluster: [left.place, right.place], random: () => draw++ })
+    expect(link.redis.isUp).toBe(true)
+  })
+
+  it('keeps a command whose keys are on their way for a moment', async () => {
+    await using cluster = await fakeCluster()
+    let isMoving = true
+    cluster.special = ([name]) =>
+      name === 'EVALSHA' && isMoving ? new Error('TRYAGAIN Multiple keys request') : undefined
+    await using link = await startLink({ cluster: [cluster.left.place] })
+    const done = link.redis.run({ name: 's', lua: '' }, [LOW], [])
+    await until(() => cluster.left.count('EVALSHA') === 1)
+    // The pause comes before the next question of the connections.
+    await until(() => link.clock.dueInMs === 50)
+    isMoving = false
+    link.clock.advance(50)
+    expect(await done).toBe('script')
+  })
+
+  it('ends with no timer left', async () => {
+    await using cluster = await fakeCluster()
+    const link = await startLink({ cluster: [cluster.left.place] })
+    await link.redis.close()
+    expect(link.clock.pending).toBe(0)
+  })
+})
+
+/** A key of the lower half of the slots, and one of the upper. */
+const LOW = 'bar'
+const HIGH = 'foo'
+const HALF = 8192
+
+function naming(master: FakeRedis): FakeAnswer {
+  return ([name]) => (name === 'SENTINEL' ? ['127.0.0.1', String(master.port)] : undefined)
+}
+
+interface FakeCluster extends AsyncDisposable {
+  readonly left: FakeRedis
+  readonly right: FakeRedis
+  /** Who has the lower and the upper half. */
+  owners: readonly [FakeRedis, FakeRedis]
+  /** Asked before all else. */
+  special: FakeAnswer
+  readonly answer: FakeAnswer
+}
+
+async function fakeCluster(): Promise<FakeCluster> {
+  const [left, right] = [await FakeRedis.start(), await FakeRedis.start()]
+  const cluster: FakeCluster = {
+    left,
+    right,
+    owners: [left, right],
+    special: () => undefined,
+    answer([name = '', what], fake) {
+      const special = cluster.special([name, what ?? ''], fake)
+      if (special !== undefined) return special
+      if (name === 'ASKING') return 'OK'
+      if (name === 'EVALSHA') return 'script'
+      if (name === 'SCAN') return ['0', [fake === left ? 'left' : 'right']]
+      if (name !== 'CLUSTER') return undefined
+      if (what === 'INFO') return 'cluster_enabled:1\r\ncluster_state:ok\r\n'
+      const [low, high] = cluster.owners
+      return [
+        [0, HALF - 1, ['127.0.0.1', low.port, 'id']],
+        [HALF, 2 * HALF - 1, ['127.0.0.1', high.port, 'id']],
+      ]
+    },
+    async [Symbol.asyncDispose]() {
+      await left.stop()
+      await right.stop()
+    },
+  }
+  left.answer = cluster.answer
+  right.answer = cluster.answer
+  return cluster
+}
