@@ -23,6 +23,7 @@ export function fleetGroups(tools: Tools): ScenarioGroup[] {
       loadProgram: [process.execPath, '--import', 'tsx', peer('pick-load.ts')],
       sessions: 0,
       subjects: [storeInMemory, storeInRedis],
+      baseline: storeInMemory.name,
       scenarios: [
         picks('new', 'of new streams, kept and given back, 64 at a time'),
         picks('known', 'of 1,000 streams that are in use, 64 at a time'),

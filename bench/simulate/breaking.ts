@@ -1,6 +1,6 @@
 import { fleetCost, type FleetCost } from './cost.ts'
 import type { FleetShape } from './fleet-shape.ts'
-import type { Measured } from './measure.ts'
+import type { Measured } from './measured.ts'
 import type { Periods } from './periods.ts'
 import { ratesOf } from './rates.ts'
 import { sourceConstant } from './source-constants.ts'
@@ -9,7 +9,7 @@ import { sourceConstant } from './source-constants.ts'
 interface Bound {
   readonly what: string
   readonly most: number
-  used(cost: FleetCost, shape: FleetShape): number
+  readonly used: (cost: FleetCost, shape: FleetShape) => number
 }
 
 /** Where a fleet ends that is made larger in one way only. */

@@ -1,6 +1,6 @@
 import type { FleetShape } from './fleet-shape.ts'
 import type { MemoryCosts } from './fill.ts'
-import type { Measured } from './measure.ts'
+import type { Measured } from './measured.ts'
 import { type Holdings, holdingsOf, type Rate } from './rates.ts'
 
 /** What a rate costs. */
@@ -27,10 +27,14 @@ export interface FleetCost {
   readonly busiestMemoryBytes: number
 }
 
-export function costOf(rate: Rate, measured: Measured): Cost {
+export function costOf(
+  rate: Rate,
+  measured: Pick<Measured, 'commands' | 'writeUs' | 'deliveryUs' | 'mixFactor'>,
+): Cost {
   const { cpuUs, requestBytes, replyBytes } = measured.commands[rate.command]
   const { scale = 1, deliveries = 0, perSecond, together } = rate
-  const us = cpuUs * scale + measured.writeUs / together + deliveries * measured.deliveryUs
+  const us =
+    measured.mixFactor * (cpuUs * scale + measured.writeUs / together + deliveries * measured.deliveryUs)
   return {
     rate,
     cores: (perSecond * us) / 1e6,

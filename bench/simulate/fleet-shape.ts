@@ -26,8 +26,6 @@ export interface SimulateOptions {
   readonly isMeasuring: boolean
   /** Sessions that the server is filled with for that. */
   readonly filledSessions: number
-  /** Sends all rates at once to a real server, and compares. */
-  readonly isChecking: boolean
   /** Where all figures go as JSON. */
   readonly json?: string
 }
@@ -57,7 +55,7 @@ export function parseSimulateOptions(args: readonly string[]): SimulateOptions {
     options: {
       ...numberOptions,
       measure: { type: 'boolean', default: false },
-      check: { type: 'boolean', default: false },
+
       json: { type: 'string' },
     },
   })
@@ -77,7 +75,6 @@ export function parseSimulateOptions(args: readonly string[]): SimulateOptions {
     },
     isMeasuring: given['measure'] === true,
     filledSessions: number('filled-sessions'),
-    isChecking: given['check'] === true,
     ...(typeof given['json'] === 'string' && { json: given['json'] }),
   }
 }

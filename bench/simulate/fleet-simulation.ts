@@ -1,7 +1,7 @@
 import type { CommandName } from './commands.ts'
 import type { FleetShape } from './fleet-shape.ts'
 import { FluidRedis } from './fluid-redis.ts'
-import type { Measured } from './measure.ts'
+import type { Measured } from './measured.ts'
 import type { Periods } from './periods.ts'
 import { poisson } from './random.ts'
 import { type Holdings, holdingsOf } from './rates.ts'
@@ -310,10 +310,10 @@ export class FleetSimulation {
 
   /** Gives how long the answer takes; undefined: there is none. */
   #send(names: readonly CommandName[], count: number, writes: number, scale = 1): number | undefined {
-    const { commands, writeUs } = this.#measured
+    const { commands, writeUs, mixFactor } = this.#measured
     const us = names.reduce((total, name) => total + commands[name].cpuUs, 0) * count * scale
     const cores = this.#shape.redisNodes
-    const waitMs = this.redis.take(count * names.length, (us + writeUs * writes) / cores)
+    const waitMs = this.redis.take(count * names.length, (mixFactor * (us + writeUs * writes)) / cores)
     if (waitMs !== undefined) this.#worstWaitMs = Math.max(this.#worstWaitMs, waitMs)
     return waitMs
   }

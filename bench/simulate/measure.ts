@@ -2,29 +2,12 @@ import { RedisServer } from '../redis-server.ts'
 import { describeMachine } from '../machine.ts'
 import { closedLoop, BatchClient } from './closed-loop.ts'
 import { COMMAND_NAMES, type CommandName, COMMANDS, type Filled } from './commands.ts'
-import { fill, type MemoryCosts } from './fill.ts'
+import { costOf, sum } from './cost.ts'
+import { fill } from './fill.ts'
+import type { CommandCost, Measured } from './measured.ts'
+import { runMix } from './mix.ts'
+import type { Rate } from './rates.ts'
 import { encodeCommand } from './resp.ts'
-
-/** What a redis-server on a machine takes. */
-export interface Measured {
-  readonly date: string
-  readonly machine: string
-  readonly redis: string
-  readonly filled: Filled
-  readonly memory: MemoryCosts
-  /** Of a command among others in one write. */
-  readonly commands: Readonly<Record<CommandName, CommandCost>>
-  /** CPU time for a write of its own: what comes on top for each batch, however long. */
-  readonly writeUs: number
-  /** CPU time for one more subscriber of a channel when something is published there. */
-  readonly deliveryUs: number
-}
-
-export interface CommandCost {
-  readonly cpuUs: number
-  readonly requestBytes: number
-  readonly replyBytes: number
-}
 
 /** A fleet with so many sessions, two of each stream. */
 export function filledWith(sessions: number): Filled {
@@ -35,6 +18,8 @@ const BATCH = 32
 const CONNECTIONS = 8
 /** What else the machine does can only add. */
 const REPEATS = 3
+/** As much as one process of ours can send beside. */
+const MIX_PER_SECOND = 30_000
 /** Those that take long each are measured with fewer. */
 const COUNTS: Readonly<Partial<Record<CommandName, number>>> = {
   listGet: 1024,
@@ -44,7 +29,11 @@ const COUNTS: Readonly<Partial<Record<CommandName, number>>> = {
 }
 
 /** Some ten seconds. */
-export async function measure(filled: Filled, say: (line: string) => void): Promise<Measured> {
+export async function measure(
+  filled: Filled,
+  rates: readonly Rate[],
+  say: (line: string) => void,
+): Promise<Measured> {
   const server = await RedisServer.start()
   try {
     say(`redis-server on port ${server.port}: filling`)
@@ -74,15 +63,28 @@ export async function measure(filled: Filled, say: (line: string) => void): Prom
     say(`a write of its own: ${writeUs.toFixed(2)} us`)
     const deliveryUs = await deliveryCost(server, filled, commands.publish?.cpuUs ?? 0)
     say(`a delivery: ${deliveryUs.toFixed(2)} us`)
+    const costs = {
+      commands: commands as Record<CommandName, CommandCost>,
+      writeUs,
+      deliveryUs,
+      mixFactor: 1,
+    }
+    const part = Math.min(1, MIX_PER_SECOND / sum(rates, ({ perSecond }) => perSecond))
+    const some = rates.map((rate) => ({ ...rate, perSecond: rate.perSecond * part }))
+    const mix = await runMix(server, some, filled)
+    const expected = sum(some, (rate) => costOf(rate, costs).cores)
+    say(
+      `a mix: ${mix.answered.toFixed(0)}/s, ${mix.cores.toFixed(3)} of a core, ${expected.toFixed(3)} by its parts`,
+    )
     return {
       date: new Date().toISOString().slice(0, 10),
       machine: machineText(),
       redis: describeMachine().redis ?? 'unknown',
       filled,
       memory,
-      commands: commands as Record<CommandName, CommandCost>,
-      writeUs,
-      deliveryUs,
+      ...costs,
+      mix,
+      mixFactor: mix.cores / ((expected * mix.answered) / mix.asked),
     }
   } finally {
     await server.stop()

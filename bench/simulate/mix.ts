@@ -33,9 +33,9 @@ export async function runMix(
   const sources = rates.map((rate) => new Source(rate, filled))
   const pick = (index: number): Buffer => encodeCommand(COMMANDS.pick(1_000_000 + index, filled))
   const waits: number[] = []
-  let isOver = false
+  const over = new AbortController()
   const probing = (async () => {
-    for (let index = 0; !isOver; index++) {
+    for (let index = 0; !over.signal.aborted; index++) {
       const sentMs = performance.now()
       await probe.send(pick(index), 1)
       waits.push(performance.now() - sentMs)
@@ -65,7 +65,7 @@ export async function runMix(
     const seconds = (performance.now() - startMs) / 1000
     const cores = (server.cpuSeconds() - cpuBefore) / seconds
     await Promise.all(under)
-    isOver = true
+    over.abort()
     await probing
     const sorted = waits.toSorted((a, b) => a - b)
     const quantile = (part: number): number => sorted[Math.floor(sorted.length * part)] ?? Number.NaN
@@ -77,7 +77,7 @@ export async function runMix(
       pickP99Ms: quantile(0.99),
     }
   } finally {
-    isOver = true
+    over.abort()
     for (const client of [...clients, probe]) client.close()
   }
 }

@@ -3,10 +3,9 @@ import { textTable } from '../report/table.ts'
 import type { Breaking } from './breaking.ts'
 import type { FleetCost, MemoryRow } from './cost.ts'
 import type { FleetShape } from './fleet-shape.ts'
-import type { Measured } from './measure.ts'
+import type { Measured } from './measured.ts'
 import type { Holdings } from './rates.ts'
 import type { ScenarioResult } from './scenarios.ts'
-import type { MixResult } from './mix.ts'
 import { bytesShort, rateShort, short } from './text.ts'
 
 /** All that was found of one fleet. */
@@ -18,8 +17,6 @@ export interface SimulationReport {
   readonly memory: readonly MemoryRow[]
   readonly breakings: readonly Breaking[]
   readonly scenarios: readonly ScenarioResult[]
-  /** The same rates at a real server. */
-  readonly checked?: MixResult
 }
 
 export function reportText(report: SimulationReport): string {
@@ -39,7 +36,8 @@ export function reportText(report: SimulationReport): string {
     textTable(breakingRows(report.breakings)),
     '',
     textTable(scenarioRows(report.scenarios)),
-    ...(report.checked === undefined ? [] : ['', checkedText(report.checked)]),
+    '',
+    mixText(measured),
   ].join('\n')}\n`
 }
 
@@ -103,6 +101,10 @@ function scenarioRows(scenarios: readonly ScenarioResult[]): Rows {
   ]
 }
 
-function checkedText({ asked, answered, cores, pickP50Ms, pickP99Ms }: MixResult): string {
-  return `a real server: ${short(answered)} of ${short(asked)} commands/s answered with ${short(100 * cores)} % of a core, a pick meanwhile in ${short(pickP50Ms)} ms at p50, ${short(pickP99Ms)} ms at p99`
+function mixText({ mix, mixFactor }: Measured): string {
+  return [
+    `the same mix at a real server, as much as one process of ours sends: ${short(mix.answered)} of ${short(mix.asked)} commands/s,`,
+    `${short(100 * mix.cores)} % of a core, ${short(mixFactor)} times the sum of its parts, which is counted in above;`,
+    `a pick meanwhile in ${short(mix.pickP50Ms)} ms at p50, ${short(mix.pickP99Ms)} ms at p99`,
+  ].join(' ')
 }

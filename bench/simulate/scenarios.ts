@@ -1,6 +1,6 @@
 import type { FleetShape } from './fleet-shape.ts'
 import { FleetSimulation, type SimulatedGateway } from './fleet-simulation.ts'
-import type { Measured } from './measure.ts'
+import type { Measured } from './measured.ts'
 import type { Periods } from './periods.ts'
 import { seededRandom } from './random.ts'
 

@@ -1,6 +1,10 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { makeCertificate } from '../../src/mechanisms/net/certificate.testkit.ts'
 import { createRedis, type RedisLink, type RedisOptions } from '../../src/mechanisms/redis/index.ts'
 import { createLogger } from '../../src/mechanisms/telemetry/index.ts'
+import { temporaryFolder } from '../harness/temporary-folder.ts'
 import { until } from '../harness/until.ts'
 import { startCluster } from './cluster.ts'
 import { startRedis } from './redis-process.ts'
@@ -50,6 +54,22 @@ describe('one server', () => {
     const trusting = await linkTo({ url: server.url, tls: { insecure: true } })
     await using ___ = trusting.redis
     expect(trusting.redis.isUp).toBe(true)
+  })
+
+  test('a server that wants a certificate of ours', async () => {
+    const certificate = await makeCertificate()
+    await using server = await startRedis({ tls: certificate })
+    await server.command('CONFIG', 'SET', 'tls-auth-clients', 'yes')
+    using folder = temporaryFolder()
+    const files = { certFile: join(folder.path, 'cert.pem'), keyFile: join(folder.path, 'key.pem') }
+    writeFileSync(files.certFile, certificate.cert)
+    writeFileSync(files.keyFile, certificate.key)
+    const { redis } = await linkTo({ url: server.url, tls: { ca: server.caFile, ...files } })
+    await using _ = redis
+    expect(redis.isUp).toBe(true)
+    const stranger = await linkTo({ url: server.url, tls: { ca: server.caFile } })
+    await using __ = stranger.redis
+    expect(stranger.redis.isUp).toBe(false)
   })
 
   test('a wrong password is an error in the log, and cured by the server', async () => {

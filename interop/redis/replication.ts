@@ -1,12 +1,6 @@
 import { until } from '../harness/until.ts'
 import type { RedisProcess } from './redis-process.ts'
 
-/** The fields of a section of INFO. */
-export async function infoOf(redis: RedisProcess, section: string): Promise<ReadonlyMap<string, string>> {
-  const text = String(await redis.command('INFO', section))
-  return new Map(text.split('\r\n').map((line) => line.split(':', 2) as [string, string]))
-}
-
 /** Resolves when replicas follow their master and have all that it has taken so far. */
 export async function untilReplicated(
   master: RedisProcess,
@@ -22,4 +16,10 @@ export async function untilReplicated(
     }
     await until(`replication of ${master.port} at ${replica.port}`, hasAll, { deadlineMs: 30_000 })
   }
+}
+
+/** The fields of a section of INFO. */
+async function infoOf(redis: RedisProcess, section: string): Promise<ReadonlyMap<string, string>> {
+  const text = String(await redis.command('INFO', section))
+  return new Map(text.split('\r\n').map((line) => line.split(':', 2) as [string, string]))
 }

@@ -1,7 +1,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { ManualClock } from '../../src/foundation/clock.ts'
 import { eventually } from '../../src/foundation/eventually.testkit.ts'
-import { originIdOf, parseStreamKey, type RtcResource, type RtcSession } from '../../src/mechanisms/balancer/index.ts'
+import {
+  originIdOf,
+  parseStreamKey,
+  type RtcResource,
+  type RtcSession,
+} from '../../src/mechanisms/balancer/index.ts'
 import { SharedHls } from '../../src/mechanisms/balancer/redis/shared-hls.ts'
 import { SharedSessions } from '../../src/mechanisms/balancer/redis/shared-sessions.ts'
 import { newGatewayId, RedisFleet } from '../../src/mechanisms/fleet/index.ts'
@@ -46,6 +51,8 @@ describe.each([
     )
     expect(await b.sessions.takeSession('a:b')).toBe(true)
     await eventually(() => expect(a.lost).toEqual([['a:b', 'taken']]))
+    expect(await a.sessions.servesSession('a:b')).toBe(false)
+    expect(await b.sessions.servesSession('a:b')).toBe(true)
     expect(await c.sessions.takeSession('a:b', 'unserved')).toBe(false)
     expect(await c.sessions.findSessionOfToken('token of a:b')).toEqual({ ...added, isServed: true })
     await c.sessions.removeSession('a:b')
@@ -63,7 +70,7 @@ describe.each([
       b.sessions.takeSession('a:b', 'unserved'),
       c.sessions.takeSession('a:b', 'unserved'),
     ])
-    expect(takes.toSorted()).toEqual([false, true])
+    expect(takes.filter((isTaken) => isTaken)).toHaveLength(1)
     expect(await b.sessions.findSession('a:b')).toMatchObject({ icePassword: 'secret-of-the-answer' })
   })
 
@@ -108,47 +115,53 @@ describe.each([
 })
 
 describe('with Go proxies at one Redis', () => {
-  it.each([[7], [8]] as const)('sessions of generation %i are found, and it finds ours', async (generation) => {
-    await server.command('FLUSHALL')
-    // Generation 7 knows none.
-    prefix = undefined
-    const a = await open({ url: server.url })
-    using connection = await server.connect()
-    const go = new GoProxy({ redis: connection, generation })
-    await go.storeRtc(KEY, 'go:x')
-    expect(await a.sessions.findSession('go:x')).toEqual({
-      streamKey: KEY,
-      username: 'go:x',
-      role: 'play',
-      originId: ORIGIN,
-      originAddress: '10.0.0.5',
-      originPort: 8000,
-    })
-    expect(await a.sessions.takeSession('go:x')).toBe(true)
-    await a.sessions.addSession(session('a:b'))
-    await eventually(async () => expect(await keys(a.redis)).toHaveLength(4))
-    // Generation 8 reads none at all.
-    const reader = new GoProxy({ redis: connection, generation: 7 })
-    expect(await reader.loadRtcByUfrag('a:b')).toEqual({ stream_url: KEY, ufrag: 'a:b' })
-    expect(await reader.loadRtcByUfrag('go:x')).toEqual({ stream_url: KEY, ufrag: 'go:x' })
-  })
+  it.each([[7], [8]] as const)(
+    'sessions of generation %i are found, and it finds ours',
+    async (generation) => {
+      await server.command('FLUSHALL')
+      // Generation 7 knows none.
+      prefix = undefined
+      const a = await open({ url: server.url })
+      using connection = await server.connect()
+      const go = new GoProxy({ redis: connection, generation })
+      await go.storeRtc(KEY, 'go:x')
+      expect(await a.sessions.findSession('go:x')).toEqual({
+        streamKey: KEY,
+        username: 'go:x',
+        role: 'play',
+        originId: ORIGIN,
+        originAddress: '10.0.0.5',
+        originPort: 8000,
+      })
+      expect(await a.sessions.takeSession('go:x')).toBe(true)
+      await a.sessions.addSession(session('a:b'))
+      await eventually(async () => expect(await keys(a.redis)).toHaveLength(4))
+      // Generation 8 reads none at all.
+      const reader = new GoProxy({ redis: connection, generation: 7 })
+      expect(await reader.loadRtcByUfrag('a:b')).toEqual({ stream_url: KEY, ufrag: 'a:b' })
+      expect(await reader.loadRtcByUfrag('go:x')).toEqual({ stream_url: KEY, ufrag: 'go:x' })
+    },
+  )
 
-  it.each([[7], [8]] as const)('HLS ids of generation %i are found, each, and it finds ours', async (generation) => {
-    await server.command('FLUSHALL')
-    prefix = undefined
-    const a = await open({ url: server.url })
-    using connection = await server.connect()
-    const go = new GoProxy({ redis: connection, generation })
-    const fullUrl = 'http://127.0.0.1/live/s.m3u8?a=<1>&b'
-    const ids = [await go.storeHls(KEY, fullUrl), await go.storeHls(KEY, fullUrl)]
-    for (const id of ids) expect(await a.hls.findHls(id)).toEqual({ id, streamKey: KEY, fullUrl })
-    const other = parseStreamKey('__defaultVhost__/live/other')
-    const { id } = await a.hls.openHls(other, 'http://h/live/other.m3u8')
-    const known = { spbhid: id, stream_url: other, full_url: 'http://h/live/other.m3u8' }
-    const reader = new GoProxy({ redis: connection, generation: 7 })
-    expect(await reader.loadHlsById(id)).toEqual(known)
-    await eventually(async () => expect(await reader.loadHlsByUrl(other)).toEqual(known))
-  })
+  it.each([[7], [8]] as const)(
+    'HLS ids of generation %i are found, each, and it finds ours',
+    async (generation) => {
+      await server.command('FLUSHALL')
+      prefix = undefined
+      const a = await open({ url: server.url })
+      using connection = await server.connect()
+      const go = new GoProxy({ redis: connection, generation })
+      const fullUrl = 'http://127.0.0.1/live/s.m3u8?a=<1>&b'
+      const ids = [await go.storeHls(KEY, fullUrl), await go.storeHls(KEY, fullUrl)]
+      for (const id of ids) expect(await a.hls.findHls(id)).toEqual({ id, streamKey: KEY, fullUrl })
+      const other = parseStreamKey('__defaultVhost__/live/other')
+      const { id } = await a.hls.openHls(other, 'http://h/live/other.m3u8')
+      const known = { spbhid: id, stream_url: other, full_url: 'http://h/live/other.m3u8' }
+      const reader = new GoProxy({ redis: connection, generation: 7 })
+      expect(await reader.loadHlsById(id)).toEqual(known)
+      await eventually(async () => expect(await reader.loadHlsByUrl(other)).toEqual(known))
+    },
+  )
 
   it('a prefix is the same for both', async () => {
     prefix = 'shared'
@@ -173,7 +186,9 @@ interface Gateway {
   close(): Promise<void>
 }
 
-async function open(place: { readonly url: string } | { readonly cluster: readonly string[] }): Promise<Gateway> {
+async function open(
+  place: { readonly url: string } | { readonly cluster: readonly string[] },
+): Promise<Gateway> {
   const clock = new ManualClock()
   const logger = createLogger({ level: 'silent' })
   const registry = createRegistry('test')
@@ -231,8 +246,7 @@ async function keys(redis: RedisLink): Promise<readonly string[]> {
 /** What was begun is done; then clock and keys grow older together. */
 async function passTime({ redis, clock }: Gateway, ms: number): Promise<void> {
   const names = await keys(redis)
-  for (let round = 0; round < 5; round++)
-    await Promise.all(names.map((name) => redis.command('PTTL', name)))
+  for (let round = 0; round < 5; round++) await Promise.all(names.map((name) => redis.command('PTTL', name)))
   await Promise.all(
     names.map(async (name) => {
       const leftMs = Number(await redis.command('PTTL', name)) - ms

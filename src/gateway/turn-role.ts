@@ -49,6 +49,9 @@ const maxTtlSeconds = 604_800
 export class TurnRole implements Lifecycle {
   readonly #options: TurnRoleOptions
   readonly #names: ResolvedNames
+  /** How many allocations a user may have. */
+  readonly #most = (user: string): number =>
+    this.#parts?.maxAllocations(user) ?? this.#config.limits.maxPerUser
   readonly #counts: SharedCounts | undefined
   readonly #quota: AllocationQuota
   #config: TurnConfig
@@ -196,7 +199,7 @@ export class TurnRole implements Lifecycle {
     this.#parts = parts
     this.#config = config
     this.#events = events
-    this.#counts?.tellAll()
+    this.#counts?.recheck()
     await before.parts?.close()
     if (events !== before.events) await this.#closeEvents(before.events)
     return config.secret === this.#secret ? [] : ['turn.secret']
@@ -235,10 +238,6 @@ export class TurnRole implements Lifecycle {
       throw error
     }
   }
-
-  /** How many allocations a user may have. */
-  readonly #most = (user: string): number =>
-    this.#parts?.maxAllocations(user) ?? this.#config.limits.maxPerUser
 
   #sharedCounts(): SharedCounts | undefined {
     const { redis, fleet, clock, logger, registry } = this.#options

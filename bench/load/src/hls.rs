@@ -24,7 +24,7 @@ pub fn main(args: &Args) -> Result<()> {
         http::register(register, args.get("token"), &[("http", port)])?;
     }
     let gateway = http::authority(args.text("gateway")?)?;
-    let segment = segment_of(gateway, PLAYLIST)?;
+    let segment = segment_of(http::connect(gateway)?, gateway, PLAYLIST)?;
     let request = format!("GET {segment} HTTP/1.1\r\nHost: {gateway}\r\n\r\n");
     let clients = args.number("clients", 100)?;
     let mut viewers = (0..clients).map(|_| Viewer::connect(gateway)).collect::<Result<Vec<_>>>()?;
@@ -66,8 +66,7 @@ fn answer(stream: TcpStream, size: usize) -> Result<()> {
 }
 
 /// Path and query of the segment that a playlist names.
-pub fn segment_of(gateway: &str, playlist: &str) -> Result<String> {
-    let mut stream = http::connect(gateway)?;
+pub fn segment_of(mut stream: TcpStream, gateway: &str, playlist: &str) -> Result<String> {
     write!(stream, "GET {playlist} HTTP/1.1\r\nHost: {gateway}\r\nConnection: close\r\n\r\n")?;
     let answer = http::read_message(&mut BufReader::new(stream))?;
     let line = answer.body.lines().find(|line| !line.is_empty() && !line.starts_with('#'));

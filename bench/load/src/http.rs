@@ -23,7 +23,11 @@ pub fn authority(url: &str) -> Result<&str> {
 }
 
 pub fn connect(authority: &str) -> Result<TcpStream> {
-    let stream = TcpStream::connect(authority).map_err(|error| format!("{authority}: {error}"))?;
+    ready(TcpStream::connect(authority).map_err(|error| format!("{authority}: {error}"))?)
+}
+
+/// With the limits of every connection here.
+pub fn ready(stream: TcpStream) -> Result<TcpStream> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     stream.set_nodelay(true)?;

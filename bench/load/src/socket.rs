@@ -2,8 +2,8 @@
 
 use crate::args::Result;
 use std::mem::size_of;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Room for what comes while a receiver pauses. Beyond `net.core.rmem_max` only root gets it.
@@ -28,6 +28,30 @@ pub fn bind_deaf() -> Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, 1)?;
     Ok(socket)
+}
+
+/// A connection from one of the many addresses of loopback, as of a client of its own.
+pub fn connect_from(local: Ipv4Addr, to: SocketAddr) -> Result<TcpStream> {
+    // SAFETY: no pointers; the descriptor is new and nobody else's.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    // SAFETY: as above.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    let (from, to) = (raw_address((local, 0).into()), raw_address(to));
+    // SAFETY: the addresses live through the calls, and their length is told.
+    let result = unsafe {
+        match libc::bind(fd, (&raw const from).cast(), length) {
+            0 => libc::connect(fd, (&raw const to).cast(), length),
+            failed => failed,
+        }
+    };
+    match result {
+        0 => Ok(TcpStream::from(socket)),
+        _ => Err(std::io::Error::last_os_error().into()),
+    }
 }
 
 /// Sends a request, again and again, until what comes is an answer to it; none when nothing does.

@@ -106,7 +106,7 @@ export class Drain {
     const passedMs = this.#clock.nowMs() - (this.#since?.nowMs ?? 0)
     const waitMs = Math.min(graceMs, this.#noticeMs - passedMs)
     if (waitMs <= 0) return
-    this.#log.info({ waitMs }, 'load balancers are given time to notice')
+    this.#log.info({ waitMs: Math.round(waitMs) }, 'load balancers are given time to notice')
     await new Promise<void>((resolve) => this.#clock.after(waitMs, resolve))
   }
 

@@ -7,7 +7,7 @@ import { isGatewayId } from './gateway-id.ts'
 import { Listeners } from './listeners.ts'
 
 /** Longest message in bytes, with its envelope. */
-export const MAX_MESSAGE_BYTES = 65_536
+const MAX_MESSAGE_BYTES = 65_536
 
 /** What became of messages. */
 export interface MessageCounts {
@@ -79,7 +79,7 @@ export class FleetBus {
   }
 
   on(topic: string, handler: (data: unknown, from: GatewayId) => void): () => void {
-    const listeners = this.#topics.get(topic) ?? new Listeners(topic, this.#log)
+    const listeners = this.#topics.get(topic) ?? new Listeners(topic, { log: this.#log, pace: this.#pace })
     this.#topics.set(topic, listeners)
     const end = listeners.add(handler)
     return () => {

@@ -1,14 +1,16 @@
 import { errorCode, errorMessage } from '../../foundation/errors.ts'
-import type { Logger } from '../telemetry/index.ts'
+import type { LinePace, Logger } from '../telemetry/index.ts'
 
 /** Functions of others that are called at an event. What one throws is logged and keeps nothing from the rest. */
 export class Listeners<Arguments extends readonly unknown[]> {
   readonly #log: Logger
+  readonly #pace: LinePace
   readonly #event: string
   readonly #listeners = new Set<{ readonly call: (...args: Arguments) => void }>()
 
-  constructor(event: string, log: Logger) {
+  constructor(event: string, { log, pace }: { readonly log: Logger; readonly pace: LinePace }) {
     this.#event = event
+    this.#pace = pace
     this.#log = log
   }
 
@@ -28,7 +30,9 @@ export class Listeners<Arguments extends readonly unknown[]> {
       try {
         call(...args)
       } catch (error) {
-        const fields = { event: this.#event, code: errorCode(error), reason: errorMessage(error) }
+        const due = this.#pace.due(`listener ${this.#event}`)
+        if (due === undefined) continue
+        const fields = { event: this.#event, code: errorCode(error), reason: errorMessage(error), ...due }
         this.#log.error(fields, 'a listener failed')
       }
     }

@@ -90,9 +90,10 @@ export class RedisFleet implements Fleet, Lifecycle {
     this.#startedMs = clock.wallMs()
     this.#log = options.logger.child({ component: 'fleet' })
     this.#pace = new LinePace(clock)
-    this.#bus = new FleetBus({ redis: this.#redis, id: this.id, log: this.#log, pace: this.#pace })
-    this.#gone = new Listeners('gone', this.#log)
-    this.#return = new Listeners('return', this.#log)
+    const told = { log: this.#log, pace: this.#pace }
+    this.#bus = new FleetBus({ redis: this.#redis, id: this.id, ...told })
+    this.#gone = new Listeners('gone', told)
+    this.#return = new Listeners('return', told)
     this.#bus.on(TOPIC, (data, from) => this.#hear(data, from))
     registerFleetMetrics(options.registry, {
       gateways: () => this.#others.size + 1,
@@ -203,11 +204,9 @@ export class RedisFleet implements Fleet, Lifecycle {
       if (!this.#isOpen) return
       isDone = this.#take(answer)
     } catch (error) {
-      this.#line(
-        'warn',
-        { code: errorCode(error), reason: errorMessage(error) },
-        'gateway cannot announce itself',
-      )
+      const fields = { code: errorCode(error), reason: errorMessage(error) }
+      // That Redis is away the connection has told.
+      if (this.#redis.isUp) this.#line('warn', fields, 'gateway cannot announce itself')
     }
     if (!this.#isOpen) return
     this.#timer = this.#clock.after(isDone ? this.#leaseMs / 3 : this.#leaseMs / 15, () => void this.#renew())

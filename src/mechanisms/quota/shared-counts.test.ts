@@ -109,7 +109,7 @@ describe('SharedCounts', () => {
     await a.take()
     fleet.most = 3
     await b.take()
-    a.counts.tellAll()
+    a.counts.recheck()
     await settle()
     expect(fleet.counts.sum(key)).toBe(3)
     expect(await b.take()).toBe(false)
@@ -122,6 +122,20 @@ describe('SharedCounts', () => {
     await settle()
     expect([granted.length, fleet.counts.sum(key)]).toEqual([3, 3])
     expect(a.counts.held('alice') + b.counts.held('alice')).toBe(3)
+  })
+
+  it('tells nothing besides while questions are on their way', async () => {
+    const { fleet, a } = await two()
+    a.redis.isHeld = true
+    const taken = [a.take(), a.take(), a.take()]
+    await settle()
+    a.redis.letOne()
+    await settle()
+    expect(a.redis.waiting).toBe(2)
+    a.redis.letAll()
+    expect(await Promise.all(taken)).toEqual([true, true, true])
+    await settle()
+    expect([fleet.counts.runs, fleet.counts.sum(key)]).toEqual([3, 3])
   })
 
   it('gives back what a gateway held that is gone', async () => {
@@ -281,6 +295,10 @@ describe('SharedCounts', () => {
     a.give()
     await settle()
     a.redis.losesAnswers = true
+    await a.take('stays')
+    a.redis.isUp = false
+    a.give('stays')
+    await a.take('stays')
     const users = Array.from({ length: 10_010 }, (_, i) => `user-${i}`)
     for (const user of users) {
       a.redis.isUp = true
@@ -289,7 +307,8 @@ describe('SharedCounts', () => {
       a.give(user)
     }
     await settle()
-    expect(await a.metrics()).toContain('sluice_quota_untold 10000')
+    expect(await a.metrics()).toContain('sluice_quota_untold 10001')
+    expect(a.counts.held('stays')).toBe(1)
     a.redis.losesAnswers = false
     a.redis.isUp = true
     fleet.clock.advance(1000)

@@ -64,7 +64,7 @@ export class SharedCounts implements Lifecycle {
     this.#isOpen = true
     const { redis, fleet } = this.#options
     this.#ends = [
-      fleet.onReturn(() => this.tellAll()),
+      fleet.onReturn(() => this.#tellAll()),
       redis.onChange((isUp) => {
         if (isUp) this.#tell()
       }),
@@ -117,8 +117,13 @@ export class SharedCounts implements Lifecycle {
     if (held !== undefined && held.count > 0) this.#release(held)
   }
 
-  /** Tells Redis again what all users hold who have a limit, some at a time: limits have changed, or Redis has lost it. */
-  tellAll(): void {
+  /** Limits have changed: what users hold who had none before has to be told. */
+  recheck(): void {
+    for (const held of this.#held.values()) this.#settle(held)
+  }
+
+  /** Tells Redis everything again: it has lost it, or may have. */
+  #tellAll(): void {
     for (const held of this.#held.values()) {
       if (held.told === 0 && this.#options.most(held.user) <= 0) continue
       held.told = undefined
@@ -179,24 +184,19 @@ export class SharedCounts implements Lifecycle {
   /** Tells Redis the count of a user, and takes one that is counted already; `#settle` comes after. @throws RedisError */
   async #say(held: Held, more: 0 | 1, most: number, gone: readonly GatewayId[]): Promise<Answer> {
     const { redis, fleet, clock } = this.#options
-    const number = ++this.#number
     held.inFlight++
     try {
-      const args = [fleet.id, number, held.count - more, more, most, KEEP_SECONDS, ...gone]
+      const args = [fleet.id, ++this.#number, held.count - more, more, most, KEEP_SECONDS, ...gone]
       const answer = answerOf(await redis.run(SAY_COUNT, [held.key], args))
       // Whatever is there in this gateway's name, it must be able to say something newer.
       this.#number = Math.max(this.#number, answer.ownNumber)
-      if (number > held.toldNumber) {
-        held.told = answer.own
-        held.toldNumber = number
-      }
+      held.told = answer.own
       this.#told.delete(held)
       this.#told.set(held, clock.nowMs())
       return answer
     } catch (error) {
       // It may have been done, or not.
       held.told = undefined
-      held.toldNumber = number
       throw error
     } finally {
       held.inFlight--
@@ -207,7 +207,7 @@ export class SharedCounts implements Lifecycle {
     const key = this.#keyOf(user)
     let held = this.#held.get(key)
     if (held === undefined) {
-      held = { user, key, count: 0, told: 0, toldNumber: 0, inFlight: 0 }
+      held = { user, key, count: 0, told: 0, inFlight: 0 }
       this.#held.set(key, held)
     }
     held.count++
@@ -258,8 +258,6 @@ export class SharedCounts implements Lifecycle {
     for (const held of this.#untold) {
       if (this.#telling >= MAX_TELLING) return
       this.#untold.delete(held)
-      // Whoever is asked about at present is settled with the answer.
-      if (held.inFlight > 0) continue
       this.#telling++
       void this.#say(held, 0, 0, [])
         .catch((error: unknown) => {
@@ -312,8 +310,6 @@ interface Held {
   count: number
   /** What Redis has; undefined when that is not certain. */
   told: number | undefined
-  /** Of the question that `told` is from. */
-  toldNumber: number
   /** Questions without an answer so far. */
   inFlight: number
 }

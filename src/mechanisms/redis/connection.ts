@@ -26,6 +26,9 @@ export interface RedisLogin {
   readonly password?: string | undefined
 }
 
+/** Most bytes that wait because the server does not read. */
+const MAX_UNSENT_BYTES = 32 * 1024 * 1024
+
 /** Which `ioredis` to use; loaded only where a Redis is configured. */
 export type ClientConstructor = new (options: ClientOptions) => Client
 
@@ -42,17 +45,15 @@ export class Connection {
   #end: { readonly reason: string } | undefined
   #onEnd: ((reason: string) => void) | undefined
   #onMessage: ((channel: string, message: string) => void) | undefined
-  #lastError = 'it ended'
 
   private constructor(address: ServerAddress, client: Client, options: RedisConnectionOptions) {
     this.address = address
     this.#client = client
     this.#options = options
     this.#owedSinceMs = options.clock.nowMs()
-    client.on('error', (error: Error) => {
-      this.#lastError = networkWords(error)
-    })
-    client.on('end', () => this.destroy(this.#lastError))
+    // After any error what comes next cannot be told from what belongs to something else.
+    client.on('error', (error: Error) => this.destroy(wordsOf(error)))
+    client.on('end', () => this.destroy('the other side closed the connection'))
     client.on('message', (channel: string, message: string) => this.#onMessage?.(channel, message))
   }
 
@@ -81,7 +82,7 @@ export class Connection {
       const reason = connection.#end?.reason
       connection.destroy('not opened')
       if (!(error instanceof RedisError) || error.reply === undefined) {
-        throw new RedisError('REDIS_AWAY', `${place}: ${reason ?? connection.#lastError}`)
+        throw new RedisError('REDIS_AWAY', `${place}: ${reason ?? 'not opened'}`)
       }
       throw new RedisError(error.code, `${place}: ${error.message}`, error.reply, error.words)
     } finally {
@@ -101,7 +102,7 @@ export class Connection {
   /** Called once, when the connection has ended, with what happened. */
   onEnd(listener: (reason: string) => void): void {
     if (this.#end === undefined) this.#onEnd = listener
-    else listener(this.#end.reason)
+    else listener(`${serverAddressText(this.address)}: ${this.#end.reason}`)
   }
 
   /** Called for what is published on channels that were subscribed to. */
@@ -112,6 +113,9 @@ export class Connection {
   /** Sends a command; those of one tick go out in one write. Fails at once when it cannot be written. */
   send(name: string, args: readonly RedisArgument[]): Promise<unknown> {
     if (this.#end !== undefined) return Promise.reject(new RedisError('REDIS_AWAY', `${name}: Redis is away`))
+    if ((this.#client.stream?.writableLength ?? 0) > MAX_UNSENT_BYTES) {
+      return Promise.reject(new RedisError('REDIS_AWAY', `${name}: too much waits to be sent to Redis`))
+    }
     return this.#send(name, args)
   }
 
@@ -123,7 +127,7 @@ export class Connection {
     this.#client.disconnect()
     // Its own way says goodbye and waits for the other side's.
     this.#client.stream?.destroy()
-    this.#onEnd?.(reason)
+    this.#onEnd?.(`${serverAddressText(this.address)}: ${reason}`)
     this.#onEnd = undefined
     this.#onMessage = undefined
   }
@@ -188,7 +192,10 @@ export class Connection {
   #watch(): void {
     const { clock, silenceMs } = this.#options
     const askMs = silenceMs / 3
+    const dueMs = clock.nowMs() + askMs / 2
     this.#timer = clock.after(askMs / 2, () => {
+      // It was this process that stood still; what was answered meanwhile is yet to be read.
+      if (clock.nowMs() - dueMs > askMs) this.#owedSinceMs = clock.nowMs()
       const quietMs = clock.nowMs() - this.#owedSinceMs
       if (this.#inFlight > 0 && quietMs >= silenceMs) {
         this.destroy(`no answer for ${Math.round(quietMs)} ms`)
@@ -227,6 +234,9 @@ function allowNoPassword(error: unknown): void {
     throw error
 }
 
-function networkWords(error: Error): string {
-  return error.message.slice(0, 300)
+/** What broke a connection, without anything of what was sent or answered. */
+function wordsOf({ message }: Error): string {
+  if (message.startsWith('Unknown RESP type')) return 'what answers there is no Redis'
+  if (message.startsWith('Command queue state error')) return 'it answered what was not asked'
+  return message.slice(0, 300)
 }

@@ -11,7 +11,9 @@ export async function within<T>(clock: Clock, ms: number, name: string, work: Pr
     fail = reject
   })
   const timer = clock.after(ms, () => {
-    fail(new RedisError('REDIS_SLOW', `${name}: Redis did not answer within ${ms} ms`))
+    const error = new RedisError('REDIS_SLOW', `${name}: Redis did not answer within ${ms} ms`)
+    // What has come while this process was busy is read before that.
+    setImmediate(() => fail(error))
   })
   try {
     return await Promise.race([work, late])

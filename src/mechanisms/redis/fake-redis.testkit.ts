@@ -73,6 +73,11 @@ export class FakeRedis implements AsyncDisposable {
     }
   }
 
+  /** Sends bytes over all connections. */
+  write(text: string): void {
+    for (const socket of this.#sockets.keys()) socket.write(text)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
   }
@@ -101,7 +106,7 @@ export class FakeRedis implements AsyncDisposable {
 }
 
 /** What a server without surprises says; to what it does not know, nothing. */
-function usual([name, first = '']: readonly string[], channels: Set<string>): FakeReply {
+function usual([name = '', first = '']: readonly string[], channels: Set<string>): FakeReply {
   switch (name) {
     case 'PING':
       return 'PONG'

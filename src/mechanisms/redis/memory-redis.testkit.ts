@@ -15,10 +15,13 @@ export class MemoryRedisServer {
   readonly scripts: Readonly<Record<string, MemoryScript>>
   /** Every command and script that reached it, by name. */
   readonly log: string[] = []
+  /** Scripts that it knows, as it does after their first use; others a client has to send again. */
+  readonly known: Set<string>
   readonly #values = new Map<string, { readonly text: string; readonly expiresMs: number }>()
 
   constructor(scripts: Readonly<Record<string, MemoryScript>> = {}, clock: ManualClock = new ManualClock()) {
     this.scripts = scripts
+    this.known = new Set(Object.keys(scripts))
     this.clock = clock
   }
 
@@ -89,12 +92,18 @@ export class MemoryRedis implements Redis {
     return this.#ask(name, () => this.#command(name, args.map(String)))
   }
 
-  run({ name }: RedisScript, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown> {
-    return this.#ask(name, () => {
-      const script = this.#server.scripts[name]
-      if (script === undefined) throw new RedisError('REDIS_REFUSED', `no script ${name} here`)
-      return script(this.#server, keys, args.map(String))
-    })
+  async run(
+    { name }: RedisScript,
+    keys: readonly string[],
+    args: readonly RedisArgument[],
+  ): Promise<unknown> {
+    const script = this.#server.scripts[name]
+    if (script === undefined) throw new RedisError('REDIS_REFUSED', `no script ${name} here`)
+    if (this.isUp && !this.#server.known.has(name)) {
+      await new Promise((resolve) => void setImmediate(resolve))
+      this.#server.known.add(name)
+    }
+    return await this.#ask(name, () => script(this.#server, keys, args.map(String)))
   }
 
   scan(): Promise<readonly string[]> {

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { errorCode } from '../../foundation/errors.ts'
 import { eventually } from '../../foundation/eventually.testkit.ts'
 import { FakeRedis } from './fake-redis.testkit.ts'
 import { makeLink, startLink, until } from './redis-link.testkit.ts'
@@ -56,6 +57,17 @@ describe('a command', () => {
     expect(await link.registry.metrics()).toContain('{command="SET",result="dropped"} 2')
     expect(link.lines.filter((line) => line.includes('too many commands'))).toHaveLength(1)
     expect(fake.count('SET')).toBe(0)
+  })
+
+  it('fails at once when too much waits to be sent', async () => {
+    await using fake = await FakeRedis.start()
+    await using link = await startLink({ url: `redis://${fake.place}` })
+    const value = Buffer.alloc(4 * 1024 * 1024)
+    const commands = Array.from({ length: 10 }, () => link.redis.command('SET', 'k', value))
+    const settled = Promise.allSettled(commands)
+    await link.redis.close()
+    const codes = (await settled).map((result) => result.status === 'rejected' && errorCode(result.reason))
+    expect(codes).toEqual([...Array.from({ length: 8 }, () => 'REDIS_SLOW'), 'REDIS_AWAY', 'REDIS_AWAY'])
   })
 
   it('that Redis refuses is an error with its first word, without what was sent', async () => {
@@ -229,6 +241,21 @@ describe('the state', () => {
     expect(link.lines).toEqual([expect.stringMatching(/"level":"error"/)])
     expect(link.lines[0]).toContain(advice)
     expect(link.lines[0]).not.toContain('hidden')
+  })
+
+  it.each([
+    ['HTTP/1.1 400 Bad Request\r\n\r\n', 'what answers there is no Redis'],
+    [':1\r\n:2\r\n:3\r\n', 'it answered what was not asked'],
+  ])('a server that says %j is none', async (text, reason) => {
+    await using fake = await FakeRedis.start()
+    fake.isSilent = true
+    await using link = makeLink({ url: `redis://${fake.place}` })
+    const started = link.redis.start()
+    await until(() => fake.count('PING') === 1)
+    fake.write(text)
+    await started
+    expect(link.redis.isUp).toBe(false)
+    expect(link.lines).toEqual([expect.stringContaining(reason)])
   })
 
   it('a password that is not wanted does no harm', async () => {

@@ -88,7 +88,7 @@ describe('where Redis is', () => {
 
   it('never throws, whatever the URL, and shows nothing of it', () => {
     fc.assert(
-      fc.property(fc.string({ minLength: 12, unit: 'binary' }), (text) => {
+      fc.property(fc.string({ minLength: 12, maxLength: 60 }), (text) => {
         expect(problemsOf({ url: `x${text}` })).not.toContain(text)
         readTarget({ url: `redis://${text}` })
       }),

@@ -80,7 +80,7 @@ async function openService(options: Partial<AdminServiceOptions>): Promise<OpenA
   return { service, store, clock, id, call, put, post }
 }
 
-export function directory(...listed: SessionInfo[]): SessionDirectory {
+function directory(...listed: SessionInfo[]): SessionDirectory {
   const sessions = [...listed]
   return {
     get sessionCount() {

@@ -231,12 +231,15 @@ describe('two servers of a fleet', () => {
     const ticket = ticketOf(await client(1).request(StunMethod.allocate, mobile))
     const after = client(2, b)
     await after.refresh(600, bringing(ticket))
+    const own = client(3, b)
+    await own.allocate()
     let isDrained = false
     const drained = two.drain({ graceMs: 60_000 }).then(() => {
       isDrained = true
     })
+    await own.refresh(0)
     await settle()
-    expect(isDrained).toBe(false)
+    expect([isDrained, two.allocationCount]).toEqual([false, 0])
     await after.refresh(0)
     await drained
     expect(clock.pending).toBe(0)

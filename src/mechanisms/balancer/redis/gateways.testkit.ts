@@ -59,7 +59,7 @@ export class TestGateways {
 
   /** Until all that is under way has been answered. */
   async settle(): Promise<void> {
-    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => void setImmediate(resolve))
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => void setImmediate(resolve))
   }
 }
 

@@ -1,17 +1,16 @@
-import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 import type { Clock } from '../../../foundation/clock.ts'
 import { errorCode } from '../../../foundation/errors.ts'
 import { type Fleet, isGatewayId } from '../../fleet/index.ts'
 import type { Redis } from '../../redis/index.ts'
 import { LinePace, type Logger, type Registry, registerReadCounter } from '../../telemetry/index.ts'
-import type { OriginId, RtcSession, SessionLoss, SessionStore } from '../contract.ts'
+import type { RtcSession, SessionLoss, SessionStore } from '../contract.ts'
 import { SessionTable } from '../session-table.ts'
-import type { StreamKey } from '../stream-key.ts'
 import { inBatches } from './in-batches.ts'
 import { SessionCodec } from './session-codec.ts'
 import { SessionKeys } from './session-keys.ts'
-import { MAX_USERNAME_LENGTH, readRtcValue, tokenMark, usernameMark } from './srs-rtc-value.ts'
+import { type Found, SessionLookup, type SessionLookupOptions } from './session-lookup.ts'
+import { readRtcValue, tokenMark, usernameMark } from './srs-rtc-value.ts'
 
 /** Options of the shared sessions, all bounds and times set. */
 export interface SharedSessionsOptions {
@@ -24,26 +23,11 @@ export interface SharedSessionsOptions {
   readonly sessionTtlMs: number
   /** Most sessions that this gateway serves; further ones are refused. */
   readonly maxSessions: number
-  /**
-   * Where a session of a Go proxy has its media, as that does not say: the origin where the stream is. Undefined when
-   * nobody knows.
-   */
-  readonly originOf: (key: StreamKey) => Promise<OriginOfStream | undefined>
+  readonly originOf: SessionLookupOptions['originOf']
   readonly logger: Logger
   readonly registry: Registry
 }
 
-/** An origin, and where it takes WebRTC media: a literal address and a UDP port. */
-export interface OriginOfStream {
-  readonly originId: OriginId
-  readonly address: string
-  readonly rtcPort: number
-}
-
-/** Sessions that were found and that this gateway does not serve. */
-const MAX_FOUND = 10_000
-/** For how long what was found may be taken without another look, in milliseconds. */
-const FOUND_MS = 30_000
 const TOPIC = 'session'
 
 /** How a session of this gateway stands in Redis. */
@@ -54,15 +38,6 @@ interface Share {
   isMarked: boolean
   /** It is to become the newest of its token and of its stream. */
   readonly isNew: boolean
-}
-
-interface Found {
-  readonly session: RtcSession
-  /** The gateway that its value names. */
-  readonly gateway: string | undefined
-  /** That gateway is another one, and lives. */
-  readonly isServed: boolean
-  readonly atMs: number
 }
 
 const messageSchema = z.object({ username: z.string(), how: z.enum(['taken', 'ended']) })
@@ -79,10 +54,12 @@ export class SharedSessions implements SessionStore {
   readonly #codec: SessionCodec
   readonly #keys: SessionKeys
   readonly #shares = new WeakMap<RtcSession, Share>()
-  readonly #found = new LRUCache<string, Found>({ max: MAX_FOUND })
+  readonly #others: SessionLookup
+  /** What is being written, by USERNAME. A script may be sent a second time, and would then be done after what came later. */
+  readonly #turns = new Map<string, Promise<void>>()
   readonly #listeners = new Set<(username: string, how: SessionLoss) => void>()
   readonly #pace: LinePace
-  readonly #events = { found: 0, unknown: 0, unusable: 0, taken: 0, taken_away: 0, write_failed: 0 }
+  readonly #events = { taken: 0, taken_away: 0, write_failed: 0 }
   /** Counts the times that all was said again; a newer one ends those before. */
   #round = 0
   #ends: readonly (() => void)[] = []
@@ -93,13 +70,19 @@ export class SharedSessions implements SessionStore {
     this.#table = new SessionTable(clock, options)
     this.#codec = new SessionCodec(secret)
     this.#keys = new SessionKeys({ redis, clock, gateway: fleet.id, ttlMs: sessionTtlMs })
+    this.#others = new SessionLookup({
+      ...options,
+      keys: this.#keys,
+      codec: this.#codec,
+      complain: (message) => this.#complain(message),
+    })
     this.#pace = new LinePace(clock)
     registerReadCounter(
       options.registry,
       'sluice_shared_sessions_total',
       'WebRTC sessions of other gateways that were looked up (found, unknown, unusable), sessions that changed over (taken, taken_away), and writes of sessions that are made up for later (write_failed).',
       'event',
-      () => ({ ...this.#events }),
+      () => ({ ...this.#others.counts, ...this.#events }),
     )
   }
 
@@ -122,11 +105,12 @@ export class SharedSessions implements SessionStore {
     return this.#table.size
   }
 
-  async addSession({ isServed: _, ...session }: RtcSession): Promise<void> {
+  async addSession(given: RtcSession): Promise<void> {
+    const { isServed: _, ...session } = given
     this.#table.add(session)
-    this.#found.delete(session.username)
+    this.#others.forget(session.username)
     this.#shares.set(session, { writtenMs: undefined, isMarked: false, isNew: true })
-    void this.#write(session)
+    this.#write(session)
   }
 
   /** Fails as a command of Redis does, for a session that this gateway does not serve. */
@@ -161,7 +145,7 @@ export class SharedSessions implements SessionStore {
    */
   async takeSession(username: string, unserved?: 'unserved'): Promise<boolean> {
     // Whoever served it a moment ago may have gone meanwhile.
-    const recalled = unserved === undefined ? this.#recall(username) : undefined
+    const recalled = unserved === undefined ? this.#others.recall(username) : undefined
     const found = this.#isHere(username) ? undefined : (recalled ?? (await this.#look(username)))
     if (this.#isHere(username)) {
       await this.renewSession(username)
@@ -170,21 +154,28 @@ export class SharedSessions implements SessionStore {
     if (found === undefined || (unserved !== undefined && found.isServed)) return false
     const { session, gateway } = found
     this.#table.add(session)
-    this.#found.delete(username)
+    this.#others.forget(username)
     const share: Share = { writtenMs: undefined, isMarked: false, isNew: false }
     this.#shares.set(session, share)
     if (unserved !== undefined && !(await this.#takeUnserved(session, share, gateway))) return false
     this.#events.taken++
-    if (unserved === undefined) void this.#write(session, gateway)
+    if (unserved === undefined) this.#write(session, gateway)
     return true
+  }
+
+  async servesSession(username: string): Promise<boolean> {
+    await this.#turns.get(username)
+    const word = await this.#keys.keep(username)
+    if (word === 'other' && this.#isHere(username)) this.#lose(username, 'taken')
+    return word !== 'other'
   }
 
   async removeSession(username: string): Promise<void> {
     const own = this.#table.get(username)
-    const session = own ?? this.#recall(username)?.session
+    const session = own ?? this.#others.recall(username)?.session
     this.#table.remove(username)
-    this.#found.delete(username)
-    if (session !== undefined) void this.#erase(session, own !== undefined)
+    this.#others.forget(username)
+    if (session !== undefined) this.#inTurn(username, () => this.#erase(session, own !== undefined))
   }
 
   onSessionLost(listener: (username: string, how: SessionLoss) => void): () => void {
@@ -201,64 +192,10 @@ export class SharedSessions implements SessionStore {
     return this.#table.get(session.username) === session
   }
 
-  #recall(username: string): Found | undefined {
-    const found = this.#found.get(username)
-    return found !== undefined && this.#options.clock.nowMs() - found.atMs < FOUND_MS ? found : undefined
-  }
-
   /** Asks Redis for a session that this gateway does not serve. */
   async #look(username: string): Promise<Found | undefined> {
-    if (username.length > MAX_USERNAME_LENGTH) return undefined
-    const text = await this.#keys.read(username)
-    if (text === undefined) {
-      this.#events.unknown++
-      return undefined
-    }
-    const found = await this.#read(text, username)
-    if (found === undefined) {
-      this.#events.unusable++
-      return undefined
-    }
-    this.#events.found++
-    this.#found.set(username, found)
-    return found
-  }
-
-  async #read(text: string, username: string): Promise<Found | undefined> {
-    const read = this.#codec.read(text)
-    if (read === undefined || (read.by === 'sluice' ? read.session : read).username !== username) {
-      this.#complain('session in Redis is of no use')
-      return undefined
-    }
-    const { clock } = this.#options
-    if (read.by === 'srs-proxy') {
-      const session = await this.#ofGoProxy(read)
-      return session && { session, gateway: undefined, isServed: false, atMs: clock.nowMs() }
-    }
-    const { session, gateway, isLocked } = read
-    if (isLocked) this.#complain('session in Redis is sealed with another secret')
-    return { session, gateway, isServed: await this.#isOfAnother(gateway), atMs: clock.nowMs() }
-  }
-
-  /** A Go proxy writes neither the origin nor the role; a player more keeps nobody from publishing. */
-  async #ofGoProxy({
-    streamKey,
-    username,
-  }: Pick<RtcSession, 'streamKey' | 'username'>): Promise<RtcSession | undefined> {
-    const origin = await this.#options.originOf(streamKey)
-    if (origin === undefined) {
-      this.#complain('session of another program is for a stream that is nowhere')
-      return undefined
-    }
-    const { originId, address, rtcPort } = origin
-    return { streamKey, username, role: 'play', originId, originAddress: address, originPort: rtcPort }
-  }
-
-  /** Whether that is another gateway, which lives. */
-  async #isOfAnother(gateway: string): Promise<boolean> {
-    const { fleet } = this.#options
-    if (gateway === fleet.id || !isGatewayId(gateway)) return false
-    return !(await fleet.gone([gateway])).has(gateway)
+    await this.#turns.get(username)
+    return await this.#others.look(username)
   }
 
   /** Renews the keys when two thirds of their time have passed, or writes them when that failed before. */
@@ -266,21 +203,21 @@ export class SharedSessions implements SessionStore {
     const { clock, redis } = this.#options
     const share = this.#shares.get(session)
     if (share === undefined || !redis.isUp) return
-    if (share.writtenMs === undefined) void this.#write(session)
+    if (share.writtenMs === undefined) this.#write(session)
     else if (clock.nowMs() - share.writtenMs >= this.#keys.renewAfterMs) {
-      void this.#inBackground(share, async () => {
+      this.#inBackground(session, share, async () => {
         const word = await this.#keep(session)
         if (word === 'gone' && this.#isServedHere(session)) await this.#keep(session, this.#valueOf(session))
       })
     }
   }
 
-  /** Writes all keys; never rejects. `former` is the gateway that is known to have served it. */
-  async #write(session: RtcSession, former?: string): Promise<void> {
+  /** Writes all keys. `former` is the gateway that is known to have served it. */
+  #write(session: RtcSession, former?: string): void {
     const share = this.#shares.get(session)
     if (share === undefined) return
-    const value = this.#valueOf(session)
-    await this.#inBackground(share, async () => {
+    this.#inBackground(session, share, async () => {
+      const value = this.#valueOf(session)
       if (share.isMarked) {
         await this.#keep(session, value)
         return
@@ -296,7 +233,6 @@ export class SharedSessions implements SessionStore {
 
   /** Rejects as a command does. */
   async #takeUnserved(session: RtcSession, share: Share, gateway: string | undefined): Promise<boolean> {
-    const { clock } = this.#options
     try {
       const { isTaken } = await this.#keys.take(session.username, this.#valueOf(session), { gateway })
       share.isMarked = isTaken
@@ -304,8 +240,7 @@ export class SharedSessions implements SessionStore {
       if (!share.isMarked && this.#isServedHere(session)) this.#table.remove(session.username)
     }
     if (!share.isMarked) return false
-    void this.#inBackground(share, () => this.#keepBesides(session))
-    share.writtenMs = clock.nowMs()
+    this.#inBackground(session, share, () => this.#keepBesides(session))
     return true
   }
 
@@ -326,15 +261,26 @@ export class SharedSessions implements SessionStore {
     })
   }
 
-  async #inBackground(share: Share, act: () => Promise<void>): Promise<void> {
+  #inBackground({ username }: RtcSession, share: Share, act: () => Promise<void>): void {
     share.writtenMs = this.#options.clock.nowMs()
-    try {
-      await act()
-    } catch (error) {
-      share.writtenMs = undefined
-      this.#events.write_failed++
-      this.#complain('session not written to Redis', error)
-    }
+    this.#inTurn(username, async () => {
+      try {
+        await act()
+      } catch (error) {
+        share.writtenMs = undefined
+        this.#events.write_failed++
+        this.#complain('session not written to Redis', error)
+      }
+    })
+  }
+
+  /** One thing after another is done for a USERNAME, the first at once. `act` never rejects. */
+  #inTurn(username: string, act: () => Promise<void>): void {
+    const turn = this.#turns.get(username)?.then(act) ?? act()
+    this.#turns.set(username, turn)
+    void turn.then(() => {
+      if (this.#turns.get(username) === turn) this.#turns.delete(username)
+    })
   }
 
   /** Never rejects. What another gateway has taken from this one is left alone. */
@@ -358,7 +304,9 @@ export class SharedSessions implements SessionStore {
     await inBatches(
       this.#table.all(),
       async (session) => {
-        if (this.#isServedHere(session)) await this.#write(session)
+        if (!this.#isServedHere(session)) return
+        this.#write(session)
+        await this.#turns.get(session.username)
       },
       () => round === this.#round && this.#options.redis.isUp,
     )
@@ -373,7 +321,7 @@ export class SharedSessions implements SessionStore {
   #hear(data: unknown): void {
     const { data: message } = messageSchema.safeParse(data)
     if (message === undefined) return
-    this.#found.delete(message.username)
+    this.#others.forget(message.username)
     if (this.#isHere(message.username)) this.#lose(message.username, message.how)
   }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { SluiceError } from '../../../foundation/errors.ts'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
 import type {
   AccessRequest,
@@ -8,6 +9,7 @@ import type {
   ResumedSession,
   SharedAccess,
 } from '../access/index.ts'
+import { checkThrough, servedBy, startFleet, type TestFleet } from './fleet.testkit.ts'
 import { check, FakeOrigin, offerSdp, openClient, TestGateway } from './webrtc.testkit.ts'
 
 /** Lets in whom it is told to, and remembers. */
@@ -269,4 +271,74 @@ test('a session shows whose it is: the client that asked, then where its media i
   await client.send(check(username), gateway.media)
   await origin.udp.next()
   expect(gateway.service.listSessions()).toMatchObject([{ address: '127.0.0.3' }])
+})
+
+describe('access to a session that another gateway began', () => {
+  async function fleet(): Promise<{ stage: TestFleet; at: Record<string, FakeAccess> }> {
+    const at: Record<string, FakeAccess> = {}
+    const stage = await startFleet((name) => ({ access: (at[name] = new FakeAccess()) }))
+    return { stage, at }
+  }
+
+  test('is asked of nobody again; limits and the end hold, and one gateway tells of its end', async () => {
+    const { stage, at } = await fleet()
+    const { origin, a, b, shared } = stage
+    const endsAtMs = 4_000_000_000_000
+    const original = at['a']?.admit.bind(at['a'])
+    if (at['a'] && original) at['a'].admit = async (request) => ({ ...(await original(request)), endsAtMs })
+    const limit = { id: 'x', bytesPerSecond: 1500, burstBytes: 1500, charge: () => 0 }
+    if (at['b']) at['b'].limits = [limit]
+    const { username, location } = await a.open('clnt')
+    const client = await openClient()
+    await checkThrough(client, b, origin, username)
+    await servedBy(stage, 'b', username, b, a)
+    expect(at['b']).toMatchObject({
+      seen: [],
+      resumed: [
+        {
+          protocol: 'webrtc',
+          role: 'publish',
+          key: '__defaultVhost__/live/s',
+          address: '127.0.0.1',
+          tcUrl: 'webrtc://__defaultVhost__/live',
+          sessionId: at['a']?.seen[0]?.sessionId,
+          endsAtMs,
+        },
+      ],
+    })
+    expect(at['a']).toMatchObject({ ended: 0, handedOver: 1 })
+    for (let i = 0; i < 4; i++) await client.send('m'.repeat(1000), b.media)
+    await until(() => b.datapath.totals().dropped.meter > 0, 'a drop')
+    expect((await fetch(location, { method: 'DELETE' })).status).toBe(200)
+    await until(() => at['b']?.ended === 1, 'the end')
+    expect(at['a']).toMatchObject({ ended: 0 })
+    expect(shared.records.size).toBe(0)
+  })
+
+  test('that has run out is none, and leaves nothing behind', async () => {
+    const { stage, at } = await fleet()
+    const { origin, a, b } = stage
+    if (at['b']) at['b'].refusal = refusal('ACCESS_EXPIRED', 403)
+    const { username } = await a.open('clnt')
+    await (await openClient()).send(check(username), b.media)
+    await eventually(async () => {
+      expect(await b.metric('sluice_webrtc_strangers_dropped_total{reason="not-served"}')).toBe(1)
+    })
+    expect(b.datapath.totals().endpoints).toBe(1)
+    expect([origin.udp.received, a.service.listSessions().length]).toEqual([[], 1])
+  })
+
+  test('that is taken away ends it where it is served', async () => {
+    const { stage, at } = await fleet()
+    const { origin, a, b } = stage
+    const { username } = await a.open('clnt')
+    await checkThrough(await openClient(), b, origin, username)
+    await servedBy(stage, 'b', username, b, a)
+    at['a']?.revoke()
+    expect(b.service.listSessions()).toHaveLength(1)
+    at['b']?.revoke()
+    await origin.sees('DELETE')
+    expect(b.service.listSessions()).toEqual([])
+    expect(origin.seen.filter(({ method }) => method === 'DELETE')).toHaveLength(1)
+  })
 })

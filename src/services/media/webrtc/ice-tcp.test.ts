@@ -1,51 +1,11 @@
-import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
+import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
-import { framed, FrameReader } from './frame-reader.ts'
+import { servedBy, startFleet, type TestFleet } from './fleet.testkit.ts'
+import { framed } from './frame-reader.ts'
+import { TcpClient } from './tcp-client.testkit.ts'
 import { check, FakeOrigin, openClient, type OpenSession, TestGateway } from './webrtc.testkit.ts'
-
-/** A client over TCP, which keeps what it received. */
-class TcpClient {
-  readonly socket: Socket
-  readonly received: string[] = []
-  isClosed = false
-
-  private constructor(socket: Socket) {
-    this.socket = socket
-    const reader = new FrameReader()
-    socket.on('data', (chunk) =>
-      reader.push(
-        chunk,
-        () => 65_535,
-        (frame) => this.received.push(Buffer.from(frame).toString('latin1')),
-      ),
-    )
-    socket
-      .on('error', () => {})
-      .on('close', () => {
-        this.isClosed = true
-      })
-    onTestFinished(() => {
-      socket.destroy()
-    })
-  }
-
-  static async open(port: number, host = '127.0.0.1'): Promise<TcpClient> {
-    const socket = connect(port, host)
-    await once(socket, 'connect')
-    return new TcpClient(socket)
-  }
-
-  send(datagram: Uint8Array | string): void {
-    this.socket.write(framed(Buffer.from(datagram)))
-  }
-
-  async closed(): Promise<void> {
-    await until(() => this.isClosed, 'the connection to be cut')
-  }
-}
 
 async function stage(options: Parameters<typeof TestGateway.start>[0] = {}): Promise<{
   readonly origin: FakeOrigin
@@ -263,5 +223,96 @@ describe('strangers over TCP', () => {
     client.send(check(username))
     await origin.udp.next()
     expect(gateway.service.listSessions()).toMatchObject([{ address: '192.0.2.7' }])
+  })
+})
+
+describe('a connection whose session another gateway began', () => {
+  const tcp = { tcpListen: [{ host: '127.0.0.1', port: 0 }], iceTcp: true } as const
+  const portOf = ({ b }: TestFleet): number => b.service.tcpAddresses[0]?.port ?? 0
+  const cut = (fleet: TestFleet, reason: string): Promise<void> =>
+    eventually(async () => {
+      expect(await fleet.b.metric(`sluice_webrtc_tcp_cut_total{reason="${reason}"}`)).toBe(1)
+    })
+
+  test('brings it over by its first request; what came in one piece with that is not lost', async () => {
+    const fleet = await startFleet(tcp)
+    const { origin, a, b } = fleet
+    const { username } = await a.open('clnt')
+    const client = await TcpClient.open(portOf(fleet))
+    const proof = check(username, { nominate: true })
+    client.socket.write(Buffer.concat([framed(proof), framed(Buffer.from('dtls'))]))
+    const arrived = await origin.udp.next()
+    expect(arrived.bytes).toEqual(proof)
+    expect((await origin.udp.next()).text).toBe('dtls')
+    client.send('media')
+    expect((await origin.udp.next()).text).toBe('media')
+    await origin.udp.send('answer', arrived.from)
+    await until(() => client.received.length === 1, 'the answer')
+    await servedBy(fleet, 'b', username, b, a)
+    expect(b.service.unprovenTcp).toBe(0)
+    client.socket.destroy()
+    await until(() => b.datapath.totals().flows === 0, 'its flow to go')
+  })
+
+  test('is cut where the store knows none, does not answer, or the request was signed by nobody', async () => {
+    const fleet = await startFleet(tcp)
+    const { shared, a } = fleet
+    const { username } = await a.open('clnt')
+    for (const [name, options, reason] of [
+      ['made:up00', {}, 'unknown-session'],
+      [username, { pwd: 'x'.repeat(22) }, 'integrity'],
+      ['made:up11', {}, 'lookup-failed'],
+    ] as const) {
+      shared.isAway = reason === 'lookup-failed'
+      const client = await TcpClient.open(portOf(fleet))
+      client.send(check(name, options))
+      await client.closed()
+      await cut(fleet, reason)
+    }
+  })
+
+  test('that leaves, or takes too long, while its session is looked for is forgotten', async () => {
+    const clock = new ManualClock()
+    const fleet = await startFleet({ ...tcp, clock, tcpProofTimeoutMs: 1000 })
+    const { shared, origin, a, b } = fleet
+    const [first, second] = [await a.open('one1'), await a.open('two2', '/live/t/whip')]
+    let open = (): void => {}
+    shared.until = new Promise((resolve) => (open = resolve))
+    const leaving = await TcpClient.open(portOf(fleet))
+    const slow = await TcpClient.open(portOf(fleet))
+    leaving.send(check(first.username))
+    slow.send(check(second.username))
+    await until(() => shared.lookups === 2, 'both to be asked for')
+    leaving.socket.destroy()
+    await until(() => b.service.unprovenTcp === 1, 'one to leave')
+    clock.advance(1000)
+    await slow.closed()
+    await cut(fleet, 'timeout')
+    open()
+    // Found and proved all the same: the sessions are here, without a path.
+    await until(() => b.service.listSessions().length === 2, 'the answers')
+    expect(origin.udp.received).toEqual([])
+    expect(b.service.unprovenTcp).toBe(0)
+    clock.advance(31_000)
+    await until(() => b.datapath.totals().endpoints === 1, 'them to be idle')
+  })
+
+  test('may be the one to which a session is bound that nobody can prove', async () => {
+    const fleet = await startFleet({ ...tcp, unverified: 'bind-once' })
+    const { shared, origin, a, b } = fleet
+    const { username } = await a.open('clnt')
+    const { icePassword: _, resource: __, ...session } = shared.records.get(username)?.session ?? ({} as never)
+    shared.write(session)
+    const client = await TcpClient.open(portOf(fleet))
+    const request = check(username, { pwd: 'x'.repeat(22) })
+    client.send(request)
+    expect((await origin.udp.next()).bytes).toEqual(request)
+    const thief = await TcpClient.open(portOf(fleet))
+    thief.send(check(username, { pwd: 'x'.repeat(22), nominate: true }))
+    await thief.closed()
+    await (await openClient()).send(check(username, { pwd: 'x'.repeat(22), nominate: true }), b.media)
+    client.send('media')
+    expect((await origin.udp.next()).text).toBe('media')
+    expect(origin.udp.received).toEqual([])
   })
 })

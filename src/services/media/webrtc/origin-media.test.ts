@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { sdpOf, sdpText } from '../../../protocols/sdp/sdp.testkit.ts'
-import { originMedia, originMediaPort } from './origin-media.ts'
+import { isMediaOf, originMedia, originMediaPort } from './origin-media.ts'
 import { answerSdp } from './webrtc.testkit.ts'
 
 describe('originMediaPort', () => {
@@ -90,5 +90,26 @@ describe('originMedia of an origin with URLs', () => {
     }
     expect(await originMedia(answer, { urls: {}, rtc: [] }, { address: '192.0.2.5' }, count)).toBeUndefined()
     expect(asked).toBeLessThanOrEqual(16)
+  })
+})
+
+describe('a place that another gateway says', () => {
+  const api = { address: '10.0.0.5' }
+  const urls = { whip: 'http://10.0.0.5/{app}/{stream}/whip' }
+  test.each([
+    ['its address and port', { rtc: [8000] }, '10.0.0.5', 8000, true],
+    ['the same, written as IPv6', { rtc: [8000] }, '::ffff:10.0.0.5', 8000, true],
+    ['another port', { rtc: [8000] }, '10.0.0.5', 8001, false],
+    ['any port, where its answers say which', { rtc: [0] }, '10.0.0.5', 40_000, true],
+    ['another address', { rtc: [8000] }, '10.0.0.6', 8000, false],
+    ['of one with URLs, any that can be reached', { rtc: [], urls }, '203.0.113.9', 40_000, true],
+    ['of one with URLs, this machine', { rtc: [], urls }, '127.0.0.1', 40_000, false],
+    ['a group', { rtc: [], urls }, '224.0.0.1', 40_000, false],
+    ['port 0', { rtc: [0] }, '10.0.0.5', 0, false],
+    ['a port beyond all', { rtc: [0] }, '10.0.0.5', 65_536, false],
+    ['part of a port', { rtc: [0] }, '10.0.0.5', 1.5, false],
+    ['a name', { rtc: [], urls }, 'localhost', 8000, false],
+  ] as const)('%s', (_, origin, address, port, isIts) => {
+    expect(isMediaOf(origin, api, { address, port })).toBe(isIts)
   })
 })

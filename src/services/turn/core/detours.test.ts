@@ -146,6 +146,10 @@ describe('a client with the ticket of another server', () => {
     await client.challenge()
     await moved(client)
     const before = told.length
+    const { onOpen } = kit.datapath
+    kit.datapath.onOpen = () => {
+      throw new Error('a relay is opened')
+    }
     const binding = await client.ask(
       new StunWriter(StunMethod.binding, StunClass.request, transaction()).finish(),
     )
@@ -154,6 +158,7 @@ describe('a client with the ticket of another server', () => {
     )
     expect((await client.request(StunMethod.allocate, udpTransport)).code).toBe(437)
     expect(told.length).toBe(before)
+    kit.datapath.onOpen = onOpen
     // When the other server has nothing for it any more it may.
     client.put(new StunWriter(StunMethod.createPermission, StunClass.request, transaction()).finish())
     refuse(437)
@@ -279,6 +284,10 @@ describe('before the other server has granted anything', () => {
 
   it('a source gets as many as it may have allocations', async () => {
     const { kit, refresh } = await open({ limits: { maxPerAddress: 2 } })
+    for (let port = 1; port <= 4; port++) kit.client({ port }).put(refresh(`bbbbbbbb0000000${port}`))
+    await settle()
+    expect(kit.state.detours.size).toBe(2)
+    kit.state.detours.endAll()
     for (let port = 1; port <= 4; port++) kit.client({ port }).put(refresh(`bbbbbbbb0000000${port}`))
     await settle()
     expect(kit.state.detours.size).toBe(2)
