@@ -28,10 +28,6 @@ export class BatchClient {
     })
   }
 
-  get isFree(): boolean {
-    return this.#left === 0
-  }
-
   static async open(port: number): Promise<BatchClient> {
     const socket = connect(port, '127.0.0.1')
     await once(socket, 'connect')

@@ -18,8 +18,6 @@ const BATCH = 32
 const CONNECTIONS = 8
 /** What else the machine does can only add. */
 const REPEATS = 3
-/** As much as one process of ours can send beside. */
-const MIX_PER_SECOND = 30_000
 /** Those that take long each are measured with fewer. */
 const COUNTS: Readonly<Partial<Record<CommandName, number>>> = {
   listGet: 1024,
@@ -69,12 +67,10 @@ export async function measure(
       deliveryUs,
       mixFactor: 1,
     }
-    const part = Math.min(1, MIX_PER_SECOND / sum(rates, ({ perSecond }) => perSecond))
-    const some = rates.map((rate) => ({ ...rate, perSecond: rate.perSecond * part }))
-    const mix = await runMix(server, some, filled)
-    const expected = sum(some, (rate) => costOf(rate, costs).cores)
+    const { sent, ...mix } = await runMix(server, rates, filled)
+    const expected = sum(sent, (rate) => costOf(rate, costs).cores)
     say(
-      `a mix: ${mix.answered.toFixed(0)}/s, ${mix.cores.toFixed(3)} of a core, ${expected.toFixed(3)} by its parts`,
+      `a mix: ${mix.perSecond.toFixed(0)}/s, ${mix.cpuSeconds.toFixed(3)} s, ${expected.toFixed(3)} s by its parts`,
     )
     return {
       date: new Date().toISOString().slice(0, 10),
@@ -84,7 +80,7 @@ export async function measure(
       memory,
       ...costs,
       mix,
-      mixFactor: mix.cores / ((expected * mix.answered) / mix.asked),
+      mixFactor: mix.cpuSeconds / expected,
     }
   } finally {
     await server.stop()

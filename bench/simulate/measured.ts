@@ -15,7 +15,7 @@ export interface Measured {
   readonly writeUs: number
   /** CPU time for one more subscriber of a channel when something is published there. */
   readonly deliveryUs: number
-  /** A part of all that a fleet sends, from many connections. */
+  /** All that a fleet sends, in turns, from many connections, as fast as it is taken. */
   readonly mix: MixResult
   /** Its CPU time, by the sum of what its commands cost among their like: what comes in turns is not in the caches. */
   readonly mixFactor: number

@@ -103,8 +103,7 @@ function scenarioRows(scenarios: readonly ScenarioResult[]): Rows {
 
 function mixText({ mix, mixFactor }: Measured): string {
   return [
-    `the same mix at a real server, as much as one process of ours sends: ${short(mix.answered)} of ${short(mix.asked)} commands/s,`,
-    `${short(100 * mix.cores)} % of a core, ${short(mixFactor)} times the sum of its parts, which is counted in above;`,
-    `a pick meanwhile in ${short(mix.pickP50Ms)} ms at p50, ${short(mix.pickP99Ms)} ms at p99`,
+    `a real server takes ${short(mix.commands / mix.cpuSeconds)} commands of this mix per CPU-second:`,
+    `${short(mixFactor)} times the cost of its parts, which is counted in above`,
   ].join(' ')
 }

@@ -34,7 +34,7 @@ export function serverTextOf(index: number, updateMs: number): string {
     rtc: [8000],
     load: 0.25,
   }
-  return serverValue(announcement, { updateMs, draining: false })
+  return serverValue({ announcement, updateMs })
 }
 
 export function serverListText(origins: number): string {

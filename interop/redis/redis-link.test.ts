@@ -176,6 +176,24 @@ describe('Sentinel', () => {
     await untilHeard(redis, heard)
   })
 
+  test('a master that stands still is left for the one that takes its place', async () => {
+    await using set = await startSentinels()
+    const { redis, changes } = await linkTo({
+      sentinels: set.sentinels,
+      sentinelName: set.name,
+      timeoutSeconds: 0.3,
+      connectMs: 1000,
+    })
+    await using _ = redis
+    const old = await set.master()
+    await old.pause()
+    await until('the new master', () => changes.length === 3 && redis.isUp, { deadlineMs: 20_000 })
+    await redis.command('SET', 'k', 'new')
+    old.resume()
+    expect(await (await set.master()).command('GET', 'k')).toBe('new')
+    expect(redis.isUp).toBe(true)
+  })
+
   test('by URL; a name that no Sentinel knows is an error in the log', async () => {
     await using set = await startSentinels({ replicas: 0, sentinels: 1 })
     const hosts = set.sentinels.join(',')
@@ -217,6 +235,24 @@ describe('Cluster', () => {
     heard.length = 0
     await untilHeard(redis, heard)
     expect(changes).toEqual([true, false, true])
+  })
+
+  test('a master that stands still is left for its replica', async () => {
+    await using cluster = await startCluster({ replicas: 1 })
+    const { redis, changes, lines } = await linkTo({
+      cluster: cluster.nodes,
+      timeoutSeconds: 0.3,
+      connectMs: 1000,
+    })
+    await using _ = redis
+    const old = await cluster.masterOf('k')
+    await old.pause()
+    await until('the new master', () => changes.length === 3 && redis.isUp, { deadlineMs: 20_000 })
+    await redis.command('SET', 'k', 'new')
+    old.resume()
+    await cluster.untilWhole(3)
+    expect(await redis.command('GET', 'k')).toBe('new')
+    expect(lines.filter((line) => line.includes('is away'))).toHaveLength(1)
   })
 
   test('over TLS; keys that are on their way are asked for where they go', async () => {

@@ -23,7 +23,8 @@ beforeAll(async () => {
 })
 afterAll(async () => await server[Symbol.asyncDispose]())
 beforeEach(() => {
-  options = { redis: { url: server.url, prefix: `picks-${tests++}` } }
+  // However slow the machine is: what takes longer is decided alone.
+  options = { redis: { url: server.url, prefix: `picks-${tests++}`, timeoutSeconds: 30 } }
 })
 afterEach(async () => {
   for (const gateway of gateways.splice(0)) await gateway[Symbol.asyncDispose]()

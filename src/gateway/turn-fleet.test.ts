@@ -5,6 +5,8 @@ import { NodeDatapath } from '../mechanisms/datapath/index.ts'
 import { type Fleet, type FleetMember, gatewayId, type GatewayId } from '../mechanisms/fleet/index.ts'
 import { FakeConnection, FakeCounts } from '../mechanisms/quota/fake-counts.testkit.ts'
 import { createRegistry, silentLogger } from '../mechanisms/telemetry/index.ts'
+import { StunMethod } from '../protocols/stun/index.ts'
+import { bringing, mobile, SocketClient, ticketOf } from '../services/turn/socket-client.testkit.ts'
 import { TestTurnClient } from '../services/turn/turn-client.testkit.ts'
 import { turnFleetOf, turnSecretOf } from './turn-fleet.ts'
 import { TurnRole } from './turn-role.ts'
@@ -140,6 +142,7 @@ describe('TURN roles of gateways that share a Redis', () => {
     section: TurnConfig = config(),
   ): Promise<TurnRole> {
     const id = gatewayId(name)
+    const redis = new FakeConnection(counts)
     const datapath = new NodeDatapath({ clock: systemClock })
     await datapath.start()
     closers.push(() => datapath.close())
@@ -151,12 +154,15 @@ describe('TURN roles of gateways that share a Redis', () => {
       onHttp: (socket) => void socket.destroy(),
       ownPorts: () => [],
       fleet: fleets.of(id),
-      redis: new FakeConnection(counts),
+      redis,
       fleetSecret: 'of the fleet',
     })
     fleets.announced.set(id, () => role.peerAddresses)
     await role.start()
-    closers.push(() => role.close())
+    closers.push(async () => {
+      await role.close()
+      expect(redis.listeners).toBe(0)
+    })
     return role
   }
 
@@ -190,6 +196,23 @@ describe('TURN roles of gateways that share a Redis', () => {
     expect(counts.runs).toBe(0)
     await one.reload(config())
     await expect((await join(two)).allocate()).rejects.toMatchObject({ code: 486 })
+  })
+
+  it('let a client move from one to the other, by the key that they have in common', async () => {
+    const [fleets, counts] = [new FakeFleets(), new FakeCounts()]
+    const [one, two] = [await start(fleets, counts, 'a'), await start(fleets, counts, 'b')]
+    const connect = async (role: TurnRole): Promise<SocketClient> => {
+      const client = await SocketClient.open(role.ports?.get('udp') ?? 0)
+      closers.push(() => client.close())
+      return client
+    }
+    const before = await connect(one)
+    const ticket = ticketOf(await before.request(StunMethod.allocate, mobile))
+    const after = await connect(two)
+    expect((await after.refresh(600, bringing(ticket))).code).toBeUndefined()
+    expect([one.allocationCount, two.allocationCount]).toEqual([1, 0])
+    fleets.leave(gatewayId('a'))
+    expect((await after.refresh(600)).code).toBe(437)
   })
 
   it('say where the others reach them', async () => {

@@ -14,6 +14,9 @@ export interface OriginTableOptions {
   readonly maxOrigins: number
 }
 
+/** Ages are told by others, and not to the millisecond. */
+const AGE_MARGIN_MS = 500
+
 /** `successor`: the later run of the same server that takes its place. */
 export type OnOriginRemoved = (record: OriginRecord, successor: OriginRecord | undefined) => void
 
@@ -51,7 +54,7 @@ export class OriginTable {
     const id = originIdOf(announcement)
     const beatMs = this.#clock.nowMs() - ageMs
     const known = this.#records.get(id)
-    if (known !== undefined && known.lastBeatMs >= beatMs) return known
+    if (known !== undefined && known.lastBeatMs + AGE_MARGIN_MS >= beatMs) return known
     const others = known === undefined ? this.#otherRuns(announcement) : []
     if (others.some(({ lastBeatMs }) => lastBeatMs > beatMs)) return undefined
     const record = known ?? this.#add(id, announcement, others)

@@ -55,7 +55,9 @@ export class ClusterRoute implements Route {
   #map: ClusterMap = readClusterSlots([], { host: '', port: 0 })
   /** What servers said by MOVED since the table was asked for. */
   readonly #moved = new Map<number, string>()
-  #failure: RedisError | undefined = new RedisError('REDIS_AWAY', 'the Cluster has not been asked yet')
+  #failure: RedisError | undefined
+  /** It was asked once; nothing is told before. */
+  #isKnown = false
   #isRefreshing = false
   #isRepairDue = false
   #lastRefreshMs = Number.NEGATIVE_INFINITY
@@ -234,6 +236,7 @@ export class ClusterRoute implements Route {
     this.#isRefreshing = false
     if (this.#closing.signal.aborted) return
     this.#failure = failure
+    this.#isKnown = true
     this.#tell()
     this.#refreshIn((this.#isUp() ? REFRESH_MS : REPAIR_MS) * (0.5 + random() / 2))
   }
@@ -311,7 +314,7 @@ export class ClusterRoute implements Route {
   }
 
   #tell(error?: RedisError): void {
-    if (this.#closing.signal.aborted) return
+    if (this.#closing.signal.aborted || !this.#isKnown) return
     this.#options.listener.onState(this.#isUp(), this.#isUp() ? undefined : (this.#failure ?? error))
   }
 

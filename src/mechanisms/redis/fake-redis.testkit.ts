@@ -20,6 +20,7 @@ export class FakeRedis implements AsyncDisposable {
   /** Whether it answers nothing. */
   isSilent = false
   readonly #server: Server
+  #port = 0
   readonly #sockets = new Map<Socket, Set<string>>()
 
   private constructor(server: Server) {
@@ -34,8 +35,9 @@ export class FakeRedis implements AsyncDisposable {
     return fake
   }
 
+  /** Where it listens, or did until it was stopped. */
   get port(): number {
-    return (this.#server.address() as AddressInfo).port
+    return this.#port
   }
 
   get place(): string {
@@ -50,6 +52,7 @@ export class FakeRedis implements AsyncDisposable {
   async listen(port: number): Promise<void> {
     this.#server.listen(port, '127.0.0.1')
     await once(this.#server, 'listening')
+    this.#port = (this.#server.address() as AddressInfo).port
   }
 
   /** Ends all connections; new ones may come. */

@@ -74,6 +74,7 @@ describe('a Cluster', () => {
     expect(right.count('EVALSHA')).toBe(1)
     expect(left.count('EVALSHA')).toBe(0)
     expect((await link.redis.scan('*', 10)).toSorted()).toEqual(['left', 'right'])
+    expect(link.lines).toEqual([expect.stringContaining('Redis answers')])
   })
 
   it('follows MOVED, and asks for the table anew', async () => {
@@ -141,7 +142,7 @@ describe('a Cluster', () => {
     expect(await link.redis.command('SET', LOW, 'v')).toBe('OK')
   })
 
-  it('is down while a slot has no server or a master is away, and whole again with the next table', async () => {
+  it('is down while a master is away, and whole again with the next table', async () => {
     await using cluster = await fakeCluster()
     await using heir = await FakeRedis.start((words, fake) => cluster.answer(words, fake))
     const { left, right } = cluster
@@ -158,6 +159,34 @@ describe('a Cluster', () => {
     })
     await link.redis.command('SET', HIGH, 'v')
     expect(heir.count('SET')).toBe(1)
+  })
+
+  it('is down while a slot has no server', async () => {
+    await using cluster = await fakeCluster()
+    let isWhole = false
+    cluster.special = ([name, what], fake) =>
+      name === 'CLUSTER' && what === 'SLOTS' && !isWhole
+        ? [[0, HALF - 1, ['127.0.0.1', fake.port, 'id']]]
+        : undefined
+    await using link = await startLink({ cluster: [cluster.left.place] })
+    expect(link.redis.isUp).toBe(false)
+    expect(link.lines.join()).toContain('some slots of the Cluster have no server')
+    isWhole = true
+    link.clock.advance(500)
+    await until(() => link.redis.isUp)
+  })
+
+  it('asks for the table as soon as a master is lost', async () => {
+    await using cluster = await fakeCluster()
+    const { left, right } = cluster
+    await using link = await startLink({ cluster: [left.place] })
+    // Later than the pause after the question of the start.
+    link.clock.advance(500)
+    const asked = left.count('CLUSTER')
+    await right.stop()
+    await until(() => !link.redis.isUp)
+    link.clock.advance(1)
+    await until(() => left.count('CLUSTER') > asked)
   })
 
   it('is away when no node answers, and found by any other of them', async () => {

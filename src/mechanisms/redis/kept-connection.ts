@@ -41,6 +41,7 @@ export class KeptConnection {
 
   close(): void {
     this.#closing.abort()
+    this.#timer?.cancel()
     const current = this.#current
     this.#current = undefined
     current?.destroy('closed')

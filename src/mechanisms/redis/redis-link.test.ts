@@ -157,6 +157,19 @@ describe('the state', () => {
     ])
   })
 
+  it('a server that stays away is one line, however long that takes', async () => {
+    await using fake = await FakeRedis.start()
+    await using link = await startLink({ url: `redis://${fake.place}` })
+    await fake.stop()
+    await until(() => !link.redis.isUp)
+    for (const { length } = link.lines; link.clock.nowMs() < 130_000; ) {
+      // A pause, and not the deadline of an attempt.
+      await until(() => (link.clock.dueInMs ?? 0) < 3000)
+      link.clock.advance(60_000)
+      expect(link.lines).toHaveLength(length)
+    }
+  })
+
   it('a server that is silent is given up, and up again when it answers', async () => {
     await using fake = await FakeRedis.start()
     await using link = await startLink({ url: `redis://${fake.place}`, timeoutSeconds: 1, connectMs: 2000 })
@@ -362,6 +375,16 @@ describe('the end', () => {
     expect(link.clock.pending).toBe(0)
     expect(link.redis.isUp).toBe(false)
     expect(link.changes).toEqual([true])
+  })
+
+  it('while Redis is away', async () => {
+    await using fake = await FakeRedis.start()
+    const link = await startLink({ url: `redis://${fake.place}` })
+    await fake.stop()
+    await until(() => !link.redis.isUp)
+    expect(link.clock.pending).toBe(1)
+    await link.redis.close()
+    expect(link.clock.pending).toBe(0)
   })
 
   it('while it connects', async () => {

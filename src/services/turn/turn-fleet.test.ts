@@ -1,25 +1,17 @@
-import { createSocket, type Socket as UdpSocket } from 'node:dgram'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { ManualClock } from '../../foundation/clock.ts'
 import { eventually } from '../../foundation/eventually.testkit.ts'
 import { type Remote } from '../../mechanisms/datapath/index.ts'
-import { StunAttribute, StunMethod } from '../../protocols/stun/index.ts'
-import { StreamFramer } from '../../protocols/turn/index.ts'
+import { StunMethod } from '../../protocols/stun/index.ts'
 import { FakeDatapath } from './core/fake-datapath.testkit.ts'
-import {
-  type Answer,
-  type Build,
-  settle,
-  TestClient,
-  udpAnd,
-  udpTransport,
-} from './core/test-client.testkit.ts'
+import { settle, TestClient, udpTransport } from './core/test-client.testkit.ts'
 import { StaticUsers } from './credentials/static-users.ts'
 import type { TurnFleet } from './fleet.ts'
 import type { TurnServerOptions } from './options.ts'
 import { admitAll } from './peers/fixed-policies.ts'
+import { bringing, mobile, SocketClient, ticketOf } from './socket-client.testkit.ts'
 import { TurnServer } from './turn-server.ts'
 
 const users = new StaticUsers([
@@ -27,7 +19,6 @@ const users = new StaticUsers([
   { username: 'bob', password: 'builder' },
 ])
 const secret = new Uint8Array(32).fill(7)
-const mobile: Build = udpAnd((writer) => writer.attribute(StunAttribute.mobilityTicket, new Uint8Array(0)))
 
 /** Servers that know each other by their tags. */
 class FakeFleet {
@@ -53,14 +44,6 @@ class FakeFleet {
     this.#servers.delete(tag)
     for (const listener of this.#listeners) listener(tag)
   }
-}
-
-function ticketOf({ message }: Answer): Uint8Array {
-  return Uint8Array.from(message.attribute(StunAttribute.mobilityTicket) ?? [])
-}
-
-function bringing(ticket: Uint8Array): Build {
-  return (writer) => writer.attribute(StunAttribute.mobilityTicket, ticket)
 }
 
 describe('two servers of a fleet', () => {
@@ -258,47 +241,10 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close()
 })
 
-/** A client with a socket of its own, by UDP or TCP. */
-class SocketClient extends TestClient {
-  readonly #socket: UdpSocket | Socket
-
-  static async open(port: number, transport: 'udp' | 'tcp' = 'udp'): Promise<SocketClient> {
-    if (transport === 'udp') {
-      const socket = createSocket('udp4')
-      socket.connect(port, '127.0.0.1')
-      await once(socket, 'connect')
-      closers.push(() => socket.close())
-      return new SocketClient(socket, socket.address().port)
-    }
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true })
-    await once(socket, 'connect')
-    closers.push(() => socket.destroy())
-    return new SocketClient(socket, socket.localPort ?? 0)
-  }
-
-  private constructor(socket: UdpSocket | Socket, port: number) {
-    super({ address: '127.0.0.1', port, user: 'alice' })
-    this.#socket = socket
-    const framer = new StreamFramer(65_539)
-    if (!('write' in socket)) socket.on('message', (bytes) => this.inbox.push(bytes))
-    else {
-      socket.on('data', (chunk: Buffer) => {
-        for (const frame of framer.push(chunk)) this.inbox.push(Buffer.from(frame))
-      })
-    }
-  }
-
-  override put(bytes: Uint8Array): void {
-    if ('write' in this.#socket) this.#socket.write(bytes)
-    else this.#socket.send(bytes)
-  }
-
-  protected override async answerTo(transactionId: Buffer, from: number): Promise<Buffer | undefined> {
-    const found = (): Buffer | undefined =>
-      this.inbox.slice(from).find((one) => transactionId.equals(one.subarray(8, 20)))
-    await eventually(() => expect(found()).toBeDefined())
-    return found()
-  }
+async function connect(...to: Parameters<typeof SocketClient.open>): Promise<SocketClient> {
+  const client = await SocketClient.open(...to)
+  closers.push(() => client.close())
+  return client
 }
 
 describe.each(['node', 'auto'] as const)('two servers on loopback, engine %s', (engine) => {
@@ -332,10 +278,10 @@ describe.each(['node', 'auto'] as const)('two servers on loopback, engine %s', (
     closers.push(() => echo.close())
     echo.on('message', (bytes, { address, port }) => echo.send(bytes, port, address))
     const peer = { address: '127.0.0.1', port: echo.address().port }
-    const before = await SocketClient.open(one.ports.get('udp') ?? 0)
+    const before = await connect(one.ports.get('udp') ?? 0)
     const ticket = ticketOf(await before.request(StunMethod.allocate, mobile))
     await before.bind(0x4000, peer)
-    const after = await SocketClient.open(two.ports.get(transport) ?? 0, transport)
+    const after = await connect(two.ports.get(transport) ?? 0, transport)
     Object.assign(after, { realm: before.realm, nonce: before.nonce })
     expect((await after.refresh(600, bringing(ticket))).code).toBeUndefined()
     // Not all of what is sent at once need arrive: one after the other.

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { type Clock, systemClock } from '../../../foundation/clock.ts'
 import type { Lifecycle } from '../../../foundation/lifecycle.ts'
 import type { Fleet } from '../../fleet/index.ts'
@@ -100,7 +101,7 @@ export class RedisBalancerStore implements BalancerStore, Lifecycle {
         const id = await this.#picks.placeOf(key)
         const origin = id === undefined ? undefined : await this.findOrigin(id)
         const port = origin?.rtc[0]
-        return origin === undefined || !port
+        return origin === undefined || !port || isIP(origin.ip) === 0
           ? undefined
           : { originId: origin.id, address: origin.ip, rtcPort: port }
       },

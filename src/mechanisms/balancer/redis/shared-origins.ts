@@ -124,7 +124,7 @@ export class SharedOrigins {
   async ensure(id: OriginId): Promise<boolean> {
     const known = await this.#local.findOrigin(id)
     if (known !== undefined && known.state !== 'silent') return true
-    return await this.#read(id)
+    return (await this.#read(id)) === 'heard'
   }
 
   /**
@@ -162,22 +162,29 @@ export class SharedOrigins {
     for (let at = 0; at < toRead.length; at += AT_A_TIME) {
       const some = toRead.slice(at, at + AT_A_TIME)
       const found = await Promise.all(some.map((id) => this.#read(id)))
-      for (const [index, id] of some.entries()) if (found[index] === false) gone.push(id)
+      for (const [index, id] of some.entries()) if (found[index] === 'gone') gone.push(id)
     }
     await this.#unlist(gone)
     return true
   }
 
-  /** False when it is not there any more, or a later run of it is. */
-  async #read(id: OriginId): Promise<boolean> {
-    const text = await this.#redis.command('GET', this.serverKey(id))
-    const value = typeof text === 'string' ? readServerValue(text) : undefined
-    if (value === undefined || originIdOf(value.announcement) !== id) return false
+  /** `gone` when its key is not there any more, or a later run of it is known; `unfit` when nothing can be made of it here. */
+  async #read(id: OriginId): Promise<'heard' | 'gone' | 'unfit'> {
+    const key = this.serverKey(id)
+    const [text, leftMs] = await Promise.all([
+      this.#redis.command('GET', key),
+      this.#redis.command('PTTL', key),
+    ])
+    if (typeof text !== 'string') return 'gone'
+    const value = readServerValue(text)
+    if (value === undefined || originIdOf(value.announcement) !== id) return 'unfit'
     try {
-      return this.#local.hear(value.announcement, Math.max(0, this.#clock.wallMs() - value.updateMs))
+      // By what is left of its time: the clock of whoever wrote it may differ from this one by any amount.
+      const ageMs = Math.max(0, this.#heartbeatTtlMs - Number(leftMs))
+      return this.#local.hear(value.announcement, ageMs) ? 'heard' : 'gone'
     } catch (error) {
       this.#failed(error)
-      return false
+      return 'unfit'
     }
   }
 
@@ -209,7 +216,7 @@ export class SharedOrigins {
   }
 
   async #set(id: OriginId, announcement: OriginAnnouncement): Promise<void> {
-    const value = serverValue(announcement, { updateMs: this.#clock.wallMs(), draining: false })
+    const value = serverValue({ announcement, updateMs: this.#clock.wallMs() })
     await this.#redis.command('SET', this.serverKey(id), value, 'PX', this.#heartbeatTtlMs)
   }
 
@@ -239,7 +246,7 @@ export class SharedOrigins {
     if ('isRemoved' in data) {
       this.#here.delete(id)
       await this.#local.remove(id)
-    } else if ((await this.#try(() => this.#read(id))) === true) this.#listed.add(this.serverKey(id))
+    } else if ((await this.#try(() => this.#read(id))) === 'heard') this.#listed.add(this.serverKey(id))
   }
 
   /**

@@ -360,7 +360,7 @@ export class SharedPicks {
         share.saysAgain = false
         await this.#sayOnce(share)
         for (const id of share.heard) await this.#sayFollow(share, id)
-      } while (share.saysAgain && !share.isForgotten)
+      } while (share.saysAgain)
     } finally {
       share.isSaying = false
     }
@@ -369,7 +369,7 @@ export class SharedPicks {
   async #sayOnce(share: StreamShare): Promise<void> {
     const { key, role, epoch } = share
     const id = this.#local.keptAt(key)
-    if (role === undefined || id === undefined) {
+    if (role === undefined || id === undefined || share.isForgotten) {
       share.said = undefined
       if (!share.isListed) return
       await this.#run(LEAVE, key, [this.#fleet.id, this.#pickIdleMs])
@@ -480,6 +480,7 @@ export class SharedPicks {
     this.#held.delete(key)
     this.#idle.delete(key)
     share?.forget()
+    if (share?.isListed) void this.#speak(share)
   }
 
   #onMessage(data: unknown): void {

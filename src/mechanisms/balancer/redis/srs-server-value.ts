@@ -11,8 +11,6 @@ export interface ServerValue {
   readonly announcement: OriginAnnouncement
   /** Wall time of its newest announcement, in milliseconds. */
   readonly updateMs: number
-  /** What an operator said of it; a Go proxy forgets it with the origin's next announcement to that. */
-  readonly draining: boolean
 }
 
 const MAX_VALUE_LENGTH = 64 * 1024
@@ -29,12 +27,9 @@ const MAX_WEIGHT = 1000
  * The value of `srs-proxy-server:`: the fields of the SRS proxy in its order, those that are empty left out, and what it
  * does not know in `sluice` behind them. Reference: Redis keys and values.
  */
-export function serverValue(
-  announcement: OriginAnnouncement,
-  { updateMs, draining }: Pick<ServerValue, 'updateMs' | 'draining'>,
-): string {
+export function serverValue({ announcement, updateMs }: ServerValue): string {
   const { ip, deviceId, server, service, pid, weight, isBackup, zone, load, kind, urls } = announcement
-  const sluice = { weight, isBackup, zone, load, kind, urls, draining: draining || undefined }
+  const sluice = { weight, isBackup, zone, load, kind, urls }
   return JSON.stringify({
     ip,
     device_id: deviceId || undefined,
@@ -59,7 +54,6 @@ export function readServerValue(text: string): ServerValue | undefined {
   const value = readJson(text, MAX_VALUE_LENGTH, serverSchema)
   const updateMs = parseRfc3339(value?.update_at ?? '')
   if (value === undefined || updateMs === undefined) return undefined
-  const { draining = false, ...ours } = value.sluice ?? {}
   return {
     announcement: {
       ip: value.ip,
@@ -72,10 +66,9 @@ export function readServerValue(text: string): ServerValue | undefined {
       api: portsOf('api', value.api),
       srt: portsOf('srt', value.srt),
       rtc: portsOf('rtc', value.rtc),
-      ...definedOf(ours),
+      ...definedOf(value.sluice ?? {}),
     },
     updateMs,
-    draining,
   }
 }
 
@@ -149,7 +142,6 @@ const serverSchema = z.object({
       load: z.number().min(0).max(1).optional(),
       kind: z.enum(KINDS).optional(),
       urls: urlsSchema.transform((given): OriginUrls => definedOf(given)).optional(),
-      draining: z.boolean().optional(),
     })
     .optional(),
 })

@@ -43,7 +43,8 @@ if not place then
   return { ARGV[1], 'new', publishers }
 end
 if place ~= ARGV[3] or ARGV[1] == '' then
-  local isUsed = #publishers > 0 or redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) or redis.call('EXISTS', KEYS[3]) == 1
+  local leftMs = redis.call('PTTL', KEYS[1])
+  local isUsed = #publishers > 0 or leftMs == -1 or leftMs > tonumber(ARGV[2]) or redis.call('EXISTS', KEYS[3]) == 1
   return { place, isUsed and 'kept' or 'pending', publishers }
 end
 local waiting = redis.call('GET', KEYS[4])
@@ -70,7 +71,10 @@ if place and place ~= ARGV[1] and ARGV[6] ~= 'wanted' then
   else stays = place ~= ARGV[5] or isPublished(place, ARGV[3], true) end
   if stays then return { place, 'elsewhere', redis.call('HGETALL', KEYS[2]) } end
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+-- What a Go proxy wrote has no end: its publisher is not seen from here, so players do not give it one.
+if place ~= ARGV[1] or ARGV[4] == 'publish' or redis.call('PTTL', KEYS[1]) ~= -1 then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
 local mine, other = KEYS[3], KEYS[2]
 if ARGV[4] == 'publish' then mine, other = KEYS[2], KEYS[3] end
 redis.call('HSET', mine, ARGV[3], ARGV[1])
@@ -96,7 +100,7 @@ export const LEAVE: RedisScript = {
   name: 'leave',
   lua: `
 local gone = redis.call('HDEL', KEYS[2], ARGV[1]) + redis.call('HDEL', KEYS[3], ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if redis.call('PTTL', KEYS[1]) ~= -1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return gone
 `,
 }
@@ -109,7 +113,8 @@ export const UNPICK: RedisScript = {
   name: 'unpick',
   lua: `
 if redis.call('GET', KEYS[4]) == ARGV[1] then redis.call('DEL', KEYS[4]) end
-if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then return 0 end
+local leftMs = redis.call('PTTL', KEYS[1])
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or leftMs == -1 or leftMs > tonumber(ARGV[2]) then return 0 end
 if redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then return 0 end
 return redis.call('DEL', KEYS[1])
 `,

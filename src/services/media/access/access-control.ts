@@ -6,13 +6,7 @@ import type { AccessConfig, AccessJwtConfig } from '../../../mechanisms/config/a
 import { LinePace, type Logger, type Registry } from '../../../mechanisms/telemetry/index.ts'
 import { AccessRules, boundsOf, type RoleRule } from './access-rules.ts'
 import { Bandwidth } from './bandwidth.ts'
-import type {
-  AccessRequest,
-  Admission,
-  MovableAdmission,
-  ResumedSession,
-  SharedAccess,
-} from './contract.ts'
+import type { AccessRequest, Admission, MovableAdmission, ResumedSession, SharedAccess } from './contract.ts'
 import { credentialsOf } from './credentials.ts'
 import { AccessError } from './errors.ts'
 import { GuessGuard } from './guess-guard.ts'

@@ -29,7 +29,7 @@ describe('a session of another gateway', () => {
     const resumed = { protocol: 'webrtc', role: 'publish', result: 'resumed' }
     expect(await metric('sluice_access_decisions_total', resumed)).toBe(3)
     expect(await metric('sluice_access_sessions')).toBe(3)
-    for (const { end } of admissions) end()
+    for (const admission of admissions) admission.end()
     expect(await metric('sluice_access_sessions')).toBe(0)
   })
 

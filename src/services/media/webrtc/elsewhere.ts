@@ -9,6 +9,12 @@ export type AskedElsewhere =
   | { readonly kind: 'bound'; readonly session: Session }
   | { readonly kind: 'dropped'; readonly reason: StrangerReason }
 
+/** Who sent a request. */
+export interface Sender {
+  readonly transport: 'udp' | 'tcp'
+  readonly address: string
+}
+
 /** Where sessions may be that are not here. */
 export interface Elsewhere {
   /**
@@ -16,11 +22,10 @@ export interface Elsewhere {
    * `settled` is called later, once, with a copy of the request.
    *
    * @param bytes valid during the call
-   * @param address of the sender
    */
   ask(
     bytes: Uint8Array,
-    address: string,
+    sender: Sender,
     settled: (request: Buffer, outcome: AskedElsewhere) => void,
   ): StrangerReason | undefined
   /** A session is over: what its client still sends is not asked for, though a store may know it for a moment. */

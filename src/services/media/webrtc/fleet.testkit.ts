@@ -1,7 +1,7 @@
+import type { SessionStore } from '../../../mechanisms/balancer/index.ts'
 import { type UdpPeer, until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
 import type { Remote } from '../../../mechanisms/datapath/index.ts'
 import type { WebRtcOptions } from './options.ts'
-import type { RtcSessionStore } from './session-record.ts'
 import { SharedSessionStore } from './shared-session-store.testkit.ts'
 import { check, FakeOrigin, TestGateway } from './webrtc.testkit.ts'
 
@@ -16,7 +16,7 @@ export interface TestFleet {
 
 /** @param options of all of them, or made for each by its name and the store that it has */
 export async function startFleet(
-  options: Partial<WebRtcOptions> | ((name: string, store: RtcSessionStore) => Partial<WebRtcOptions>) = {},
+  options: Partial<WebRtcOptions> | ((name: string, store: SessionStore) => Partial<WebRtcOptions>) = {},
 ): Promise<TestFleet> {
   const shared = new SharedSessionStore()
   const origin = await FakeOrigin.start()

@@ -301,7 +301,11 @@ describe('a connection whose session another gateway began', () => {
     const fleet = await startFleet({ ...tcp, unverified: 'bind-once' })
     const { shared, origin, a, b } = fleet
     const { username } = await a.open('clnt')
-    const { icePassword: _, resource: __, ...session } = shared.records.get(username)?.session ?? ({} as never)
+    const {
+      icePassword: _,
+      resource: __,
+      ...session
+    } = shared.records.get(username)?.session ?? ({} as never)
     shared.write(session)
     const client = await TcpClient.open(portOf(fleet))
     const request = check(username, { pwd: 'x'.repeat(22) })

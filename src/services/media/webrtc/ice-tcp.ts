@@ -128,7 +128,7 @@ export class IceTcp {
       else if (held !== undefined) held.push(Buffer.from(frame))
       else if (proofOf(frame, this.#sessions) !== 'unknown-session') settle(undefined, frame)
       else {
-        const refusal = this.#ask(frame, remoteAddress, (request, outcome) => {
+        const refusal = this.#ask(frame, { transport: 'tcp', address: remoteAddress }, (request, outcome) => {
           if (socket.destroyed) return
           if (outcome.kind === 'dropped') this.#cut(socket, outcome.reason)
           else {

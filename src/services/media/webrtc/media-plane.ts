@@ -53,11 +53,7 @@ export class MediaPlane {
   #endpoints: readonly Endpoint[] = []
   #counters = new Float64Array(64 * COUNTER_STRIDE)
 
-  constructor(
-    options: CompleteWebRtcOptions,
-    sessions: SessionTable,
-    events: MediaEvents,
-  ) {
+  constructor(options: CompleteWebRtcOptions, sessions: SessionTable, events: MediaEvents) {
     this.#options = options
     this.#faults = new LinePace(options.clock)
     this.#events = events
@@ -173,7 +169,8 @@ export class MediaPlane {
     session.clientSeenAtMs = nowMs
     if (bytes[0] === 0 && bytes[1] === 1 && (session.isStandby || !isSettled(session, path, 0))) {
       const proof = proofOf(bytes, this.#sessions)
-      if (typeof proof !== 'string' && proof.session === session) this.#follow(path, 0, isNominating(proof.message))
+      if (typeof proof !== 'string' && proof.session === session)
+        this.#follow(path, 0, isNominating(proof.message))
     }
     const { datapath } = this.#options
     if (metersOf(session, 'publish').every((meter) => datapath.charge(meter, bytes.length))) {
@@ -248,7 +245,7 @@ export class MediaPlane {
     const drop = (reason: StrangerReason): void => {
       if (isStranger) this.strangersDropped[reason]++
     }
-    const refusal = this.#events.ask(arrival.bytes, address, (bytes, outcome) => {
+    const refusal = this.#events.ask(arrival.bytes, { transport: 'udp', address }, (bytes, outcome) => {
       const kept = { endpoint, flow, address, port, local, kind, icmp, bytes }
       if (outcome.kind === 'dropped') drop(outcome.reason)
       else this.#handle(kept, outcome.kind === 'bound' ? outcome.session : undefined)

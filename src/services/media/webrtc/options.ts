@@ -5,6 +5,7 @@ import type {
   Balancer,
   HttpStreamRequest,
   OriginRegistry,
+  SessionStore,
   StreamKey,
 } from '../../../mechanisms/balancer/index.ts'
 import type { Datapath } from '../../../mechanisms/datapath/index.ts'
@@ -21,7 +22,6 @@ import { openAccess, type SharedAccess } from '../access/index.ts'
 import { WebRtcError } from './errors.ts'
 import { inTime } from './in-time.ts'
 import type { ConfiguredAddress } from './public-addresses.ts'
-import type { RtcSessionStore } from './session-record.ts'
 
 /** One UDP port on which clients' media is heard. */
 export interface MediaListen {
@@ -36,7 +36,7 @@ export interface WebRtcOptions {
   readonly datapath: Datapath
   readonly balancer: Pick<Balancer, 'pick' | 'hold'>
   /** One that is shared is asked for sessions that other gateways began. */
-  readonly sessionStore: RtcSessionStore
+  readonly sessionStore: SessionStore
   /** The routing key of a request. Its errors reach the client with their status and code. */
   readonly streamKeyOf: (request: HttpStreamRequest) => StreamKey
   readonly logger: Logger

@@ -1,28 +1,8 @@
 import { createHash } from 'node:crypto'
-import type { RtcSession, SessionStore } from '../../../mechanisms/balancer/index.ts'
+import type { RtcSession } from '../../../mechanisms/balancer/index.ts'
 import { authorityOf } from './origin-client.ts'
 import type { OriginResource } from './origin-links.ts'
 import type { IceIdentity, SessionFacts } from './session.ts'
-
-/** What is needed of a store. */
-export interface RtcSessionStore
-  extends Pick<
-    SessionStore,
-    | 'isShared'
-    | 'addSession'
-    | 'findSession'
-    | 'findSessionOfToken'
-    | 'renewSession'
-    | 'takeSession'
-    | 'removeSession'
-    | 'onSessionLost'
-  > {
-  /**
-   * Whether this gateway still serves a session, asked of what is shared: the message that another one has taken it may be
-   * lost. @defaultValue it does
-   */
-  servesSession?(username: string): Promise<boolean>
-}
 
 /** What is stored beside the facts of a session. */
 export interface RecordedState {

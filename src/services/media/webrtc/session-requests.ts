@@ -10,7 +10,6 @@ import {
 import { identityOf, publicAnswer } from './answer.ts'
 import { clientError, failureError, OriginRefusal, unavailable, WebRtcError } from './errors.ts'
 import { requestHeaders } from './forwarded-headers.ts'
-import { inTime } from './in-time.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { OriginResponse } from './origin-client.ts'
 import type { OriginDialogue } from './origin-dialogue.ts'
@@ -80,7 +79,7 @@ export class SessionRequests {
       const session = this.#sessions.table.byTokenHash(tokenHash)
       return session?.isStandby === true ? undefined : session
     }
-    if (served() === undefined && this.#options.sessionStore.isShared) {
+    if (served() === undefined && this.#sessions.store.isShared) {
       const record = isToken(token) ? await this.#lookUp(tokenHash, address) : undefined
       // It may have come over meanwhile.
       if (record !== undefined && served() === undefined) return this.#elsewhere(record)
@@ -184,7 +183,7 @@ export class SessionRequests {
       knows: async (offer) => {
         if (session.identities.some(({ username }) => isOfferedBy(username, offer))) return true
         const { tokenHash } = session
-        if (tokenHash === undefined || !this.#options.sessionStore.isShared) return false
+        if (tokenHash === undefined || !this.#sessions.store.isShared) return false
         // Another gateway may have restarted its ICE, and no request of the new identity has come here.
         const record = await this.#lookUp(tokenHash, address).catch(() => undefined)
         if (record === undefined || session.ended !== undefined) return false
@@ -211,6 +210,11 @@ export class SessionRequests {
         const standby = resource && this.#sessions.table.byTokenHash(resource.tokenHash)
         if (standby !== undefined) void this.#sessions.end(standby, 'client')
         this.#sessions.remove(username)
+        const previous = resource?.previous
+        if (previous === undefined) return
+        // Its gateway may not have heard of the newer one. A store tells it of what was looked up.
+        await this.#sessions.store.find(previous).catch(() => undefined)
+        this.#sessions.remove(previous)
       },
       restart: async (identity, etag) => {
         if (identity.username === username) return
@@ -237,12 +241,10 @@ export class SessionRequests {
   }
 
   async #ask(name: string, tokenHash: string): Promise<RtcSession | undefined> {
-    const { clock, lookupTimeoutMs, sessionStore } = this.#options
     try {
-      const record = await inTime(sessionStore.findSessionOfToken(tokenHash), clock, lookupTimeoutMs)
-      const found = record?.resource?.tokenHash === tokenHash ? record : undefined
-      this.#lookups.end(name, found === undefined ? 'unknown' : 'found')
-      return found
+      const record = await this.#sessions.store.findOfToken(tokenHash)
+      this.#lookups.end(name, record === undefined ? 'unknown' : 'found')
+      return record
     } catch (cause) {
       this.#lookups.end(name, 'failed')
       throw storeAway(cause)

@@ -2,8 +2,7 @@ import { errorCode } from '../../../foundation/errors.ts'
 import type { RtcSession, SessionLoss } from '../../../mechanisms/balancer/index.ts'
 import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import { StunMessage, stunUsername, verifyMessageIntegrity } from '../../../protocols/stun/index.ts'
-import type { AskedElsewhere, Elsewhere } from './elsewhere.ts'
-import { inTime } from './in-time.ts'
+import type { AskedElsewhere, Elsewhere, Sender } from './elsewhere.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { OriginLinks } from './origin-links.ts'
 import { resumedAdmission } from './resumed-admission.ts'
@@ -31,8 +30,18 @@ export type TakeoverResult =
 /** What came of a request whose session could not be proved; the labels of a metric. */
 export type UnverifiedResult = 'bound' | 'refused'
 
+/** Requests of one USERNAME that are kept: of each sender one, so that nobody keeps out who can prove to belong to it. */
+const maxHeld = 4
+
+interface Held {
+  readonly request: Buffer
+  readonly sender: Sender
+  readonly settled: (request: Buffer, outcome: AskedElsewhere) => void
+}
+
 /** A take-over that is under way. */
 interface Running {
+  readonly held: Held[]
   /** The session ended meanwhile. */
   isOver: boolean
 }
@@ -88,7 +97,7 @@ export class SessionTakeover implements Elsewhere {
       const running = this.#running.get(username)
       if (running !== undefined) running.isOver = true
       const session = this.#sessions.table.byUsername(username)
-      if (session !== undefined) this.#lose(session, how)
+      if (session !== undefined) this.#lose(session, username, how)
     })
   }
 
@@ -105,7 +114,7 @@ export class SessionTakeover implements Elsewhere {
 
   ask(
     bytes: Uint8Array,
-    address: string,
+    sender: Sender,
     settled: (request: Buffer, outcome: AskedElsewhere) => void,
   ): StrangerReason | undefined {
     const username = stunUsername(bytes)
@@ -113,22 +122,34 @@ export class SessionTakeover implements Elsewhere {
     if (!isPlausible || bytes.length > maxRequestBytes || this.#unsubscribe === undefined) {
       return 'unknown-session'
     }
-    const refusal = this.#lookups.begin(username, address)
+    const running = this.#running.get(username)
+    const refusal = this.#lookups.begin(username, sender.address)
+    if (refusal === 'joined' && running !== undefined && hasRoom(running, sender)) {
+      running.held.push({ request: Buffer.from(bytes), sender, settled })
+      return undefined
+    }
     if (refusal !== undefined) return reasonOf[refusal]
-    const request = Buffer.from(bytes)
-    const running: Running = { isOver: false }
-    this.#running.set(username, running)
-    void this.#answer(username, request, address, running).then(([result, outcome]) => {
-      this.#running.delete(username)
-      this.#lookups.end(username, result)
-      settled(request, outcome)
-    })
+    const held: Held[] = [{ request: Buffer.from(bytes), sender, settled }]
+    void this.#run(username, { isOver: false, held })
     return undefined
   }
 
-  #lose(session: Session, how: SessionLoss): void {
-    if (how === 'ended') void this.#sessions.end(session, 'client')
-    else if (session.identities.some(({ password }) => password !== undefined)) this.#sessions.standBy(session)
+  /** Never rejects. */
+  async #run(username: string, running: Running): Promise<void> {
+    this.#running.set(username, running)
+    const [result, outcome] = await this.#answer(username, running)
+    this.#running.delete(username)
+    this.#lookups.end(username, result)
+    for (const [i, { request, settled }] of running.held.entries()) {
+      const isLate = outcome.kind === 'bound' && i > 0
+      settled(request, isLate ? this.#refused() : outcome)
+    }
+  }
+
+  #lose(session: Session, username: string, how: SessionLoss): void {
+    if (how === 'ended') this.#sessions.drop(session, username)
+    else if (session.identities.some(({ password }) => password !== undefined))
+      this.#sessions.standBy(session)
     // Whoever has it now is as good as this one; it is not for two.
     else void this.#sessions.end(session, 'taken')
   }
@@ -136,13 +157,11 @@ export class SessionTakeover implements Elsewhere {
   /** Never rejects. */
   async #answer(
     username: string,
-    request: Buffer,
-    address: string,
     running: Running,
   ): Promise<readonly [LookupResult, AskedElsewhere]> {
     let record: RtcSession | undefined
     try {
-      record = await this.#find(username)
+      record = await this.#sessions.store.find(username)
     } catch (error) {
       this.#tell(error, 'a session could not be looked up')
       return ['failed', dropped('lookup-failed')]
@@ -151,7 +170,7 @@ export class SessionTakeover implements Elsewhere {
       return ['unknown', dropped('unknown-session')]
     }
     try {
-      return ['found', await this.#serve(record, request, address, running)]
+      return ['found', await this.#serve(record, running)]
     } catch (error) {
       this.#tell(error, 'a session of another gateway could not be served')
       this.results.failed++
@@ -159,25 +178,22 @@ export class SessionTakeover implements Elsewhere {
     }
   }
 
-  async #serve(
-    record: RtcSession,
-    request: Buffer,
-    address: string,
-    running: Running,
-  ): Promise<AskedElsewhere> {
+  async #serve(record: RtcSession, running: Running): Promise<AskedElsewhere> {
     const { table } = this.#sessions
     // It was made, or came over, while it was asked for.
     if (table.byUsername(record.username) !== undefined) return here
     const identity = identityIn(record)
-    if (identity === undefined) return this.#bind(record, address, running)
-    if (!isSignedBy(identity, request)) return dropped('integrity')
+    if (identity === undefined) return this.#bind(record, running)
+    // Whoever could read the USERNAME may have been first.
+    const proved = running.held.find(({ request }) => isSignedBy(identity, request))
+    if (proved === undefined) return dropped('integrity')
     const own = this.#own(record)
     if (own !== undefined) {
       if (!this.#sessions.adopt(own, record)) return dropped('bad-record')
       this.results.restarted++
       return here
     }
-    const session = await this.#open(record, identity, address, running)
+    const session = await this.#open(record, identity, proved.sender, running)
     if (session === undefined) return dropped('bad-record')
     this.results.taken++
     if (session.ended === undefined) {
@@ -186,15 +202,17 @@ export class SessionTakeover implements Elsewhere {
     return here
   }
 
-  async #bind(record: RtcSession, address: string, running: Running): Promise<AskedElsewhere> {
+  async #bind(record: RtcSession, running: Running): Promise<AskedElsewhere> {
     const { username } = record
     const isFree = this.#options.unverified === 'bind-once' && record.isServed !== true
-    if (!isFree) return this.#refused()
-    const session = await this.#open(record, { username, password: undefined }, address, running)
+    const [first] = running.held
+    if (!isFree || first === undefined) return this.#refused()
+    const identity = { username, password: undefined }
+    const session = await this.#open(record, identity, first.sender, running)
     if (session === undefined) return dropped('bad-record')
     let isTaken = false
     try {
-      isTaken = await this.#inTime(this.#options.sessionStore.takeSession(username, 'unserved'))
+      isTaken = await this.#sessions.store.takeUnserved(username)
     } finally {
       // Not its own to end: somebody else may serve it.
       if (!isTaken) void this.#sessions.end(session, 'taken')
@@ -219,7 +237,7 @@ export class SessionTakeover implements Elsewhere {
   async #open(
     record: RtcSession,
     identity: IceIdentity,
-    address: string,
+    { address }: Sender,
     running: Running,
   ): Promise<Session | undefined> {
     if (!this.#sessions.enter()) throw new Error('too many sessions')
@@ -282,17 +300,9 @@ export class SessionTakeover implements Elsewhere {
     const previous = resource?.previous
     if (previous === undefined || previous === username) return undefined
     if (this.#sessions.table.byUsername(previous) !== undefined) return undefined
-    const record = await this.#find(previous)
+    const record = await this.#sessions.store.find(previous)
     const isSame = record?.username === previous && record.resource?.tokenHash === resource?.tokenHash
     return isSame ? record && identityIn(record) : undefined
-  }
-
-  #find(username: string): Promise<RtcSession | undefined> {
-    return this.#inTime(this.#options.sessionStore.findSession(username))
-  }
-
-  #inTime<T>(promise: Promise<T>): Promise<T> {
-    return inTime(promise, this.#options.clock, this.#options.lookupTimeoutMs)
   }
 
   /** While the store is away it fails for each. */
@@ -304,6 +314,11 @@ export class SessionTakeover implements Elsewhere {
 }
 
 const here: AskedElsewhere = { kind: 'here' }
+
+function hasRoom({ held }: Running, { transport, address }: Sender): boolean {
+  if (held.length >= maxHeld) return false
+  return held.every(({ sender }) => sender.transport !== transport || sender.address !== address)
+}
 
 function dropped(reason: StrangerReason): AskedElsewhere {
   return { kind: 'dropped', reason }

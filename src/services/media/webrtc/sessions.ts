@@ -4,16 +4,15 @@ import type { OriginId, RtcSession, StreamKey } from '../../../mechanisms/balanc
 import { LinePace } from '../../../mechanisms/telemetry/index.ts'
 import { LimitMeters } from '../access/index.ts'
 import { type Elsewhere, nowhere } from './elsewhere.ts'
-import { clientError, type WebRtcError } from './errors.ts'
 import { IceTcp } from './ice-tcp.ts'
 import { MediaPlane } from './media-plane.ts'
-import { inTime } from './in-time.ts'
 import type { CompleteWebRtcOptions } from './options.ts'
 import type { OriginDialogue } from './origin-dialogue.ts'
 import type { OriginResource } from './origin-links.ts'
 import { resumedAdmission } from './resumed-admission.ts'
 import type { EndReason, IceIdentity, Session } from './session.ts'
 import { identityIn, recordOf } from './session-record.ts'
+import { sessionExists, SessionStoreClient } from './session-store-client.ts'
 import { SessionTable } from './session-table.ts'
 
 /** How often a store is told that a session is still alive; stores forget after minutes. */
@@ -44,12 +43,13 @@ export class Sessions {
   readonly media: MediaPlane
   readonly tcp: IceTcp
   readonly limits: LimitMeters
+  readonly store: SessionStoreClient
   /** Where sessions are looked for that are not here. */
   elsewhere: Elsewhere = nowhere
   readonly ended: Partial<Record<EndReason, number>> = {}
   readonly #options: CompleteWebRtcOptions
   readonly #dialogue: OriginDialogue
-  readonly #storeFaults: LinePace
+  readonly #faults: LinePace
   /** Ends the listening to what ends a session. */
   readonly #unwatch = new Map<Session, () => void>()
   /** Idle sessions that another gateway may have. */
@@ -61,7 +61,8 @@ export class Sessions {
   constructor(options: CompleteWebRtcOptions, dialogue: OriginDialogue) {
     this.#options = options
     this.#dialogue = dialogue
-    this.#storeFaults = new LinePace(options.clock)
+    this.#faults = new LinePace(options.clock)
+    this.store = new SessionStoreClient(options)
     const ask: Elsewhere['ask'] = (...request) => this.elsewhere.ask(...request)
     this.media = new MediaPlane(options, this.table, {
       ask,
@@ -148,7 +149,9 @@ export class Sessions {
         session.hold = hold
       }
     } catch (error) {
-      this.#storeFailed(error, 'session not held at its origin')
+      const code = errorCode(error)
+      const due = this.#faults.due(code)
+      if (due !== undefined) this.#options.logger.warn({ code, ...due }, 'a session has no hold')
     }
   }
 
@@ -263,23 +266,21 @@ export class Sessions {
    *
    * @throws WEBRTC_SESSION_EXISTS when it belongs to a live session, or to one that is being made; what the store throws
    */
-  async claim(
-    record: RtcSession,
-  ): Promise<void> {
+  async claim(record: RtcSession): Promise<void> {
     const { username } = record
     if (!this.table.reserve(username)) throw sessionExists()
     try {
-      await this.#options.sessionStore.addSession(record)
+      await this.store.add(record)
     } catch (error) {
       this.table.unreserve(username)
-      throw errorCode(error) === 'BALANCER_SESSION_EXISTS' ? sessionExists() : error
+      throw error
     }
   }
 
   /** Gives a USERNAME back that no session came to use, or whose session has another one. */
   disclaim(username: string): void {
     this.table.unreserve(username)
-    this.#removeFromStore(username)
+    this.store.remove(username)
   }
 
   /** Asks for an ICE restart's identity besides the one in use. @throws WEBRTC_SESSION_EXISTS, and what the store throws */
@@ -303,15 +304,20 @@ export class Sessions {
     return true
   }
 
-  /** Says in the background that this gateway serves the session; ends it when that is over already. */
+  /** A USERNAME of a session is over, by another gateway's word; with the newest the session is. */
+  drop(session: Session, username: string): void {
+    const [newest, ...older] = session.identities
+    if (newest === undefined || newest.username === username) void this.end(session, 'client')
+    else this.table.reidentify(session, [newest, ...older.filter((one) => one.username !== username)])
+  }
+
+  /** Says in the background that this gateway serves the session; drops it when that is over already. */
   take(username: string): void {
-    this.#options.sessionStore.takeSession(username).then(
-      (isTaken) => {
-        const session = isTaken ? undefined : this.table.byUsername(username)
-        if (session !== undefined) void this.end(session, 'taken')
-      },
-      (error: unknown) => this.#storeFailed(error, 'session not taken over in the store'),
-    )
+    this.store.take(username, () => {
+      const session = this.table.byUsername(username)
+      // One from before a restart of ICE is not missed.
+      if (session?.identities[0]?.username === username) void this.end(session, 'taken')
+    })
   }
 
   /** The one before holds while the client changes over. */
@@ -325,29 +331,14 @@ export class Sessions {
   /** Whether another gateway serves it, or may. */
   #goesOn({ identities, isStandby }: Session, reason: EndReason): boolean {
     if (reason === 'taken' || isStandby) return true
-    const { sessionStore, leaveOnClose } = this.#options
-    if (reason !== 'drained' || !sessionStore.isShared || !leaveOnClose) return false
+    if (reason !== 'drained' || !this.store.isShared || !this.#options.leaveOnClose) return false
     return identities.every(({ password }) => password !== undefined)
   }
 
-  /** Ends a session of another gateway, whose client ended it here. Never rejects. */
+  /** The session of a USERNAME is over, here or at another gateway. */
   remove(username: string): void {
     this.elsewhere.forget(username)
-    this.#removeFromStore(username)
-  }
-
-  /** The store may be away. */
-  #removeFromStore(username: string): void {
-    this.#options.sessionStore.removeSession(username).catch((error: unknown) => {
-      this.#storeFailed(error, 'session not removed from the store')
-    })
-  }
-
-  /** While the store is away it fails for each session. */
-  #storeFailed(error: unknown, message: string): void {
-    const code = errorCode(error)
-    const due = this.#storeFaults.due(`${message} ${code}`)
-    if (due !== undefined) this.#options.logger.warn({ code, ...due }, message)
+    this.store.remove(username)
   }
 
   #schedule(): void {
@@ -361,20 +352,15 @@ export class Sessions {
 
   #tick(): void {
     this.media.count()
-    const { clock, sessionStore } = this.#options
-    const nowMs = clock.nowMs()
+    const nowMs = this.#options.clock.nowMs()
     for (const session of this.table) {
       if (this.#isIdle(session, nowMs)) {
-        if (sessionStore.isShared && !session.isStandby) void this.#endIdle(session)
+        if (this.store.isShared && !session.isStandby) void this.#endIdle(session)
         else void this.end(session, 'idle')
       } else if (nowMs - session.renewedAtMs >= renewEveryMs) {
         session.renewedAtMs = nowMs
         if (session.isStandby) void this.#review(session)
-        else for (const { username } of session.identities) {
-          sessionStore.renewSession(username).catch((error: unknown) => {
-            this.#storeFailed(error, 'session not renewed in the store')
-          })
-        }
+        else for (const { username } of session.identities) this.store.renew(username)
       }
     }
   }
@@ -385,15 +371,11 @@ export class Sessions {
 
   /** A client still sends here: whoever serves its session may have gone, or have ended it. */
   async #review(session: Session): Promise<void> {
-    const { clock, sessionStore, lookupTimeoutMs } = this.#options
     const username = session.identities[0]?.username ?? ''
-    try {
-      const record = await inTime(sessionStore.findSession(username), clock, lookupTimeoutMs)
-      if (record === undefined) await this.end(session, 'taken')
-      else if (record.isServed !== true) this.serve(session)
-    } catch (error) {
-      this.#storeFailed(error, 'session not found in the store')
-    }
+    // The next time comes.
+    const record = await this.store.find(username).catch(() => 'unknown' as const)
+    if (record === undefined) await this.end(session, 'taken')
+    else if (record !== 'unknown' && record.isServed !== true) this.serve(session)
   }
 
   /**
@@ -401,19 +383,12 @@ export class Sessions {
    * store does not answer the origin is not told either: it ends what nobody uses.
    */
   async #endIdle(session: Session): Promise<void> {
-    const { clock, sessionStore, lookupTimeoutMs } = this.#options
-    const username = session.identities[0]?.username
-    if (username === undefined || this.#asked.has(session)) return
+    const username = session.identities[0]?.username ?? ''
+    if (this.#asked.has(session)) return
     this.#asked.add(session)
-    let isServedHere: boolean | undefined
-    try {
-      const answer = sessionStore.servesSession?.(username) ?? Promise.resolve(true)
-      isServedHere = await inTime(answer, clock, lookupTimeoutMs)
-    } catch (error) {
-      this.#storeFailed(error, 'session not found in the store')
-    }
+    const isServedHere = await this.store.serves(username)
     this.#asked.delete(session)
-    if (!this.#isIdle(session, clock.nowMs())) return
+    if (!this.#isIdle(session, this.#options.clock.nowMs())) return
     await this.end(session, isServedHere === false ? 'taken' : 'idle', isServedHere === true)
   }
 
@@ -424,12 +399,4 @@ export class Sessions {
   #checkEmpty(): void {
     if (this.#isEmpty()) this.#onEmpty?.()
   }
-}
-
-function sessionExists(): WebRtcError {
-  return clientError(
-    'WEBRTC_SESSION_EXISTS',
-    409,
-    'this pair of ICE user fragments belongs to a live session',
-  )
 }

@@ -1,6 +1,5 @@
-import type { RtcSession, SessionLoss } from '../../../mechanisms/balancer/index.ts'
+import type { RtcSession, SessionLoss, SessionStore } from '../../../mechanisms/balancer/index.ts'
 import { SluiceError } from '../../../foundation/errors.ts'
-import type { RtcSessionStore } from './session-record.ts'
 
 type Listener = (username: string, how: SessionLoss) => void
 
@@ -11,7 +10,8 @@ export class SharedSessionStore {
   readonly dead: Set<string> = new Set()
   /** Look-ups that were made. */
   lookups = 0
-  renewals = 0
+  /** Gateways that renewed a session, each time. */
+  readonly renewals: string[] = []
   /** It answers nothing but errors. */
   isAway = false
   /** Gateways are not told that a session was taken from them. */
@@ -30,7 +30,7 @@ export class SharedSessionStore {
   }
 
   /** The store as one gateway sees it. */
-  gateway(id: string): RtcSessionStore {
+  gateway(id: string): SessionStore {
     const listeners = new Set<Listener>()
     this.#listeners.set(id, listeners)
     return {
@@ -49,7 +49,7 @@ export class SharedSessionStore {
       },
       renewSession: async () => {
         this.#use()
-        this.renewals++
+        this.renewals.push(id)
       },
       takeSession: async (username, unserved) => {
         this.#use()

@@ -181,7 +181,10 @@ describe('a PATCH at another gateway', () => {
     const response = await patch(at(c, location), 'newc')
     expect([response.status, response.headers.get('etag')]).toEqual([200, '"newo"'])
     expect(await response.text()).toContain(` ${c.media.address} ${c.media.port} typ host`)
-    expect(shared.records.get('newo:newc')?.session.resource).toMatchObject({ etag: '"newo"', previous: username })
+    expect(shared.records.get('newo:newc')?.session.resource).toMatchObject({
+      etag: '"newo"',
+      previous: username,
+    })
     // From another address, as agents do it.
     const fresh = await openClient()
     const restarted = check('newo:newc', { pwd: newPwd, nominate: true })

@@ -203,6 +203,7 @@ describe('media that arrives at another gateway', () => {
       await client.next()
     }
     await until(() => a.service.listSessions().length === 0, 'the first gateway to let go')
+    expect(shared.renewals).toEqual(['b'])
     expect(b.service.listSessions()).toHaveLength(1)
     expect(origin.seen.map(({ method }) => method)).toEqual(['POST'])
     expect(shared.ownerOf(username)).toBe('b')
@@ -322,10 +323,7 @@ describe('media that arrives at another gateway', () => {
     open()
     await origin.udp.next()
     await origin.udp.next()
-    await until(
-      () => [a, b, c].flatMap((one) => one.service.listSessions()).length === 1,
-      'one to serve it',
-    )
+    await until(() => [a, b, c].flatMap((one) => one.service.listSessions()).length === 1, 'one to serve it')
     const owner = shared.ownerOf(username)
     expect((owner === 'b' ? b : c).service.listSessions()).toHaveLength(1)
   })

@@ -100,7 +100,7 @@ describe('a session without a password', () => {
     })
     expect(origin.udp.received).toEqual([])
     const totals = [b, c].map((one) => one.datapath.totals())
-    expect(totals.map(({ endpoints }) => endpoints).toSorted()).toEqual([1, 2])
+    expect(totals.reduce((sum, { endpoints }) => sum + endpoints, 0)).toBe(3)
     expect([b, c].flatMap((one) => one.service.listSessions())).toHaveLength(1)
   })
 

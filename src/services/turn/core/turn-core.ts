@@ -325,7 +325,7 @@ export class TurnCore {
     }
     const { allocating, detours } = this.#state
     // It has one, elsewhere.
-    
+    if (detours.has(client.key)) return this.#answers.answer(request, 437)
     const pending = allocating.get(client.key)
     // A retransmission gets the answer of the first; anything else must wait for it too.
     if (pending !== undefined) return pending === transaction ? undefined : this.#answers.answer(request, 437)
