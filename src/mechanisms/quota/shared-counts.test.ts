@@ -276,6 +276,34 @@ describe('SharedCounts', () => {
     expect(fleet.counts.runs).toBe(runs + 2)
   })
 
+  it('tells them all again, also those that are refused one more meanwhile', async () => {
+    const { fleet, a } = await two()
+    fleet.most = 1
+    const users = Array.from({ length: 30 }, (_, i) => `user-${i}`)
+    for (const user of users) await a.take(user)
+    fleet.counts.hashes.clear()
+    a.redis.isHeld = true
+    fleet.clock.advance(610_000)
+    for (const user of users) expect(await a.take(user)).toBe(false)
+    a.redis.letAll()
+    await settle()
+    expect(users.map((user) => fleet.counts.sum(`turn:${user}`))).toEqual(users.map(() => 1))
+  })
+
+  it('leaves nothing behind when it is closed while Redis owes answers', async () => {
+    const { fleet, a } = await two()
+    await a.take()
+    a.redis.isHeld = true
+    a.give()
+    await settle()
+    await a.counts.close()
+    a.redis.losesAnswers = true
+    a.redis.letAll()
+    await settle()
+    // Of the other gateway.
+    expect(fleet.clock.pending).toBe(1)
+  })
+
   it('coalesces what is given back at once', async () => {
     const { fleet, a } = await two()
     fleet.most = 100

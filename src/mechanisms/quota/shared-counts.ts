@@ -262,6 +262,7 @@ export class SharedCounts implements Lifecycle {
       void this.#say(held, 0, 0, [])
         .catch((error: unknown) => {
           this.#warn(error)
+          if (!this.#isOpen) return
           this.#retry ??= this.#options.clock.after(RETRY_MS, () => {
             this.#retry = undefined
             this.#tell()
@@ -282,7 +283,9 @@ export class SharedCounts implements Lifecycle {
       for (const [held, toldMs] of this.#told) {
         if (nowMs - toldMs < RENEW_MS) break
         this.#told.delete(held)
-        if (held.count > 0 && this.#options.most(held.user) > 0) this.#mark(held)
+        if (held.count === 0 || this.#options.most(held.user) <= 0) continue
+        held.told = undefined
+        this.#mark(held)
       }
       this.#tell()
       this.#renewSoon()

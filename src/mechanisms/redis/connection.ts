@@ -75,7 +75,8 @@ export class Connection {
     )
     signal.addEventListener('abort', abort, { once: true })
     try {
-      if (signal.aborted) abort()
+      // A client that was ended before it has begun would begin all the same.
+      if (signal.aborted) throw new RedisError('REDIS_AWAY', 'closed')
       await connection.#client.connect()
       await connection.#logIn(options)
     } catch (error) {

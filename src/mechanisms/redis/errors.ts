@@ -43,7 +43,7 @@ export function refusal(command: string, text: string): RedisError {
   // Everything from the first quote on, as `ERR unknown command 'x', with args beginning with: 'y'` shows.
   const [words = ''] = text.split(/[`'"]/, 1)
   const shown = words.trim().slice(0, SHOWN_CHARACTERS)
-  const reply = /^-?([A-Z]+)\b/.exec(text)?.[1] ?? 'ERR'
+  const reply = firstWord(text)
   const advice = ADVICE[reply]
   return new RedisError(
     NOT_NOW.has(reply) ? 'REDIS_AWAY' : 'REDIS_REFUSED',
@@ -51,6 +51,12 @@ export function refusal(command: string, text: string): RedisError {
     reply,
     shown,
   )
+}
+
+/** Of what failed inside a script, that; Redis before 7 puts it behind its own words. */
+function firstWord(text: string): string {
+  const first = /^-?([A-Z]+)\b/.exec(text)?.[1] ?? 'ERR'
+  return (first === 'ERR' ? /: -([A-Z]+) /.exec(text)?.[1] : undefined) ?? first
 }
 
 const ADVICE: Readonly<Record<string, string>> = {

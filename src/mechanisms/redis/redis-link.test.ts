@@ -20,6 +20,20 @@ describe('a command', () => {
     )
   })
 
+  it('that was not done as the server serves nobody is an error of its own, inside a script too', async () => {
+    await using fake = await FakeRedis.start(([name]) =>
+      name === 'EVALSHA'
+        ? new Error('ERR Error running script (call to f_1): @user_script:1: -READONLY You cannot write')
+        : undefined,
+    )
+    await using link = await startLink({ url: `redis://${fake.place}` })
+    await expect(link.redis.run(SCRIPT, ['k'], [])).rejects.toMatchObject({
+      code: 'REDIS_AWAY',
+      reply: 'READONLY',
+    })
+    await until(() => !link.redis.isUp)
+  })
+
   it('goes out in one write with the others of its tick', async () => {
     await using fake = await FakeRedis.start()
     await using link = await startLink({ url: `redis://${fake.place}` })
@@ -328,6 +342,22 @@ describe('channels', () => {
     await until(() => fake.count('UNSUBSCRIBE') === 1)
   })
 
+  it('that cannot be heard for want of a connection are a warning', async () => {
+    let isFull = false
+    await using fake = await FakeRedis.start(([name]) =>
+      name === 'PING' && isFull ? new Error('ERR max number of clients reached') : undefined,
+    )
+    await using link = await startLink({ url: `redis://${fake.place}` })
+    isFull = true
+    link.redis.subscribe('a', () => undefined)
+    await until(() => fake.count('PING') === 2 && (link.clock.dueInMs ?? 0) <= 100)
+    link.clock.advance(100)
+    await until(() =>
+      link.lines.some((line) => /"level":"warn".*max number of clients.*not heard/.test(line)),
+    )
+    expect(link.redis.isUp).toBe(true)
+  })
+
   it('that may not be heard are a warning, and everything else goes on', async () => {
     await using fake = await FakeRedis.start(([name]) =>
       name === 'SUBSCRIBE' ? new Error('NOPERM this user has no permissions to access a channel') : undefined,
@@ -375,6 +405,19 @@ describe('the end', () => {
     expect(link.clock.pending).toBe(0)
     expect(link.redis.isUp).toBe(false)
     expect(link.changes).toEqual([true])
+  })
+
+  it('before it has begun', async () => {
+    await using fake = await FakeRedis.start()
+    const link = makeLink({ url: `redis://${fake.place}` })
+    const started = link.redis.start()
+    await link.redis.close()
+    await started
+    // Had one been made, it would be there before this one.
+    await using other = await startLink({ url: `redis://${fake.place}` })
+    expect(other.redis.isUp).toBe(true)
+    expect(fake.connections).toBe(1)
+    expect(link.clock.pending).toBe(0)
   })
 
   it('while Redis is away', async () => {

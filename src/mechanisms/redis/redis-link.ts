@@ -68,6 +68,7 @@ export class RedisLink implements Redis, Lifecycle {
       maxRetryMs: parts.maxRetryMs,
       clock: parts.clock,
       random: parts.random,
+      isUp: () => this.#isUp,
       log: this.#log,
     })
   }
@@ -88,6 +89,8 @@ export class RedisLink implements Redis, Lifecycle {
       onState: (isUp, error) => this.#changed(isUp, error),
       onReconnect: () => void this.#metrics.reconnects++,
     })
+    signal?.throwIfAborted()
+    if (this.#isClosed) return
     this.#route = route
     const abort = (): void => void this.close()
     signal?.addEventListener('abort', abort, { once: true })

@@ -10,6 +10,8 @@ export interface SubscriptionsOptions {
   readonly maxRetryMs: number
   readonly clock: Clock
   readonly random: () => number
+  /** Whether Redis answers commands; where it does not, nobody needs to be told that channels are not heard. */
+  readonly isUp: () => boolean
   readonly log: Logger
 }
 
@@ -22,15 +24,21 @@ export class Subscriptions {
   readonly #log: Logger
   readonly #pace: LinePace
   readonly #channels = new Map<string, Set<(message: string) => void>>()
+  #failures = 0
   #state: 'new' | 'started' | 'connecting' | 'closed' = 'new'
 
-  constructor({ log, ...rest }: SubscriptionsOptions) {
+  constructor({ log, isUp, ...rest }: SubscriptionsOptions) {
     this.#log = log
     this.#pace = new LinePace(rest.clock)
     this.#kept = new KeptConnection({
       ...rest,
-      onChange: (connection) => {
-        if (connection === undefined) return
+      onChange: (connection, error) => {
+        if (connection === undefined) {
+          // The first one may be the loss of everything, which is told elsewhere.
+          if (this.#failures++ > 0 && isUp()) this.#warn('connection', { error: error?.message })
+          return
+        }
+        this.#failures = 0
         connection.onMessage((channel, message) => this.#heard(channel, message))
         for (const channel of this.#channels.keys()) this.#ask('SUBSCRIBE', channel)
       },
@@ -71,13 +79,15 @@ export class Subscriptions {
   #ask(name: 'SUBSCRIBE' | 'UNSUBSCRIBE', channel: string): void {
     this.#kept.current?.send(name, [channel]).catch((error: unknown) => {
       if (this.#state === 'closed') return
-      const due = this.#pace.due(channel)
-      if (due === undefined) return
-      this.#log.warn(
-        { channel, error: errorMessage(error), ...due },
-        'a channel of Redis is not heard; what others send comes late, by asking',
-      )
+      this.#warn(channel, { channel, error: errorMessage(error) })
     })
+  }
+
+  #warn(cause: string, fields: object): void {
+    const due = this.#pace.due(cause)
+    if (due === undefined) return
+    const message = 'a channel of Redis is not heard; what others send comes late, by asking'
+    this.#log.warn({ ...fields, ...due }, message)
   }
 
   #heard(channel: string, message: string): void {

@@ -66,7 +66,7 @@ export interface RedisBalancerStoreOptions {
  */
 export class RedisBalancerStore implements BalancerStore, Lifecycle {
   readonly isShared = true
-  readonly #self: string
+  readonly #fleet: Fleet
   #listing: Promise<readonly Stream[]> | undefined
   readonly #redis: Redis
   readonly #local: MemoryBalancerStore
@@ -79,7 +79,7 @@ export class RedisBalancerStore implements BalancerStore, Lifecycle {
   constructor(options: RedisBalancerStoreOptions) {
     const { redis, fleet, local, logger, registry, clock = systemClock, random = Math.random } = options
     const common = { redis, fleet, local, clock, random, logger: logger.child({ component: 'redis-store' }) }
-    this.#self = fleet.id
+    this.#fleet = fleet
     this.#redis = redis
     this.#local = local
     this.#origins = new SharedOrigins({ ...common, heartbeatTtlMs: options.heartbeatTtlMs ?? 300_000 })
@@ -198,9 +198,9 @@ export class RedisBalancerStore implements BalancerStore, Lifecycle {
     const here = await this.#local.streams()
     return await sharedStreams(here, {
       redis: this.#redis,
+      fleet: this.#fleet,
       origins: this.#origins,
       picks: this.#picks,
-      self: this.#self,
     })
   }
 

@@ -1,5 +1,6 @@
+import { type Fleet, type GatewayId, isGatewayId } from '../../fleet/index.ts'
 import type { Redis } from '../../redis/index.ts'
-import type { Stream } from '../contract.ts'
+import type { OriginId, Stream } from '../contract.ts'
 import { parseStreamKey, type StreamKey } from '../stream-key.ts'
 import { KEY, streamKeys } from './keys.ts'
 import type { SharedOrigins } from './shared-origins.ts'
@@ -12,10 +13,19 @@ const AT_A_TIME = 500
 
 export interface SharedStreamsParts {
   readonly redis: Redis
+  readonly fleet: Pick<Fleet, 'id' | 'gone'>
   readonly origins: SharedOrigins
   readonly picks: SharedPicks
-  /** This gateway. */
-  readonly self: string
+}
+
+/** What Redis has of a stream. */
+interface Found {
+  readonly key: StreamKey
+  readonly originId: OriginId
+  /** Gateways; one that was killed is among them until somebody comes for the stream. */
+  readonly publishers: readonly GatewayId[]
+  readonly players: readonly GatewayId[]
+  readonly isFollowed: boolean
 }
 
 /**
@@ -24,10 +34,10 @@ export interface SharedStreamsParts {
  */
 export async function sharedStreams(
   here: readonly Stream[],
-  { redis, origins, picks, self }: SharedStreamsParts,
+  { redis, fleet, origins, picks }: SharedStreamsParts,
 ): Promise<readonly Stream[]> {
   const known = new Map<StreamKey, Stream>(
-    here.map((stream) => [stream.key, { ...stream, gateways: picks.isUsed(stream.key) ? [self] : [] }]),
+    here.map((stream) => [stream.key, { ...stream, gateways: picks.isUsed(stream.key) ? [fleet.id] : [] }]),
   )
   const prefix = redis.key(KEY.url('' as StreamKey))
   let names: readonly string[] = []
@@ -37,18 +47,19 @@ export async function sharedStreams(
     // What is known here is better than nothing.
   }
   const others = names.flatMap((name) => streamKeyOfName(name.slice(prefix.length)) ?? [])
+  const found: Found[] = []
   for (let at = 0; at < others.length; at += AT_A_TIME) {
-    await Promise.all(
-      others.slice(at, at + AT_A_TIME).map(async (key) => {
-        const stream = await read(redis, origins, key).catch(() => undefined)
-        if (stream !== undefined) known.set(key, merged(known.get(key), stream))
-      }),
-    )
+    const some = others.slice(at, at + AT_A_TIME)
+    const read = await Promise.all(some.map((key) => readStream(redis, origins, key).catch(() => undefined)))
+    for (const stream of read) if (stream !== undefined) found.push(stream)
   }
+  const users = new Set(found.flatMap(({ publishers, players }) => [...publishers, ...players]))
+  const gone = await fleet.gone([...users]).catch((): ReadonlySet<GatewayId> => new Set())
+  for (const stream of found) known.set(stream.key, merged(known.get(stream.key), shown(stream, gone)))
   return [...known.values()]
 }
 
-async function read(redis: Redis, origins: SharedOrigins, key: StreamKey): Promise<Stream | undefined> {
+async function readStream(redis: Redis, origins: SharedOrigins, key: StreamKey): Promise<Found | undefined> {
   const keys = streamKeys(redis, key)
   const [place, publish, play, leftMs] = await Promise.all([
     redis.command('GET', keys.url),
@@ -64,15 +75,27 @@ async function read(redis: Redis, origins: SharedOrigins, key: StreamKey): Promi
   const [publishers, players] = [usersAt(publish), usersAt(play)]
   // A choice that no origin has accepted.
   if (publishers.length + players.length === 0 && Number(leftMs) <= PENDING_MS) return undefined
-  const gateways = publishers.filter((who) => !who.startsWith('@'))
   return {
     key,
     originId,
-    publishers: gateways.length,
+    publishers: publishers.filter(isGatewayId),
+    players: players.filter(isGatewayId),
+    isFollowed: publishers.some((who) => who.startsWith('@')),
+  }
+}
+
+function shown({ key, originId, isFollowed, ...found }: Found, gone: ReadonlySet<GatewayId>): Stream {
+  const lives = (id: GatewayId): boolean => !gone.has(id)
+  const publishers = found.publishers.filter(lives)
+  const players = found.players.filter(lives)
+  return {
+    key,
+    originId,
+    publishers: publishers.length,
     players: players.length,
     isPinned: false,
-    isFollowed: publishers.length > gateways.length,
-    gateways: [...gateways, ...players],
+    isFollowed,
+    gateways: [...publishers, ...players],
   }
 }
 

@@ -254,6 +254,27 @@ describe('a connection whose session another gateway began', () => {
     await until(() => b.datapath.totals().flows === 0, 'its flow to go')
   })
 
+  test('waits beside one over UDP', async () => {
+    const fleet = await startFleet(tcp)
+    const { shared, origin, a, b } = fleet
+    const { username } = await a.open('clnt')
+    let open = (): void => {}
+    shared.until = new Promise((resolve) => (open = resolve))
+    const [overUdp, overTcp] = [await openClient(), await TcpClient.open(portOf(fleet))]
+    await overUdp.send(check(username), b.media)
+    overTcp.send(check(username, { nominate: true }))
+    await until(() => b.service.unprovenTcp === 1, 'the connection')
+    await eventually(async () => {
+      expect(await b.metric('sluice_webrtc_lookups_total{result="joined"}')).toBe(1)
+    })
+    open()
+    const { from } = await origin.udp.next()
+    await origin.udp.next()
+    await origin.udp.send('down', from)
+    await until(() => overTcp.received.length === 1, 'the answer')
+    expect(shared.lookups).toBe(1)
+  })
+
   test('is cut where the store knows none, does not answer, or the request was signed by nobody', async () => {
     const fleet = await startFleet(tcp)
     const { shared, a } = fleet

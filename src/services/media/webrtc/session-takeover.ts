@@ -93,7 +93,6 @@ export class SessionTakeover implements Elsewhere {
 
   start(): void {
     this.#unsubscribe ??= this.#options.sessionStore.onSessionLost((username, how) => {
-      if (how === 'ended') this.forget(username)
       const running = this.#running.get(username)
       if (running !== undefined) running.isOver = true
       const session = this.#sessions.table.byUsername(username)
@@ -155,10 +154,7 @@ export class SessionTakeover implements Elsewhere {
   }
 
   /** Never rejects. */
-  async #answer(
-    username: string,
-    running: Running,
-  ): Promise<readonly [LookupResult, AskedElsewhere]> {
+  async #answer(username: string, running: Running): Promise<readonly [LookupResult, AskedElsewhere]> {
     let record: RtcSession | undefined
     try {
       record = await this.#sessions.store.find(username)

@@ -235,6 +235,42 @@ describe('a PATCH at another gateway', () => {
     expect(shared.lookups).toBe(3)
   })
 
+  test('twice lets go of the oldest identity, and of nothing else', async () => {
+    const { shared, origin, a, b, c } = await startFleet()
+    const { username, location } = await a.open('clnt')
+    const client = await openClient()
+    await checkThrough(client, b, origin, username, { nominate: true })
+    await servedBy({ shared }, 'b', username, b, a)
+    for (const ufrag of ['one1', 'two2']) {
+      restarts(origin, ufrag, newPwd)
+      expect((await patch(at(c, location), ufrag)).status).toBe(200)
+      await checkThrough(client, b, origin, `${ufrag}:${ufrag}`, { pwd: newPwd, nominate: true })
+      await until(() => shared.ownerOf(`${ufrag}:${ufrag}`) === 'b', 'the store to know')
+    }
+    expect([...shared.records.keys()]).toEqual(['one1:one1', 'two2:two2'])
+    // The word of another gateway that one from before is over.
+    await shared.gateway('other').removeSession('one1:one1')
+    await until(() => shared.records.size === 1, 'the store to forget it')
+    await client.send('media', b.media)
+    expect((await origin.udp.next()).text).toBe('media')
+    expect(b.service.listSessions()).toHaveLength(1)
+    const before = check('one1:one1', { pwd: newPwd })
+    await (await openClient()).send(before, b.media)
+    await until(() => b.datapath.totals().delivered.packets >= 4, 'the check')
+    expect(origin.udp.received).toEqual([])
+  })
+
+  test('and a DELETE at once end the session where only the one before is known', async () => {
+    const { shared, origin, a, c } = await startFleet()
+    const { location } = await a.open('clnt')
+    restarts(origin, 'newo', newPwd)
+    expect((await patch(at(c, location), 'newc')).status).toBe(200)
+    expect((await fetch(at(c, location), { method: 'DELETE' })).status).toBe(200)
+    await until(() => a.service.listSessions().length === 0, 'its end')
+    expect(shared.records.size).toBe(0)
+    expect(origin.seen.filter(({ method }) => method === 'DELETE')).toHaveLength(1)
+  })
+
   test('of trickling with an identity that only the store knows is no restart', async () => {
     const { origin, a, c } = await startFleet()
     const { location } = await a.open('clnt')

@@ -4,6 +4,7 @@ import { ManualClock } from '../../../foundation/clock.ts'
 import { eventually } from '../../../foundation/eventually.testkit.ts'
 import { MemoryBalancerStore, originIdOf, type RtcSession } from '../../../mechanisms/balancer/index.ts'
 import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
+import { StunAttribute, StunClass, StunMethod, StunWriter } from '../../../protocols/stun/index.ts'
 import { checkThrough, servedBy, startFleet } from './fleet.testkit.ts'
 import { check, FakeOrigin, openClient, type TestGateway } from './webrtc.testkit.ts'
 
@@ -285,6 +286,33 @@ describe('media that arrives at another gateway', () => {
     expect(b.service.listSessions()).toHaveLength(1)
   })
 
+  test('a gateway that closes while it looks a session up leaves it where it is', async () => {
+    const { shared, origin, a, b } = await startFleet()
+    const { username } = await a.open('clnt')
+    let open = (): void => {}
+    shared.until = new Promise((resolve) => (open = resolve))
+    await (await openClient()).send(check(username), b.media)
+    await until(() => shared.lookups === 1, 'the question')
+    const closed = b.service.close()
+    open()
+    await closed
+    await until(() => b.datapath.totals().endpoints === 0, 'its ports to be closed')
+    expect([b.service.listSessions(), shared.ownerOf(username)]).toEqual([[], 'a'])
+    expect(origin.udp.received).toEqual([])
+    expect(a.service.listSessions()).toHaveLength(1)
+  })
+
+  test('takes a place while it is here, and gives it back', async () => {
+    const { origin, a, b } = await startFleet((name) => (name === 'b' ? { maxSessions: 1 } : {}))
+    const [first, second] = [await a.open('one1'), await a.open('two2', '/live/t/whip')]
+    await checkThrough(await openClient(), b, origin, first.username)
+    await (await openClient()).send(check(second.username), b.media)
+    await eventually(async () => expect(await dropped(b, 'not-served')).toBe(1))
+    expect((await fetch(first.location, { method: 'DELETE' })).status).toBe(200)
+    await until(() => b.service.listSessions().length === 0, 'its end')
+    await checkThrough(await openClient(), b, origin, second.username)
+  })
+
   test('draining does not wait for what stands by', async () => {
     const clock = new ManualClock()
     const { origin, a, b } = await startFleet({ clock })
@@ -352,6 +380,44 @@ describe('a store that is slow or away', () => {
     expect(origin.udp.received).toEqual([])
   })
 
+  test('whoever read a USERNAME and was first keeps nobody out', async () => {
+    const { shared, origin, a, b } = await startFleet()
+    const { username } = await a.open('clnt')
+    let open = (): void => {}
+    shared.until = new Promise((resolve) => (open = resolve))
+    const [thief, client, third] = [
+      await openClient(),
+      await openClient('127.0.0.2'),
+      await openClient('127.0.0.3'),
+    ]
+    const bad = check(username, { pwd: 'x'.repeat(24), nominate: true })
+    for (const one of [thief, third]) await one.send(bad, b.media)
+    const good = check(username)
+    await client.send(good, b.media)
+    await until(() => b.datapath.totals().delivered.packets === 3, 'them all')
+    open()
+    const { bytes, from } = await origin.udp.next()
+    expect(bytes).toEqual(good)
+    await origin.udp.send('down', from)
+    expect((await client.next()).text).toBe('down')
+    expect(await dropped(b, 'integrity')).toBe(2)
+    expect([shared.lookups, origin.udp.received, thief.received]).toEqual([1, [], []])
+  })
+
+  test('a few senders of one name wait for it, and no more', async () => {
+    const { shared, b } = await startFleet()
+    let open = (): void => {}
+    shared.until = new Promise((resolve) => (open = resolve))
+    for (let i = 2; i < 9; i++) {
+      await (await openClient(`127.0.0.${i}`)).send(check('made:up00'), b.media)
+    }
+    await until(() => b.datapath.totals().delivered.packets === 7, 'them all')
+    expect(await dropped(b, 'being-looked-up')).toBe(3)
+    open()
+    await eventually(async () => expect(await dropped(b, 'unknown-session')).toBe(4))
+    expect(shared.lookups).toBe(1)
+  })
+
   test('is asked again at once when it failed: that is no unknown session', async () => {
     const { shared, origin, a, b } = await startFleet()
     const { username } = await a.open('clnt')
@@ -413,8 +479,12 @@ describe('strangers', () => {
     const { shared, b } = await startFleet()
     const client = await openClient()
     for (const name of ['', 'nocolon', 'a:b:c', ':', 'a: b']) await client.send(check(name), b.media)
-    await client.send(Buffer.concat([check('abcd:efgh')]).subarray(0, 30), b.media)
-    await until(() => b.datapath.totals().delivered.packets === 6, 'them')
+    await client.send(check('abcd:efgh').subarray(0, 30), b.media)
+    const long = new StunWriter(StunMethod.binding, StunClass.request, Buffer.alloc(12))
+      .text(StunAttribute.username, 'abcd:efgh')
+      .attribute(StunAttribute.software, Buffer.alloc(1500))
+    await client.send(long.finish(), b.media)
+    await until(() => b.datapath.totals().delivered.packets === 7, 'them')
     expect(shared.lookups).toBe(0)
   })
 
