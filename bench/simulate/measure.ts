@@ -9,9 +9,9 @@ import { runMix } from './mix.ts'
 import type { Rate } from './rates.ts'
 import { encodeCommand } from './resp.ts'
 
-/** A fleet with so many sessions, two of each stream. */
-export function filledWith(sessions: number): Filled {
-  return { origins: 5000, streams: sessions / 2, sessions, gateways: 200 }
+/** A fleet's data, of whatever size it will be. */
+export function filledWith(sessions: number, perStream: number): Filled {
+  return { origins: 5000, streams: Math.ceil(sessions / perStream), sessions, gateways: 200 }
 }
 
 const BATCH = 32

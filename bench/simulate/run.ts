@@ -30,7 +30,7 @@ try {
 
 async function measuredFigures({ isMeasuring, filledSessions, shape }: SimulateOptions): Promise<Measured> {
   if (isMeasuring) {
-    const filled = filledWith(filledSessions)
+    const filled = filledWith(filledSessions, shape.perStream)
     const rates = ratesOf(shape, readPeriods(), filled)
     const measured = await measure(filled, rates, (line) => process.stderr.write(`${line}\n`))
     writeFileSync(file, `${JSON.stringify(measured, undefined, 2)}\n`)

@@ -24,8 +24,15 @@ async function start(): Promise<RedisProcess> {
   return redis
 }
 
-async function connect(redis: RedisProcess): Promise<RedisLink> {
-  const link = createRedis({ url: redis.url, prefix: 'p', logger: silentLogger(), maxRetryMs: 100 })
+/** What is late by the default may only be a slow machine. */
+async function connect(redis: RedisProcess, timeoutSeconds = 30): Promise<RedisLink> {
+  const link = createRedis({
+    url: redis.url,
+    prefix: 'p',
+    logger: silentLogger(),
+    maxRetryMs: 100,
+    timeoutSeconds,
+  })
   cleanup.push(() => link.close())
   await link.start()
   return link
@@ -38,8 +45,12 @@ interface Gateway {
   readonly fleet: FakeFleet
 }
 
-async function open(redis: RedisProcess, id: string, dead: Set<string> = new Set()): Promise<Gateway> {
-  const [link, fleet] = [await connect(redis), new FakeFleet(id, dead)]
+async function open(
+  redis: RedisProcess,
+  id: string,
+  { dead = new Set<string>(), timeoutSeconds }: { dead?: Set<string>; timeoutSeconds?: number } = {},
+): Promise<Gateway> {
+  const [link, fleet] = [await connect(redis, timeoutSeconds), new FakeFleet(id, dead)]
   const counts = await count(link, fleet)
   return { id, link, counts, fleet }
 }
@@ -90,22 +101,22 @@ describe('quotas of TURN users on a real Redis', () => {
     const gateways = await Promise.all(['a', 'b', 'c', 'd'].map((id) => open(redis, id)))
     let all = 0
     let most = 0
-    let granted = 0
-    /** Takes and gives back, again and again; what was granted is held while others ask. */
+    /** Asks until it has had three; what it gets it holds while others ask. */
     const client = async (gateway: Gateway): Promise<void> => {
-      for (let round = 0; round < 12; round++) {
-        if (!(await take(gateway.counts))) continue
-        granted++
-        all++
-        most = Math.max(most, all)
-        await redis.command('PING')
-        all--
-        gateway.counts.give('alice')
+      for (let had = 0; had < 3; ) {
+        if (await take(gateway.counts)) {
+          had++
+          all++
+          most = Math.max(most, all)
+          await redis.command('PING')
+          all--
+          gateway.counts.give('alice')
+        } else await redis.command('PING')
       }
     }
-    await Promise.all(gateways.flatMap((gateway) => Array.from({ length: 12 }, () => client(gateway))))
+    await Promise.all(gateways.flatMap((gateway) => Array.from({ length: 10 }, () => client(gateway))))
     expect(most).toBeLessThanOrEqual(MOST)
-    expect([most > 1, granted > MOST]).toEqual([true, true])
+    expect(most).toBeGreaterThan(1)
     await eventually(async () => expect(await stored(redis)).toEqual({}))
     const kept = await Promise.all(gateways.flatMap(({ counts }) => [take(counts), take(counts)]))
     expect(kept.filter(Boolean)).toHaveLength(MOST)
@@ -137,7 +148,7 @@ describe('quotas of TURN users on a real Redis', () => {
   test('counts that lapsed, that are none, and those of the gone are worth nothing', async () => {
     const redis = await start()
     const dead = new Set<string>()
-    const a = await open(redis, 'a', dead)
+    const a = await open(redis, 'a', { dead })
     const seconds = await now(redis)
     const fields = {
       lapsed: `5 1 ${seconds - 1}`,
@@ -193,14 +204,14 @@ describe('quotas of TURN users on a real Redis', () => {
 
   test('while a Redis is stopped the own count decides, and what was done after all is not counted twice', async () => {
     const redis = await start()
-    const a = await open(redis, 'a')
+    const a = await open(redis, 'a', { timeoutSeconds: 1 })
     await a.counts.take('alice')
     await redis.pause()
     expect(await a.counts.take('alice')).toBe(true)
     redis.resume()
     await eventually(async () => expect(await stored(redis)).toEqual({ a: 2 }))
     expect(await a.counts.take('alice')).toBe(true)
-    expect(await stored(redis)).toEqual({ a: 3 })
+    await eventually(async () => expect(await stored(redis)).toEqual({ a: 3 }))
   })
 
   test('what a killed gateway held is given back when its lease has run out', async () => {

@@ -16,8 +16,8 @@ describe('the section of the fleet', () => {
   })
 
   it.each([
-    ['a name with other characters', { id: 'a b' }, 'must be 1 to 64 of'],
-    ['a name that is too long', { id: 'x'.repeat(65) }, 'must be 1 to 64 of'],
+    ['a name with other characters', { id: 'a b' }, 'must be 1 to 48 of'],
+    ['a name that is too long', { id: 'x'.repeat(49) }, 'must be 1 to 48 of'],
     ['a lease that ends at once', { leaseSeconds: 1 }, 'leaseSeconds = 1'],
     ['a lease of half a second more', { leaseSeconds: 15.5 }, 'leaseSeconds = 15.5'],
   ])('%s is an error', (_, section, message) => {

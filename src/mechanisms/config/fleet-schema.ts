@@ -6,10 +6,10 @@ export const fleetSchema: z.ZodPrefault<z.ZodType<FleetConfig>> = z
   .strictObject({
     id: z
       .string()
-      .regex(/^[\w.-]{1,64}$/, { error: 'must be 1 to 64 of A-Z a-z 0-9 . _ -' })
+      .regex(/^[\w.-]{1,48}$/, { error: 'must be 1 to 48 of A-Z a-z 0-9 . _ -' })
       .optional()
       .describe(
-        'Names this gateway among those that share a Redis; no two that run at the same time may have the same. Absent: the host name and 8 random hex digits, anew at each start.',
+        'Names this gateway among those that share a Redis; 8 random hex digits are put behind it, anew at each start. Absent: the host name.',
       ),
     secret: secret
       .min(16, { error: 'must have at least 16 characters' })

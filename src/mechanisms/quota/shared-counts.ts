@@ -96,8 +96,9 @@ export class SharedCounts implements Lifecycle {
 
   /**
    * Takes one more for a user. False when it has all that it may have in the fleet; asks Redis once, and not at all for users
-   * without a limit or when this gateway alone holds as many already. A refusal asks again where gateways that hold the
-   * rest turn out to be gone. Never rejects.
+   * without a limit or when this gateway alone holds as many already. Those that it is being asked about count as held, so at the
+   * bound one of several at once may be refused that would just have fitted. A refusal asks again where gateways that hold
+   * the rest turn out to be gone. Never rejects.
    */
   take(user: string): boolean | Promise<boolean> {
     const most = this.#options.most(user)

@@ -67,7 +67,7 @@ describe('media that arrives at another gateway', () => {
     const fleet = await startFleet({ clock })
     const { origin, a, b, c } = fleet
     const { username, location } = await a.open('clnt')
-    const bystander = await c.open('byst')
+    const bystander = await c.open('byst', '/live/other/whip')
     const bystanderId = c.service.listSessions()[0]?.id
     const client = await openClient()
     const sent: string[] = []
@@ -94,6 +94,10 @@ describe('media that arrives at another gateway', () => {
     }
     expect(origin.udp.received).toEqual([])
     expect(client.received).toEqual([])
+    for (const [i, gateway] of [a, b, c].entries()) {
+      const stream = (await gateway.store.streams()).find(({ key }) => key.endsWith('/live/s'))
+      expect(stream?.publishers, names[i]).toBe(counts([a, b, c])[i])
+    }
     const packets = await Promise.all(
       [a, b, c].map((one) => one.metric('sluice_webrtc_packets_total{direction="from_client"}')),
     )
@@ -233,8 +237,11 @@ describe('media that arrives at another gateway', () => {
     clock.advance(31_000)
     await until(() => a.service.listSessions().length === 0, 'its end')
     expect(await a.metric('sluice_webrtc_sessions_ended_total{reason="idle"}')).toBe(1)
-    expect(origin.seen.map(({ method }) => method)).toEqual(['POST'])
     await expectFree(a)
+    shared.isAway = false
+    // What it had been told before this would have come before.
+    await a.open('next')
+    expect(origin.seen.map(({ method }) => method)).toEqual(['POST', 'POST'])
   })
 
   test('what its client ended stays ended, though its last checks go on', async () => {
