@@ -83,7 +83,7 @@ function scenarioRows(scenarios: readonly ScenarioResult[]): Rows {
       'longest wait',
       'pick p50',
       'pick p99',
-      'late picks',
+      'picks without Redis',
       'late commands',
       'calm after',
     ],

@@ -93,6 +93,8 @@ export class TurnRole implements Lifecycle {
 
   /** Where other gateways reach this one's listeners by UDP, as `address:port`. */
   get peerAddresses(): readonly string[] {
+    const { peerAddress } = this.#config
+    if (peerAddress !== undefined) return [peerAddress]
     return (
       this.#server?.udpAddresses.map(({ address, port }) => formatListenAddress({ host: address, port })) ??
       []

@@ -9,6 +9,8 @@ export interface TurnConfig {
   readonly mobility: boolean
   readonly security: 'none' | 'sha256' | 'anonymity'
   readonly secret?: string | undefined
+  /** Literal `address:port`. */
+  readonly peerAddress?: string | undefined
   readonly events?: { readonly url: string; readonly token?: string | undefined } | undefined
   readonly alternateServers: readonly {
     readonly address: string

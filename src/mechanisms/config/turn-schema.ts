@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { parseListenText } from '../net/index.ts'
 import { address, cidr, LIST_MAX, listenText, seconds, secret } from './fields.ts'
 import type { TurnConfig } from './turn-config.ts'
 
@@ -325,6 +326,15 @@ export const turnSchema: z.ZodType<TurnConfig> = z
       .describe(
         'What challenges offer of RFC 8489: SHA-256, or that and hidden user names. Each makes challenges longer; browsers use neither.',
       ),
+    peerAddress: z
+      .string()
+      .refine(isPeerAddress, {
+        error: 'must be a literal address and a port (10.0.0.5:3478, [fd00::5]:3478), and no wildcard',
+      })
+      .optional()
+      .describe(
+        'Where other gateways of the fleet reach a UDP listener of this one: there they lead clients that have moved to them with an allocation that lives here (RFC 8016). Absent: the address on which the first UDP listener is bound, or of a wildcard that of its relays.',
+      ),
     secret: secret
       .optional()
       .describe(
@@ -372,4 +382,9 @@ export const turnSchema: z.ZodType<TurnConfig> = z
 /** What is wrong between keys, at the one where it can be set right. */
 function custom(path: PropertyKey[], input: unknown, message: string): z.core.$ZodRawIssue {
   return { code: 'custom', path, input, message }
+}
+
+function isPeerAddress(text: string): boolean {
+  const { host, port } = parseListenText(text) ?? {}
+  return host !== undefined && port !== undefined && port > 0 && !/^(?:0\.0\.0\.0|::)$/.test(host)
 }

@@ -74,6 +74,7 @@ export function createRedis(options: RedisOptions): RedisLink {
     openRoute,
     place: placeText(target),
     prefix,
+    database,
     timeoutMs,
     maxInFlight,
     maxRetryMs,

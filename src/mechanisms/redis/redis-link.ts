@@ -17,6 +17,7 @@ export interface RedisLinkParts {
   /** Names the place in the log. */
   readonly place: string
   readonly prefix: string
+  readonly database: number
   readonly timeoutMs: number
   /** Most commands that wait for their answers. */
   readonly maxInFlight: number
@@ -153,11 +154,12 @@ export class RedisLink implements Redis, Lifecycle {
   }
 
   subscribe(channel: string, onMessage: (message: string) => void): () => void {
-    return this.#subscriptions.add(channel, onMessage)
+    return this.#subscriptions.add(this.#channel(channel), onMessage)
   }
 
   async publish(channel: string, message: string): Promise<void> {
-    await this.#send('PUBLISH', channel, 'PUBLISH', [channel, message])
+    const name = this.#channel(channel)
+    await this.#send('PUBLISH', name, 'PUBLISH', [name, message])
   }
 
   onChange(listener: (isUp: boolean) => void): () => void {
@@ -197,6 +199,12 @@ export class RedisLink implements Redis, Lifecycle {
     } finally {
       this.#metrics.ended(label, result, clock.nowMs() - sinceMs)
     }
+  }
+
+  /** Channels are none of any database: fleets in two of them would hear one another. */
+  #channel(name: string): string {
+    const { database } = this.#parts
+    return database === 0 ? name : `${name}@${database}`
   }
 
   #hashOf(lua: string): string {

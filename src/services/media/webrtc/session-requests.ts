@@ -90,8 +90,8 @@ export class SessionRequests {
   }
 
   /**
-   * Ends a session, wherever it is served, and at its origin. Only when the origin asks for other credentials does the session go on, so that
-   * the client can come back with them. @throws OriginRefusal then
+   * Ends a session, wherever it is served, and at its origin. Only when the origin asks for other credentials does the
+   * session go on, so that the client can come back with them. @throws OriginRefusal then
    */
   async delete(session: RequestedSession, { request, client }: SessionRequest): Promise<void> {
     const { atOrigin, streamKey } = session
@@ -189,7 +189,11 @@ export class SessionRequests {
         if (record === undefined || session.ended !== undefined) return false
         return isOfferedBy(record.username, offer) && sessions.adopt(session, record)
       },
-      end: () => sessions.end(session, 'client'),
+      end: async () => {
+        // It may have gone to another gateway while its origin was asked.
+        if (session.isStandby) await this.#removeStored(session.identities.map(({ username }) => username))
+        await sessions.end(session, 'client')
+      },
       restart: (identity, etag) => sessions.restart(session, identity, etag),
     }
   }
@@ -209,18 +213,22 @@ export class SessionRequests {
       end: async () => {
         const standby = resource && this.#sessions.table.byTokenHash(resource.tokenHash)
         if (standby !== undefined) void this.#sessions.end(standby, 'client')
-        this.#sessions.remove(username)
-        const previous = resource?.previous
-        if (previous === undefined) return
-        // Its gateway may not have heard of the newer one. A store tells it of what was looked up.
-        await this.#sessions.store.find(previous).catch(() => undefined)
-        this.#sessions.remove(previous)
+        // The gateway that serves it may not have heard of the newer one.
+        await this.#removeStored([username, ...(resource?.previous === undefined ? [] : [resource.previous])])
       },
       restart: async (identity, etag) => {
         if (identity.username === username) return
         await this.#sessions.claim(restarted(record, identity, etag))
         this.#sessions.table.unreserve(identity.username)
       },
+    }
+  }
+
+  /** Ends what another gateway serves. A store finds out whose it is when it is looked up. */
+  async #removeStored(usernames: readonly string[]): Promise<void> {
+    for (const username of usernames) {
+      await this.#sessions.store.find(username).catch(() => undefined)
+      this.#sessions.remove(username)
     }
   }
 

@@ -82,6 +82,28 @@ describe('a DELETE at another gateway', () => {
     expect(b.datapath.totals()).toMatchObject({ endpoints: 1, flows: 0 })
   })
 
+  test('of a session that goes to another gateway while its origin is asked ends it there', async () => {
+    const { shared, origin, a, b } = await startFleet({ headersTimeoutMs: 1000 })
+    const { username, location } = await a.open('clnt')
+    const client = await openClient()
+    let answer = (): void => {}
+    const moved = new Promise<void>((resolve) => (answer = resolve))
+    origin.reply = (request) => {
+      if (request.method === 'DELETE') {
+        void client.send(check(username), b.media).then(answer)
+        return 'hang'
+      }
+      return origin.accept(request)
+    }
+    const ended = fetch(location, { method: 'DELETE' })
+    await moved
+    await servedBy({ shared }, 'b', username, b, a)
+    // It gives up in time.
+    expect((await ended).status).toBe(200)
+    await until(() => b.service.listSessions().length === 0, 'its end')
+    expect(shared.records.size).toBe(0)
+  })
+
   test('that the origin refuses to whoever asks leaves the session alone', async () => {
     const { shared, origin, a, c } = await startFleet()
     const { username, location } = await a.open('clnt')

@@ -138,6 +138,7 @@ describe('media that arrives at another gateway', () => {
     await servedBy(fleet, 'a', username, a, b)
     clock.advance(1000)
     await checkThrough(second, b, origin, username)
+    await checkThrough(await openClient(), b, origin, username)
     await checkThrough(main, a, origin, username)
     expect(shared.ownerOf(username)).toBe('a')
     expect(await a.metric('sluice_webrtc_sessions_ended_total{reason="taken"}')).toBe(1)
@@ -479,6 +480,19 @@ describe('strangers', () => {
     // Loopback is one source: this one has to wait for the second to pass.
     await stranger.send(check(other), b.media)
     await until(() => b.datapath.totals().delivered.packets === 52, 'one more')
+    expect(origin.udp.received).toEqual([])
+  })
+
+  test('are not those who are known and name a session that nobody knows', async () => {
+    const { origin, b } = await startFleet()
+    const { username } = await b.open('clnt')
+    const client = await openClient()
+    const socket = await checkThrough(client, b, origin, username)
+    const other = check('made:up00')
+    await client.send(other, b.media)
+    expect(await origin.udp.next()).toMatchObject({ bytes: other, from: socket })
+    await checkLookups(b, 'unknown', 1)
+    expect(await dropped(b, 'unknown-session')).toBe(0)
     expect(origin.udp.received).toEqual([])
   })
 
