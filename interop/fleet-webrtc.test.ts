@@ -1,10 +1,10 @@
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openBlankPage, startBrowser } from './harness/browser.ts'
-import { type DemoOriginProcess, startDemoOrigin } from './harness/demo-origin.ts'
 import { GatewayFleet } from './harness/fleet.ts'
 import type { Gateway } from './harness/gateway.ts'
 import { total } from './harness/metrics.ts'
+import { type PionOrigin, startPionOrigin } from './harness/pion-origin.ts'
 import { until } from './harness/until.ts'
 import {
   connectionState,
@@ -19,7 +19,7 @@ import { startRedis } from './redis/redis-process.ts'
 const deadline = { deadlineMs: 30_000 }
 const opened: AsyncDisposable[] = []
 let fleet: GatewayFleet
-let origin: DemoOriginProcess
+let origin: PionOrigin
 /** The one that answers the offers, and two that carry media. */
 let signalling: Gateway
 let first: Gateway
@@ -32,7 +32,7 @@ let played: Signalled
 beforeAll(async () => {
   const redis = opens(await startRedis())
   fleet = opens(await GatewayFleet.start({ redis: { url: redis.url } }))
-  origin = opens(await startDemoOrigin(fleet.registrationUrl))
+  origin = opens(await startPionOrigin(fleet.registrationUrl))
   await fleet.untilReady()
   const [a, b, c] = fleet.gateways
   if (a === undefined || b === undefined || c === undefined) throw new Error('no three gateways')
@@ -94,7 +94,7 @@ test('DELETE sent to a gateway that has nothing to do with it ends a session eve
   await until('one session less', async () => (await sessionsAt(signalling)) === 1, deadline)
   const whip = new URL(published.location ?? '')
   expect(await deleteAt(`${second.url}${whip.pathname}${whip.search}`)).toBe(200)
-  await until('no stream at the origin', async () => (await origin.streams()).length === 0, deadline)
+  await until('no session at the origin', async () => (await origin.stats()).peers.length === 0, deadline)
   for (const gateway of fleet.gateways) {
     await until('no session', async () => (await sessionsAt(gateway)) === 0, deadline)
   }

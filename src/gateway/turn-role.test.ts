@@ -154,6 +154,7 @@ describe('TurnRole', () => {
     const { read, recorded } = recording(await fullConfig())
     const on = await start(recorded)
     await credential(on)
+    expect(on.peerAddresses).toEqual(['127.0.0.1:3478'])
     const known = leavesOf((configJsonSchema() as { properties: { turn: Schema } }).properties.turn, 'turn')
     expect(known.length).toBeGreaterThan(60)
     expect(known.filter((key) => !read.has(key))).toEqual([])
@@ -483,6 +484,7 @@ async function fullConfig(): Promise<TurnConfig> {
   return config({
     listeners: [tls, listener('udp')],
     realm: 'sluice.test',
+    peerAddress: '127.0.0.1:3478',
     peers: { byDefault: 'public', allow: [], deny: ['8.8.4.4'] },
     credentials: {
       users: [
