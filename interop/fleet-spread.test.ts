@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { FlvReader } from '../src/protocols/flv/index.ts'
-import { MessageType } from '../src/protocols/rtmp/index.ts'
-import { TestClient } from '../src/services/media/rtmp/rtmp-service.testkit.ts'
+import type { TestClient } from '../src/services/media/rtmp/rtmp-service.testkit.ts'
 import { type DemoOriginProcess, startDemoOrigin } from './harness/demo-origin.ts'
 import { askAdmin, GatewayFleet, membersOf } from './harness/fleet.ts'
 import type { Gateway } from './harness/gateway.ts'
+import { playPicture, publishPicture } from './harness/one-picture.ts'
 import { until } from './harness/until.ts'
 import { startRedis } from './redis/redis-process.ts'
 
@@ -62,7 +61,7 @@ test('every stream plays through every gateway', async () => {
   for (const gateway of fleet.gateways) {
     const wrong: string[] = []
     await inLanes(names, async (name) => {
-      const played = await firstPicture(`${gateway.url}/live/${name}.flv`)
+      const played = await playPicture(`${gateway.url}/live/${name}.flv`)
       if (played !== name) wrong.push(`${name}: ${played}`)
     })
     expect(wrong).toEqual([])
@@ -97,48 +96,8 @@ async function inLanes(all: readonly string[], work: (name: string) => Promise<v
   await Promise.all(Array.from({ length: 10 }, lane))
 }
 
-/** Publishes one picture, which names its stream, and stays. */
-async function publish(streamName: string, port: number): Promise<void> {
-  const client = new TestClient(port, { streamName })
-  publishers.set(streamName, client)
-  await until(`${streamName} to be published`, () => {
-    if (client.isClosed || client.refusal !== undefined) throw new Error(`refused: ${client.refusal?.code}`)
-    return client.ready !== undefined
-  })
-  for (const payload of [configuration, Buffer.concat([keyFrame, Buffer.from(streamName)])]) {
-    client.send({
-      chunkStreamId: 6,
-      type: MessageType.video,
-      streamId: client.ready?.streamId ?? 1,
-      timestamp: 0,
-      payload,
-    })
-  }
-}
-
-/** H.264 as FLV has it: what a decoder needs (here it gets nothing of use), and a key frame. */
-const configuration = Buffer.from('1700000000014200', 'hex')
-const keyFrame = Buffer.from('1701000000', 'hex')
-
-/** What is in the first key frame of a stream. */
-async function firstPicture(url: string): Promise<string> {
-  const abort = new AbortController()
-  try {
-    const { body, status } = await fetch(url, { signal: abort.signal })
-    if (status !== 200) return String(status)
-    const reader = new FlvReader()
-    for await (const bytes of body ?? []) {
-      reader.push(bytes)
-      for (let tag = reader.next(); tag; tag = reader.next()) {
-        const payload = Buffer.from(tag.payload)
-        if (payload.subarray(0, keyFrame.length).equals(keyFrame))
-          return payload.toString('latin1', keyFrame.length)
-      }
-    }
-    return 'ended'
-  } finally {
-    abort.abort()
-  }
+async function publish(name: string, port: number): Promise<void> {
+  publishers.set(name, await publishPicture(port, name))
 }
 
 async function streamsByOrigin(): Promise<readonly (readonly string[])[]> {

@@ -43,7 +43,10 @@ export function readPeriods(): Periods {
     originReadMs: originTtlMs * sourceConstant(`${STORE}/shared-origins.ts`, 'READ_AGAIN'),
     ordersReadMs: sourceConstant(`${STORE}/shared-orders.ts`, 'REFRESH_MS'),
     useRenewMs: pickIdleMs * sourceConstant(`${STORE}/shared-picks.ts`, 'RENEWAL'),
-    useSweepMs: sourceConstant(`${STORE}/shared-picks.ts`, 'SWEEP_MS'),
+    useSweepMs: Math.min(
+      sourceConstant(`${STORE}/shared-picks.ts`, 'FRESH_MS'),
+      pickIdleMs * sourceConstant(`${STORE}/shared-picks.ts`, 'FRESH'),
+    ),
     // Those who use a session say so every now and then, and the store renews what is due then.
     sessionRenewMs: Math.ceil((sessionTtlMs * 2) / 3 / sessionSaidMs) * sessionSaidMs,
     leaseMs,

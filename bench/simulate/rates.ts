@@ -65,7 +65,8 @@ export function ratesOf(shape: FleetShape, periods: Periods, measured: MeasuredS
   // Those of one second leave in one turn.
   const renewedTogether = Math.max(1, renewed / gateways)
   const usesRenewed = held.uses / (periods.useRenewMs / 1000)
-  const usesTogether = Math.max(1, ((usesRenewed / gateways) * periods.useSweepMs) / 1000)
+  const usesDue = Math.max(1, ((usesRenewed / gateways) * periods.useSweepMs) / 1000)
+  const usesTogether = Math.min(usesDue, periods.saysAtATime)
   const perGateway = (everyMs: number): number => gateways / (everyMs / 1000)
   return [
     {
@@ -86,7 +87,7 @@ export function ratesOf(shape: FleetShape, periods: Periods, measured: MeasuredS
       what: 'origins, read again',
       command: 'originGet',
       perSecond: (gateways * origins) / ((periods.originReadMs + periods.listReadMs / 2) / 1000),
-      together: 100,
+      together: periods.saysAtATime,
     },
     {
       what: 'orders of operators, read',

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { OriginAnnouncement, OriginId } from '../../src/mechanisms/balancer/contract.ts'
+import type { OriginAnnouncement, OriginId, RtcSession } from '../../src/mechanisms/balancer/contract.ts'
 import { KEY, streamKeys, type StreamKeys } from '../../src/mechanisms/balancer/redis/keys.ts'
 import { SessionCodec } from '../../src/mechanisms/balancer/redis/session-codec.ts'
 import { serverList, serverValue } from '../../src/mechanisms/balancer/redis/srs-server-value.ts'
@@ -19,9 +19,9 @@ export function serverKeyOf(index: number): string {
   return KEY.server(originIdOf(index))
 }
 
-export function serverTextOf(index: number, updateMs: number): string {
+export function announcementOf(index: number): OriginAnnouncement {
   const [, server = '', service = '', pid = ''] = /^(vid-\w+)-(\w+)-(\d+)$/.exec(originIdOf(index)) ?? []
-  const announcement: OriginAnnouncement = {
+  return {
     ip: `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`,
     deviceId: `origin-${index}`,
     server,
@@ -34,7 +34,10 @@ export function serverTextOf(index: number, updateMs: number): string {
     rtc: [8000],
     load: 0.25,
   }
-  return serverValue({ announcement, updateMs })
+}
+
+export function serverTextOf(index: number, updateMs: number): string {
+  return serverValue({ announcement: announcementOf(index), updateMs })
 }
 
 export function serverListText(origins: number): string {
@@ -112,28 +115,30 @@ export function sessionKeysOf(index: number, stream: number): SessionKeys {
   }
 }
 
+export function rtcSessionOf(index: number, stream: number): RtcSession {
+  const query = `action=delete&token=${hex(index, 9)}&app=live&stream=stream-${hex(stream, 8)}`
+  return {
+    streamKey: streamKeyOf(stream),
+    role: 'play',
+    username: usernameOf(index),
+    originId: originIdOf(stream),
+    originAddress: '10.0.0.1',
+    originPort: 8000,
+    icePassword: hex(index, 32),
+    resource: {
+      id: hex(index, 16),
+      tokenHash: tokenHashOf(index),
+      originUrl: `http://10.0.0.1:1985/rtc/v1/whip/?${query}&session=${usernameOf(index)}`,
+      clientAddress: `198.51.${(index >> 8) & 255}.${index & 255}`,
+      sinceMs: 1_790_000_000_000 + index,
+      hasTcp: false,
+    },
+  }
+}
+
 /** The value of a session, with everything that a gateway of ours knows of it. */
 export function sessionTextOf(index: number, stream: number, gateway: number): string {
-  return codec.write(
-    {
-      streamKey: streamKeyOf(stream),
-      role: 'play',
-      username: usernameOf(index),
-      originId: originIdOf(stream),
-      originAddress: '10.0.0.1',
-      originPort: 8000,
-      icePassword: hex(index, 32),
-      resource: {
-        id: hex(index, 16),
-        tokenHash: tokenHashOf(index),
-        originUrl: `http://10.0.0.1:1985/rtc/v1/whip/?action=delete&token=${hex(index, 9)}&app=live&stream=stream-${hex(stream, 8)}&session=${usernameOf(index)}`,
-        clientAddress: `198.51.${(index >> 8) & 255}.${index & 255}`,
-        sinceMs: 1_790_000_000_000 + index,
-        hasTcp: false,
-      },
-    },
-    gatewayIdOf(gateway),
-  )
+  return codec.write(rtcSessionOf(index, stream), gatewayIdOf(gateway))
 }
 
 /** The last session of a stream. */

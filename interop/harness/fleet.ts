@@ -15,6 +15,9 @@ export interface FleetOptions {
   readonly config?: Sections
 }
 
+/** The `fleet.secret` of all of them. */
+export const FLEET_SECRET = 'the secret of all gateways'
+
 /** How long a gateway is missed before it is gone, in seconds: the shortest that may be configured. */
 const LEASE_SECONDS = 3
 
@@ -66,7 +69,10 @@ export class GatewayFleet implements AsyncDisposable {
       media: await UdpBalancer.start({ targets: ready('webrtc') }),
     })
     try {
-      for (let index = 0; index < (options.gateways ?? 3); index++) await fleet.add()
+      const starting = Array.from({ length: options.gateways ?? 3 }, () => fleet.#startOne())
+      const failed = (await Promise.allSettled(starting)).find(({ status }) => status === 'rejected')
+      if (failed?.status === 'rejected') throw failed.reason
+      await fleet.untilKnown()
     } catch (error) {
       await fleet[Symbol.asyncDispose]()
       throw error
@@ -94,18 +100,7 @@ export class GatewayFleet implements AsyncDisposable {
 
   /** Starts another gateway. Resolves when all know one another. */
   async add(): Promise<Gateway> {
-    const webrtc = { publicAddresses: [{ address: '127.0.0.1', port: this.media.port }] }
-    const { redis, config = {} } = this.#options
-    const gateway = await startGateway({
-      config: {
-        redis,
-        fleet: { secret: 'what only the gateways know', leaseSeconds: LEASE_SECONDS },
-        ...config,
-        media: { ...(config['media'] as Sections | undefined), webrtc },
-      },
-    })
-    this.#gateways.push(gateway)
-    await this.rotation.add(gateway)
+    const gateway = await this.#startOne()
     await this.untilKnown()
     return gateway
   }
@@ -144,6 +139,23 @@ export class GatewayFleet implements AsyncDisposable {
     for (const balancer of [this.web, this.rtmp, this.registration, this.media]) {
       await balancer[Symbol.asyncDispose]()
     }
+  }
+
+  async #startOne(): Promise<Gateway> {
+    const { redis, config = {} } = this.#options
+    const media = config['media'] as { readonly webrtc?: Sections } | undefined
+    const publicAddresses = [{ address: '127.0.0.1', port: this.media.port }]
+    const gateway = await startGateway({
+      config: {
+        redis,
+        fleet: { secret: FLEET_SECRET, leaseSeconds: LEASE_SECONDS },
+        ...config,
+        media: { ...media, webrtc: { ...media?.webrtc, publicAddresses } },
+      },
+    })
+    this.#gateways.push(gateway)
+    await this.rotation.add(gateway)
+    return gateway
   }
 }
 

@@ -169,6 +169,8 @@ export class MediaRole implements Lifecycle {
       maxSessions: webrtc.maxSessions,
       allowIceQuery: webrtc.allowIceQuery,
       unverified: webrtc.unverified,
+      lookupsPerSecond: webrtc.lookupsPerSecond,
+      lookupsPerSecondPerSource: webrtc.lookupsPerSource,
       leaveOnClose: parts.canHandOver,
     })
     this.#srt = new SrtService({

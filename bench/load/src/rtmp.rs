@@ -45,7 +45,14 @@ pub fn publish_main(args: &Args) -> Result<()> {
     });
     http::register(args.text("register")?, args.get("token"), &[("rtmp", port)])?;
     let gateway = args.text("gateway")?;
-    cycles::run(args, |number| publish(gateway, &format!("s{number}")), |stream| Ok(drop(stream)))
+    cycles::run(
+        args,
+        |number| publish(gateway, &format!("s{number}")),
+        |stream| {
+            drop(stream);
+            Ok(())
+        },
+    )
 }
 
 /// The origin's side of the dialogue, up to NetStream.Play.Start or NetStream.Publish.Start.

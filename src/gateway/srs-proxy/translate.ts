@@ -45,7 +45,12 @@ export function configOfSettings(settings: SrsProxySettings, flags: SrsProxyFlag
       },
       rtmp: { listen: [settings.rtmp] },
       // Origins name the public address themselves (CANDIDATE, eip); the proxy has always left it alone.
-      webrtc: { listen: [settings.webrtc], keepOriginAddresses: true },
+      webrtc: {
+        listen: [settings.webrtc],
+        keepOriginAddresses: true,
+        // Go proxies that share the Redis keep no passwords there.
+        unverified: 'bind-once',
+      },
       srt: { listen: [settings.srt] },
     },
     ...(shared !== undefined && {

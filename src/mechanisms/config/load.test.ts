@@ -70,7 +70,7 @@ describe('configuration', () => {
   it('names an unknown key with those that exist beside it', () => {
     const error = failure('sluice.toml', '[media.webrtc]\nlisten = "8000"\nlisen = "8001"\n')
     expect(error.message).toBe(
-      'sluice.toml:3: media.webrtc.lisen: unknown key; allowed here: listen, publicAddresses, keepOriginAddresses, tcpListen, tcpPublicAddresses, iceTcp, idleSeconds, maxSessions, allowIceQuery, unverified',
+      'sluice.toml:3: media.webrtc.lisen: unknown key; allowed here: listen, publicAddresses, keepOriginAddresses, tcpListen, tcpPublicAddresses, iceTcp, idleSeconds, maxSessions, allowIceQuery, lookupsPerSecond, lookupsPerSource, unverified',
     )
   })
 

@@ -53,6 +53,8 @@ export interface MediaWebRtcConfig {
   readonly idleSeconds: number
   readonly maxSessions: number
   readonly allowIceQuery: boolean
+  readonly lookupsPerSecond: number
+  readonly lookupsPerSource: number
   readonly unverified: 'refuse' | 'bind-once'
 }
 

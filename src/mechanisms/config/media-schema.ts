@@ -128,6 +128,22 @@ const webrtc = z.strictObject({
     .boolean()
     .default(false)
     .describe('Whether `ice-ufrag` and `ice-pwd` in the query reach the origin.'),
+  lookupsPerSecond: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(2000)
+    .describe(
+      'Sessions of other gateways that are looked up in Redis per second because of a packet or a request; what is beyond waits for its next packet. In a large fleet 20,000 divided by the number of gateways.',
+    ),
+  lookupsPerSource: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(20)
+    .describe(
+      'The same for one source (IPv4: /24, IPv6: /48). Behind a balancer that hides the addresses of clients it is one source for all of them: then as much as `lookupsPerSecond`.',
+    ),
   unverified: z
     .enum(['refuse', 'bind-once'])
     .default('refuse')

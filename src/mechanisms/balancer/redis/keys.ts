@@ -14,6 +14,8 @@ export const KEY = {
   session: (tokenHash: string): string => `sluice-session:${tokenHash}`,
   /** Origins that are not SRS, as `allServers` has those that are. */
   otherServers: 'sluice-servers',
+  /** Hash: ids of origins that an operator removed, while those who did not hear of it may still know them. */
+  removed: 'sluice-removed',
   /** Hash: stream key to where an operator pinned it. */
   pins: 'sluice-pins',
   /** Hash: ids of origins that an operator drains. */
@@ -24,7 +26,10 @@ export const KEY = {
 export interface StreamKeys {
   /** Text: the server key of its origin. */
   readonly url: string
-  /** Hash: gateways that publish it, or `@` and the id of an origin that says it has it, to a server key. */
+  /**
+   * Hash: gateways that publish it, or `@` and the id of an origin that says it has it, to a server key; `!@` and the id of
+   * one that has taken that back, to nothing.
+   */
   readonly publish: string
   /** Hash: gateways that play it, to a server key. */
   readonly play: string

@@ -34,6 +34,12 @@ const pinSchema = z.object({
 /** How often all orders are read, in milliseconds, a tenth more or less: new ones are told besides. */
 const REFRESH_MS = 60_000
 const MOST_LENGTH = 4096
+/** Most orders that wait for Redis to hear of them. */
+const MOST_OWED = 10_000
+/** A read that an order overtook is done again so often. */
+const MOST_READS = 5
+/** A field of each hash that is no order: an empty hash would be none, and could not be told from one that Redis has lost. */
+const MARK = ''
 const TOPIC = 'orders'
 
 /** What operators have said: which origins drain, and which streams are pinned where. All gateways have all of it. */
@@ -48,6 +54,9 @@ export class SharedOrders {
   readonly #pace: LinePace
   readonly #pins = new Map<StreamKey, string>()
   readonly #drained = new Set<OriginId>()
+  /** What could not be said yet. */
+  readonly #owed = new Map<string, Order>()
+  #given = 0
   #timer: Timer | undefined
   #stops: (() => void)[] = []
 
@@ -83,11 +92,7 @@ export class SharedOrders {
     if (!(await this.#local.drain(id, draining)) && !isThere) return false
     if (draining) this.#drained.add(id)
     else this.#drained.delete(id)
-    await this.#try(async () => {
-      const key = this.#redis.key(KEY.drained)
-      await (draining ? this.#redis.command('HSET', key, id, '1') : this.#redis.command('HDEL', key, id))
-      this.#fleet.send('all', TOPIC, {})
-    })
+    await this.#say({ hash: KEY.drained, field: id, value: draining ? '1' : undefined })
     return true
   }
 
@@ -98,17 +103,14 @@ export class SharedOrders {
     if (origin === undefined || !(await this.#local.pin(key, id))) return false
     const text = JSON.stringify({ origin: id, server: origin.server, ip: origin.ip })
     this.#pins.set(key, text)
-    await this.#try(async () => {
-      await this.#redis.command('HSET', this.#redis.key(KEY.pins), key, text)
-      this.#fleet.send('all', TOPIC, {})
-    })
+    await this.#say({ hash: KEY.pins, field: key, value: text })
     return true
   }
 
   /** The pin of a key goes. False when there was none. */
   async unpin(key: StreamKey): Promise<boolean> {
     const wasHere = this.#pins.delete(key)
-    const gone = await this.#try(() => this.#redis.command('HDEL', this.#redis.key(KEY.pins), key))
+    const gone = await this.#say({ hash: KEY.pins, field: key, value: undefined })
     return wasHere || gone === 1
   }
 
@@ -117,13 +119,42 @@ export class SharedOrders {
     this.#drained.delete(id)
     const pinned = [...this.#pins].filter(([, text]) => pinOf(text)?.origin === id).map(([key]) => key)
     for (const key of pinned) await this.unpin(key)
-    await this.#try(() => this.#redis.command('HDEL', this.#redis.key(KEY.drained), id))
+    await this.#say({ hash: KEY.drained, field: id, value: undefined })
+  }
+
+  /** Tells all, or will when Redis is back. Gives the answer of Redis. */
+  async #say(order: Order): Promise<unknown> {
+    this.#given++
+    const name = `${order.hash} ${order.field}`
+    if (this.#owed.size < MOST_OWED || this.#owed.has(name)) this.#owed.set(name, order)
+    return await this.#try(async () => {
+      const answer = await this.#write(order)
+      if (this.#owed.get(name) === order) this.#owed.delete(name)
+      this.#fleet.send('all', TOPIC, {})
+      return answer
+    })
+  }
+
+  async #write({ hash, field, value }: Order): Promise<unknown> {
+    const key = this.#redis.key(hash)
+    return value === undefined
+      ? await this.#redis.command('HDEL', key, field)
+      : await this.#redis.command('HSET', key, field, value, MARK, '')
   }
 
   async #read(): Promise<void> {
-    const [drained, pins] = await Promise.all(
-      [KEY.drained, KEY.pins].map((name) => this.#redis.command('HGETALL', this.#redis.key(name))),
-    )
+    for (let reads = 0; reads < MOST_READS; reads++) {
+      for (const order of [...this.#owed.values()]) await this.#say(order)
+      const given = this.#given
+      const [drained, pins] = await Promise.all(
+        [KEY.drained, KEY.pins].map((name) => this.#redis.command('HGETALL', this.#redis.key(name))),
+      )
+      // What was ordered here meanwhile may be missing.
+      if (given === this.#given) return await this.#take(drained, pins)
+    }
+  }
+
+  async #take(drained: unknown, pins: unknown): Promise<void> {
     const drains = new Set([...textsOf(drained).keys()].filter(isOriginId))
     for (const id of this.#drained) if (!drains.has(id)) await this.#local.drain(id, false)
     for (const id of drains) await this.#local.drain(id, true)
@@ -138,31 +169,29 @@ export class SharedOrders {
       this.#pins.delete(key)
       this.#local.unpin(key)
     }
+    const origins = await this.#local.list()
+    const runs = new Map(origins.map(({ id, server, ip }) => [`${server} ${ip}`, id]))
     for (const [name, text] of pins) {
       const key = streamKeyOfText(name)
       const pin = pinOf(text)
       if (key === undefined || pin === undefined) continue
-      const id = await this.#originOf(pin)
+      // Or the run of it that took its place.
+      const isKnown = isOriginId(pin.origin) && (await this.#local.findOrigin(pin.origin)) !== undefined
+      const id = isKnown ? (pin.origin as OriginId) : runs.get(`${pin.server} ${pin.ip}`)
       this.#pins.set(key, text)
       if (id !== undefined && this.#local.pinnedAt(key) !== id) await this.#local.pin(key, id)
     }
   }
 
-  /** The pinned origin, or the run of it that took its place. */
-  async #originOf({ origin, server, ip }: z.infer<typeof pinSchema>): Promise<OriginId | undefined> {
-    if (isOriginId(origin) && (await this.#local.findOrigin(origin)) !== undefined) return origin
-    return (await this.#local.list()).find((other) => other.server === server && other.ip === ip)?.id
-  }
-
   /** What Redis has lost is said again; what it has holds, since it may have changed meanwhile. */
   async #sayAll(): Promise<void> {
-    const key = this.#redis.key(KEY.pins)
-    if ((await this.#redis.command('EXISTS', key)) === 0) {
-      for (const [stream, text] of this.#pins) await this.#redis.command('HSET', key, stream, text)
+    const isLost = async (name: string): Promise<boolean> =>
+      (await this.#redis.command('EXISTS', this.#redis.key(name))) === 0
+    if (await isLost(KEY.pins)) {
+      for (const [field, value] of this.#pins) await this.#write({ hash: KEY.pins, field, value })
     }
-    const drained = this.#redis.key(KEY.drained)
-    if ((await this.#redis.command('EXISTS', drained)) === 0) {
-      for (const id of this.#drained) await this.#redis.command('HSET', drained, id, '1')
+    if (await isLost(KEY.drained)) {
+      for (const field of this.#drained) await this.#write({ hash: KEY.drained, field, value: '1' })
     }
     await this.#read()
   }
@@ -185,6 +214,13 @@ export class SharedOrders {
       return undefined
     }
   }
+}
+
+/** A field of a hash; without a value it goes. */
+interface Order {
+  readonly hash: typeof KEY.pins | typeof KEY.drained
+  readonly field: string
+  readonly value: string | undefined
 }
 
 function pinOf(text: string): z.infer<typeof pinSchema> | undefined {

@@ -8,6 +8,7 @@ import type { MemoryBalancerStore } from '../memory-store.ts'
 import { isOriginId, originIdOf } from '../origin-id.ts'
 import { KEY } from './keys.ts'
 import { CHANGE_LIST } from './server-list.ts'
+import { textsOf } from './stream-place.ts'
 import { readServerList, readServerValue, serverValue } from './srs-server-value.ts'
 
 export interface SharedOriginsOptions {
@@ -108,16 +109,24 @@ export class SharedOrigins {
 
   /** As `OriginRegistry.remove`. */
   async remove(id: OriginId): Promise<boolean> {
-    const wasHere = await this.#local.remove(id)
-    this.#here.delete(id)
+    const wasHere = await this.#removed(id)
     const key = this.serverKey(id)
     const gone = await this.#try(async () => {
       const answer = await this.#redis.command('DEL', key)
+      const removed = this.#redis.key(KEY.removed)
+      await this.#redis.command('HSET', removed, id, '1')
+      await this.#redis.command('PEXPIRE', removed, this.#heartbeatTtlMs)
       await this.#changeLists([], [key])
       return answer
     })
     this.#fleet.send('all', TOPIC, { id, isRemoved: true })
     return wasHere || gone === 1
+  }
+
+  async #removed(id: OriginId): Promise<boolean> {
+    this.#here.delete(id)
+    this.#listed.delete(this.serverKey(id))
+    return await this.#local.remove(id)
   }
 
   /** Whether the origin is there, here or for others; it is known here then. Fails as a command does. */
@@ -143,11 +152,16 @@ export class SharedOrigins {
   }
 
   async #refresh(): Promise<boolean> {
-    const lists = await Promise.all(
-      [KEY.allServers, KEY.otherServers].map((name) => this.#redis.command('GET', this.#redis.key(name))),
-    )
+    const [removed, ...lists] = await Promise.all([
+      this.#redis.command('HGETALL', this.#redis.key(KEY.removed)),
+      ...[KEY.allServers, KEY.otherServers].map((name) => this.#redis.command('GET', this.#redis.key(name))),
+    ])
     const keys = lists.flatMap((list) => (typeof list === 'string' ? (readServerList(list) ?? []) : []))
     this.#listed = new Set(keys)
+    // Whoever did not hear of it, being away.
+    for (const id of textsOf(removed).keys()) {
+      if (isOriginId(id) && !this.#listed.has(this.serverKey(id))) await this.#removed(id)
+    }
     for (const [id, { atMs }] of this.#here) {
       if (this.#clock.nowMs() - atMs >= this.#heartbeatTtlMs) this.#here.delete(id)
     }
@@ -200,9 +214,8 @@ export class SharedOrigins {
     )
     const back = await Promise.all(
       gone.map(async (id) => {
-        const text = await this.#redis.command('GET', this.serverKey(id))
-        const value = typeof text === 'string' ? readServerValue(text) : undefined
-        return value === undefined ? [] : [value.announcement]
+        const origin = (await this.#read(id)) === 'heard' ? await this.#local.findOrigin(id) : undefined
+        return origin === undefined ? [] : [origin]
       }),
     )
     await this.#list(back.flat())
@@ -222,6 +235,8 @@ export class SharedOrigins {
 
   /** Go proxies read one list, and could not use what is not SRS. */
   async #list(announcements: readonly OriginAnnouncement[]): Promise<void> {
+    if (announcements.length === 0) return
+    await this.#redis.command('HDEL', this.#redis.key(KEY.removed), ...announcements.map(originIdOf))
     for (const name of [KEY.allServers, KEY.otherServers]) {
       const isOfSrs = name === KEY.allServers
       const keys = announcements
@@ -243,10 +258,8 @@ export class SharedOrigins {
     if (typeof data !== 'object' || data === null || !('id' in data)) return
     const { id } = data
     if (typeof id !== 'string' || !isOriginId(id)) return
-    if ('isRemoved' in data) {
-      this.#here.delete(id)
-      await this.#local.remove(id)
-    } else if ((await this.#try(() => this.#read(id))) === 'heard') this.#listed.add(this.serverKey(id))
+    if ('isRemoved' in data) await this.#removed(id)
+    else if ((await this.#try(() => this.#read(id))) === 'heard') this.#listed.add(this.serverKey(id))
   }
 
   /**

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../../../foundation/clock.ts'
 import { errorCode } from '../../../foundation/errors.ts'
-import type { Fleet, GatewayId } from '../../fleet/index.ts'
+import { type Fleet, type GatewayId, isGatewayId } from '../../fleet/index.ts'
 import type { Redis, RedisScript } from '../../redis/index.ts'
 import { LinePace, type Logger } from '../../telemetry/index.ts'
 import type { Claim, Hold, Need, OriginId, PickOptions, Role } from '../contract.ts'
@@ -39,11 +39,14 @@ export interface SharedPicksStats {
   readonly conflicts: number
 }
 
-/** How long the place of a stream that nobody uses here is trusted, in milliseconds: others may move it without a word. */
+/**
+ * How long the place of a stream that nobody uses here is trusted, in milliseconds: others may move it without a word. And how
+ * often what is due is looked for. Less where streams are forgotten soon.
+ */
 const FRESH_MS = 5000
+const FRESH = 1 / 12
 /** How long a choice is kept while its origin has not answered, in milliseconds. */
 export const PENDING_MS = 30_000
-const SWEEP_MS = 5000
 /** What is used is renewed within this part of the time after which it would be forgotten, and not before half of that. */
 const RENEWAL = 1 / 3
 /** Streams that are said again at a time: many gateways may do so at once. */
@@ -54,6 +57,8 @@ const SPREAD_MS = 1000
 const MOST_OWING = 100_000
 /** A choice is led elsewhere by others so often before it is made alone. */
 const MOST_ROUNDS = 5
+/** Of the publishers of one stream, as Redis has them: there is one, as a rule. */
+const MOST_PUBLISHERS = 100
 const TOPIC = 'stream'
 /** Words of a place that no origin has accepted yet. */
 const NOT_YET: ReadonlySet<string> = new Set(['new', 'pending', 'next'])
@@ -72,12 +77,16 @@ export class SharedPicks {
   readonly #pace: LinePace
   readonly #random: () => number
   readonly #pickIdleMs: number
+  readonly #freshMs: number
   readonly #followTtlMs: number
   /** Those that are used here, and those that were heard of lately; each in the order of that. */
   readonly #held = new Map<StreamKey, StreamShare>()
   readonly #idle = new Map<StreamKey, StreamShare>()
   /** What was to be said while Redis was away. */
   readonly #owing = new Set<StreamShare>()
+  /** Places that the local copy has dropped, and Redis has not yet. */
+  readonly #dropped = new Map<StreamKey, { readonly id: OriginId; readonly why: 'gone' | 'silent' }>()
+  #isDropping = false
   #stops: (() => void)[] = []
   #timer: Timer | undefined
   #waiting: Timer | undefined
@@ -95,6 +104,7 @@ export class SharedPicks {
     this.#pace = new LinePace(options.clock)
     this.#random = options.random
     this.#pickIdleMs = options.pickIdleMs
+    this.#freshMs = Math.min(FRESH_MS, options.pickIdleMs * FRESH)
     this.#followTtlMs = options.followTtlMs
   }
 
@@ -126,28 +136,29 @@ export class SharedPicks {
   /** As `Balancer.pick`. */
   async pick(key: StreamKey, need: Need, options: PickOptions): Promise<Claim> {
     if (options.near !== undefined) await this.#learn(options.near)
-    const request: Request = { key, need, options }
-    let claim: Claim | undefined
-    let refusal: unknown
+    const request: Request = { key, need, options, claim: undefined }
     try {
-      claim = await this.#local.pick(key, need, options)
+      request.claim = await this.#local.pick(key, need, options)
     } catch (error) {
       if (errorCode(error) === 'BALANCER_TOO_MANY_STREAMS') throw error
-      refusal = error
     }
-    if (claim !== undefined && this.#isConfirmed(key, claim.origin.id)) return this.#shared(request, claim)
+    const id = request.claim?.origin.id
+    if (id !== undefined && this.#isConfirmed(key, id)) return await this.#shared(request)
     if (this.#redis.isUp) {
       try {
-        const agreed = await this.#agree(request, claim)
+        const agreed = await this.#agree(request)
         if (agreed !== undefined) return agreed
       } catch (error) {
-        if (!isOfRedis(error)) throw error
+        if (!isOfRedis(error)) {
+          await request.claim?.release()
+          throw error
+        }
         this.#failed(error)
       }
     }
-    if (claim === undefined) throw refusal
+    const claim = await this.#shared(request)
     this.#alone++
-    return this.#shared(request, claim)
+    return claim
   }
 
   /** As `Balancer.hold`. */
@@ -171,9 +182,7 @@ export class SharedPicks {
     const hadSaid = await this.#local.follow(key, id, isLive)
     const share = this.#share(key)
     if (!isLive) {
-      share.heard.delete(id)
-      share.follows = new Set([...share.follows].filter((other) => other !== id))
-      this.#file(share)
+      this.#unhear(share, id)
       const gone = await this.#try(async () => this.#run(LEAVE, key, [`@${id}`, this.#pickIdleMs]))
       if (gone === 1) this.#fleet.send('all', TOPIC, { key })
       return hadSaid || gone === 1
@@ -182,10 +191,17 @@ export class SharedPicks {
     if (share.heard.has(id) && !this.#isDue(share)) return hadSaid
     if ((await this.#local.findOrigin(id))?.state === 'silent') return false
     if (this.#local.keptAt(key) === undefined) return false
-    share.heard.add(id)
+    share.heard.set(id, 'new')
     this.#file(share)
-    await this.#try(() => this.#sayFollow(share, id))
+    if ((await this.#try(() => this.#sayFollow(share, id))) === undefined) this.#owe(share)
     return this.#local.keptAt(key) === id
+  }
+
+  /** An origin's word is taken back. */
+  #unhear(share: StreamShare, id: OriginId): void {
+    share.heard.delete(id)
+    share.follows = new Set([...share.follows].filter((other) => other !== id))
+    this.#file(share)
   }
 
   /** The origin of a stream, as this gateway or others know it. */
@@ -210,14 +226,14 @@ export class SharedPicks {
   }
 
   /** Finds the one place that all gateways agree on; undefined when Redis gave no answer of use. */
-  async #agree(request: Request, first: Claim | undefined): Promise<Claim | undefined> {
+  async #agree(request: Request): Promise<Claim | undefined> {
     const { key, need, options } = request
-    let claim = first
     let givesWay = ''
     let isGone = false
     this.#asked++
     for (let round = 0; round < MOST_ROUNDS; round++) {
-      const wanted = claim === undefined ? '' : this.#origins.serverKey(claim.origin.id)
+      const chosen = request.claim?.origin.id
+      const wanted = chosen === undefined ? '' : this.#origins.serverKey(chosen)
       const reply = streamPlaceOf(
         await this.#run(PICK, key, [wanted, PENDING_MS, givesWay, isGone ? 'gone' : '']),
       )
@@ -227,11 +243,11 @@ export class SharedPicks {
       if (reply.place === undefined) {
         // Nobody has it, and nobody known here could: others may know more origins.
         if (round > 0 || !(await this.#origins.refresh())) return undefined
-        claim = await this.#local.pick(key, need, options)
+        request.claim = await this.#local.pick(key, need, options)
         continue
       }
       const id = this.#origins.idOf(reply.place)
-      if (id === undefined || !(await this.#origins.ensure(id))) {
+      if (id === undefined || !(await this.#isThere(id, isPublishedAt(reply, reply.place)))) {
         givesWay = reply.place
         isGone = true
         continue
@@ -240,28 +256,38 @@ export class SharedPicks {
       if (reply.place === wanted) {
         if (reply.word === 'new') share.isChosenHere = true
         share.givesWay = givesWay
-        return claim === undefined ? undefined : this.#shared(request, claim)
+        return await this.#shared(request)
       }
       // An operator's word is known to all, so nobody needs to be joined.
-      if (claim !== undefined && NOT_YET.has(reply.word) && this.#local.pinnedAt(key) === claim.origin.id) {
+      if (chosen !== undefined && NOT_YET.has(reply.word) && this.#local.pinnedAt(key) === chosen) {
         share.givesWay = reply.place
-        return this.#shared(request, claim)
+        return await this.#shared(request)
       }
-      await claim?.release()
+      await request.claim?.release()
+      request.claim = undefined
       if (reply.word === 'next' || reply.word === 'pending') {
-        const joined = this.#local.claimAt(id, key, need, options)
+        request.claim = this.#local.claimAt(id, key, need, options)
         share.givesWay = givesWay
-        return this.#shared(request, joined ?? (await this.#local.pick(key, need, options)))
+        return await this.#shared(request)
       }
-      claim = await this.#local.pick(key, need, options)
-      if (claim.origin.id === id) return this.#shared(request, claim)
+      request.claim = await this.#local.pick(key, need, options)
+      if (request.claim.origin.id === id) return await this.#shared(request)
       givesWay = reply.place
       isGone = false
     }
-    return claim === undefined ? undefined : this.#shared(request, claim)
+    return await this.#shared(request)
   }
 
-  #shared({ key, options: { role } }: Request, claim: Claim): Claim {
+  /** Where a publisher is live through a gateway that lives, an origin that nobody has heard of for long is there, too. */
+  async #isThere(id: OriginId, isPublished: boolean): Promise<boolean> {
+    if (await this.#origins.ensure(id)) return true
+    return isPublished && (await this.#local.findOrigin(id)) !== undefined
+  }
+
+  /** The claim of a request, or one that is chosen here, as a claim whose end others hear of. */
+  async #shared(request: Request): Promise<Claim> {
+    const { key, need, options } = request
+    const claim = request.claim ?? (await this.#local.pick(key, need, options))
     const share = this.#share(key)
     const { id } = claim.origin
     share.claims++
@@ -275,8 +301,11 @@ export class SharedPicks {
     return {
       origin: claim.origin,
       keep: async (onMoved) => {
+        const isFirst = endOnce()
         const hold = await claim.keep(onMoved)
-        return endOnce() ? this.#hold(share, id, role, hold) : hold
+        if (!isFirst) return hold
+        // What was forgotten while the origin answered begins anew.
+        return this.#hold(share.isForgotten ? this.#share(key) : share, id, options.role, hold)
       },
       release: async () => {
         await claim.release()
@@ -297,6 +326,7 @@ export class SharedPicks {
     const self = share.role === 'publish' ? '' : this.#fleet.id
     const reply = await this.#run(FAIL, share.key, [this.#origins.serverKey(id), how ?? '', self])
     const place = streamPlaceOf(reply)
+    if (place?.word === 'left') this.#unhear(share, id)
     if (place !== undefined) await this.#apply(share, place, epoch + 1)
     // What still runs here has no place any more.
     if (share.isListed && this.#local.keptAt(share.key) === undefined) await this.#say(share)
@@ -304,7 +334,8 @@ export class SharedPicks {
 
   async #released(share: StreamShare, id: OriginId): Promise<void> {
     if (share.claims > 0 || share.isHeld) return
-    this.#forget(share.key)
+    // Another share may have its place by now.
+    if (!share.isForgotten) this.#forget(share.key)
     if (!share.isChosenHere && share.givesWay === '') return
     await this.#try(() => this.#run(UNPICK, share.key, [this.#origins.serverKey(id), PENDING_MS]))
   }
@@ -314,7 +345,7 @@ export class SharedPicks {
     if (share.isForgotten || this.#local.keptAt(share.key) !== id) return hold
     share.count(role, 1)
     this.#file(share)
-    if (share.said !== share.role || share.place !== id) void this.#speak(share)
+    if (share.isSaying || share.said !== share.role || share.place !== id) void this.#speak(share)
     let isHeld = true
     return {
       end: () => {
@@ -323,8 +354,11 @@ export class SharedPicks {
         isHeld = false
         share.count(role, -1)
         if (share.isForgotten) return
+        // What others publish was not counted where this one was.
+        if (role === 'publish' && share.role !== 'publish') share.forgetPublishers()
         this.#file(share)
-        if (share.said !== share.role) void this.#speak(share)
+        // An answer that is on its way says nothing of this.
+        if (share.isSaying || share.said !== share.role) void this.#speak(share)
       },
     }
   }
@@ -339,6 +373,11 @@ export class SharedPicks {
     } catch (error) {
       this.#failed(error)
     }
+    this.#owe(share)
+  }
+
+  /** It is said with the next sweep. */
+  #owe(share: StreamShare): void {
     // What was said longest ago has run out by itself by the time that there are so many.
     if (this.#owing.size >= MOST_OWING)
       for (const oldest of this.#owing) {
@@ -356,11 +395,13 @@ export class SharedPicks {
     }
     share.isSaying = true
     try {
-      do {
+      for (let round = 0; round < MOST_ROUNDS; round++) {
         share.saysAgain = false
         await this.#sayOnce(share)
-        for (const id of share.heard) await this.#sayFollow(share, id)
-      } while (share.saysAgain)
+        for (const id of share.heard.keys()) await this.#sayFollow(share, id)
+        if (!share.saysAgain) return
+      }
+      this.#owe(share)
     } finally {
       share.isSaying = false
     }
@@ -372,11 +413,20 @@ export class SharedPicks {
     if (role === undefined || id === undefined || share.isForgotten) {
       share.said = undefined
       if (!share.isListed) return
+      const newer = this.#held.get(key)
+      if (newer !== undefined && newer !== share && newer.role !== undefined) {
+        // In Redis it is the same user.
+        newer.isListed = true
+        share.isListed = false
+        return
+      }
       await this.#run(LEAVE, key, [this.#fleet.id, this.#pickIdleMs])
       share.isListed = false
       return
     }
     const isWanted = role === 'publish' && this.#local.pinnedAt(key) === id
+    // Also when no answer comes.
+    share.isListed = true
     const reply = streamPlaceOf(
       await this.#run(USE, key, [
         this.#origins.serverKey(id),
@@ -390,48 +440,60 @@ export class SharedPicks {
     if (reply === undefined) return
     share.givesWay = ''
     share.isChosenHere = false
-    if (reply.word !== 'elsewhere') {
-      share.said = role
-      share.isListed = true
-    }
+    const isElsewhere = reply.word === 'elsewhere'
+    share.said = isElsewhere ? undefined : role
+    share.isListed = !isElsewhere
     if (reply.word === 'moved') this.#fleet.send('all', TOPIC, { key })
     const hadGone = await this.#apply(share, reply, epoch)
-    if (reply.word !== 'elsewhere') return
-    if (hadGone) share.saysAgain = true
+    if (!isElsewhere) return
+    if (hadGone || this.#local.keptAt(key) !== id) share.saysAgain = true
     else if (role === 'publish') this.#onConflict(share, id)
   }
 
-  async #sayFollow(share: StreamShare, id: OriginId): Promise<void> {
-    const { epoch } = share
+  async #sayFollow(share: StreamShare, id: OriginId): Promise<true> {
+    const { key, epoch } = share
+    const origin = await this.#local.findOrigin(id)
+    if (origin === undefined || origin.state === 'silent') {
+      this.#unhear(share, id)
+      await this.#run(LEAVE, key, [`@${id}`, this.#pickIdleMs])
+      return true
+    }
     const reply = streamPlaceOf(
-      await this.#run(USE, share.key, [
+      await this.#run(USE, key, [
         this.#origins.serverKey(id),
         this.#followTtlMs,
         `@${id}`,
         'publish',
         '',
-        '',
+        share.heard.get(id) === 'said' ? 'again' : '',
       ]),
     )
-    if (reply === undefined) return
-    if (reply.word === 'moved') this.#fleet.send('all', TOPIC, { key: share.key })
+    if (reply === undefined) return true
+    if (reply.word === 'ended') {
+      this.#unhear(share, id)
+      await this.#local.follow(key, id, false)
+    } else if (share.heard.has(id)) share.heard.set(id, 'said')
+    // It is there once the publisher elsewhere has gone.
+    if (reply.word === 'elsewhere') this.#owe(share)
+    if (reply.word === 'moved') this.#fleet.send('all', TOPIC, { key })
     await this.#apply(share, reply, epoch)
+    return true
   }
 
   /** Makes the local copy what others say of a stream. True when users that have gone were among them; they are removed. */
   async #apply(share: StreamShare, reply: StreamPlace, epoch: number): Promise<boolean> {
     const { key } = share
-    const gateways = [...reply.publishers.keys()].filter((who) => !who.startsWith('@'))
-    const gone: ReadonlySet<string> = await this.#fleet.gone(gateways as GatewayId[])
+    const users = [...reply.publishers].slice(0, MOST_PUBLISHERS)
+    const gone: ReadonlySet<string> = await this.#fleet.gone(users.map(([who]) => who).filter(isGatewayId))
     for (const who of gone) void this.#try(() => this.#run(LEAVE, key, [who, this.#pickIdleMs]))
     const publishers = new Map<string, OriginId>()
     const follows = new Set<OriginId>()
-    for (const [who, place] of reply.publishers) {
+    for (const [who, place] of users) {
       const id = this.#origins.idOf(place)
       if (who === this.#fleet.id || gone.has(who) || id === undefined) continue
-      if (!(await this.#origins.ensure(id))) continue
+      if (!(await this.#isThere(id, isGatewayId(who)))) continue
       if (who === `@${id}`) follows.add(id)
-      else if (!who.startsWith('@')) publishers.set(who, id)
+      else if (isGatewayId(who)) publishers.set(who, id)
     }
     if (share.isForgotten) return gone.size > 0
     for (const id of share.follows) {
@@ -447,7 +509,7 @@ export class SharedPicks {
     if (this.#local.keptAt(key) !== id) this.#local.place(key, id)
     share.place = id
     share.confirmedMs = this.#clock.nowMs()
-    this.#file(share)
+    this.#fileLast(share)
     return gone.size > 0
   }
 
@@ -455,7 +517,7 @@ export class SharedPicks {
     const held = this.#held.get(key)
     if (held !== undefined) return held.place === id && held.said !== undefined && held.said === held.role
     const idle = this.#idle.get(key)
-    return idle?.place === id && this.#clock.nowMs() - idle.confirmedMs < FRESH_MS
+    return idle?.place === id && this.#clock.nowMs() - idle.confirmedMs < this.#freshMs
   }
 
   #share(key: StreamKey): StreamShare {
@@ -467,12 +529,19 @@ export class SharedPicks {
     return share
   }
 
-  /** Puts it where its state says, and last there. */
+  /** Puts it where its state says; what is there already keeps its turn, however often it is used. */
   #file(share: StreamShare): void {
     if (share.isForgotten) return
+    const [to, from] = share.isHeld ? [this.#held, this.#idle] : [this.#idle, this.#held]
+    from.delete(share.key)
+    if (!to.has(share.key)) to.set(share.key, share)
+  }
+
+  /** The same, and last in line to be renewed. */
+  #fileLast(share: StreamShare): void {
     this.#held.delete(share.key)
     this.#idle.delete(share.key)
-    ;(share.isHeld ? this.#held : this.#idle).set(share.key, share)
+    this.#file(share)
   }
 
   #forget(key: StreamKey): void {
@@ -497,13 +566,26 @@ export class SharedPicks {
     else this.#forget(key)
   }
 
-  /** The local copy has dropped a place, and so do all. */
+  /** The local copy has dropped a place, and so do all; an origin may have had thousands. */
   #onDropped(key: StreamKey, id: OriginId, why: 'gone' | 'silent'): void {
-    if (why === 'silent') void this.#try(() => this.#fail(this.#share(key), id))
-    else {
-      this.#forget(key)
-      void this.#try(() => this.#run(DROP, key, [this.#origins.serverKey(id)]))
+    if (why === 'gone') this.#forget(key)
+    this.#dropped.set(key, { id, why })
+    if (!this.#isDropping) void this.#tellDrops()
+  }
+
+  async #tellDrops(): Promise<void> {
+    this.#isDropping = true
+    while (this.#dropped.size > 0) {
+      const some = [...this.#dropped].slice(0, AT_A_TIME)
+      await Promise.all(
+        some.map(async ([key, { id, why }]) => {
+          this.#dropped.delete(key)
+          if (why === 'silent') await this.#try(() => this.#fail(this.#share(key), id))
+          else await this.#try(() => this.#run(DROP, key, [this.#origins.serverKey(id)]))
+        }),
+      )
     }
+    this.#isDropping = false
   }
 
   /** In Redis whoever meets it next takes it away: all hear of it at once. */
@@ -513,11 +595,13 @@ export class SharedPicks {
     }
   }
 
-  #onConflict({ key }: StreamShare, id: OriginId): void {
+  #onConflict(share: StreamShare, id: OriginId): void {
     this.#conflicts++
+    // When the other one ends, this is where the stream is.
+    this.#owe(share)
     const due = this.#pace.due('conflict')
     if (due !== undefined) {
-      this.#logger.warn({ stream: key, origin: id, ...due }, 'stream is published at two origins')
+      this.#logger.warn({ stream: share.key, origin: id, ...due }, 'stream is published at two origins')
     }
   }
 
@@ -531,21 +615,21 @@ export class SharedPicks {
   }
 
   #schedule(): void {
-    this.#timer = this.#clock.after(SWEEP_MS, () => {
+    this.#timer = this.#clock.after(this.#freshMs, () => {
       this.#sweep()
       this.#schedule()
     })
   }
 
   #sweep(): void {
-    const staleMs = this.#clock.nowMs() - FRESH_MS
+    const staleMs = this.#clock.nowMs() - this.#freshMs
     for (const share of this.#idle.values()) {
       if (share.confirmedMs > staleMs) break
       if (share.claims === 0) this.#forget(share.key)
     }
     if (!this.#redis.isUp) return
     // The oldest, and so many that all are renewed in time: what was said at one moment is not renewed at one moment.
-    const most = Math.ceil((this.#held.size * SWEEP_MS) / (this.#pickIdleMs * RENEWAL))
+    const most = Math.ceil((this.#held.size * this.#freshMs) / (this.#pickIdleMs * RENEWAL))
     const due: StreamShare[] = []
     for (const share of this.#held.values()) {
       if (!this.#isDue(share) || due.length >= most) break
@@ -560,8 +644,8 @@ export class SharedPicks {
       await Promise.all(
         shares.slice(at, at + AT_A_TIME).map(async (share) => {
           this.#owing.delete(share)
-          // Last in line, whatever comes of it.
-          this.#file(share)
+          // Whatever comes of it.
+          if (!share.isForgotten) this.#fileLast(share)
           await this.#speak(share)
         }),
       )
@@ -610,6 +694,13 @@ interface Request {
   readonly key: StreamKey
   readonly need: Need
   readonly options: PickOptions
+  /** What was chosen here so far, and is open. */
+  claim: Claim | undefined
+}
+
+/** Whether somebody publishes it there through a gateway. */
+function isPublishedAt({ publishers }: StreamPlace, place: string): boolean {
+  return [...publishers].some(([who, where]) => where === place && !who.startsWith('@'))
 }
 
 function isOfRedis(error: unknown): boolean {

@@ -127,7 +127,7 @@ describe('the list of servers', () => {
   it('is read without what is no key, and bounded', () => {
     expect(readServerList('["a",1,null,"",["b"],"c"]')).toEqual(['a', 'c'])
     expect(readServerList(JSON.stringify(['x'.repeat(3000)]))).toEqual([])
-    expect(readServerList(JSON.stringify(Array.from({ length: 10_001 }, String)))).toBeUndefined()
+    expect(readServerList(JSON.stringify(Array.from({ length: 10_001 }, String)))).toHaveLength(10_000)
     for (const text of ['', 'null', '{}', '"a"', '[']) expect(readServerList(text)).toBeUndefined()
   })
 })

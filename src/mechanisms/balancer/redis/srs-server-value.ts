@@ -77,7 +77,7 @@ export function serverList(keys: readonly string[]): string {
   return JSON.stringify(keys)
 }
 
-/** Items that are no text, or too long, are left out. Undefined when it is no list, or longer than 10,000. */
+/** Items that are no text, or too long, are left out, and what is behind the first 10,000. Undefined when it is no list. */
 export function readServerList(text: string): readonly string[] | undefined {
   return readJson(text, MAX_LIST_LENGTH, listSchema)
 }
@@ -148,12 +148,13 @@ const serverSchema = z.object({
 
 const listSchema = z
   .array(z.unknown())
-  .max(MAX_SERVERS)
   .transform((items) =>
-    items.filter(
-      (item): item is string =>
-        typeof item === 'string' && item !== '' && item.length <= MAX_SERVER_KEY_LENGTH,
-    ),
+    items
+      .slice(0, MAX_SERVERS)
+      .filter(
+        (item): item is string =>
+          typeof item === 'string' && item !== '' && item.length <= MAX_SERVER_KEY_LENGTH,
+      ),
   )
 
 function portsOf(list: EndpointList, texts: readonly string[] | null | undefined): readonly number[] {

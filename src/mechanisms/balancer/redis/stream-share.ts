@@ -14,7 +14,7 @@ export class StreamShare {
   claims = 0
   /** What was said of this gateway's use. */
   said: Role | undefined
-  /** Redis has this gateway among the users. */
+  /** Redis may have this gateway among the users. */
   isListed = false
   isSaying = false
   saysAgain = false
@@ -22,8 +22,8 @@ export class StreamShare {
   isChosenHere = false
   /** Server key that this gateway could not use. */
   givesWay = ''
-  /** Origins that told this gateway that they have it. */
-  readonly heard: Set<OriginId> = new Set()
+  /** Origins that told this gateway that they have it, and whether Redis has heard of that. */
+  readonly heard: Map<OriginId, 'new' | 'said'> = new Map()
   /** Origins that say so, whoever heard it. */
   follows: ReadonlySet<OriginId> = new Set()
   /** Its place was cleared, or nothing is known of it any more; what runs goes on apart. */
@@ -72,8 +72,14 @@ export class StreamShare {
     return this.#elsewhere.delete(who)
   }
 
+  /** They are heard of anew when it is asked or said again. */
+  forgetPublishers(): void {
+    for (const who of this.#elsewhere.keys()) this.dropPublisher(who)
+    this.place = undefined
+  }
+
   forget(): void {
     this.isForgotten = true
-    for (const who of this.#elsewhere.keys()) this.dropPublisher(who)
+    this.forgetPublishers()
   }
 }

@@ -42,8 +42,9 @@ export class Peer {
       iceUseIpv6: false,
       iceInterfaceAddresses: { udp4: LOOPBACK },
       iceAdditionalHostAddresses: [LOOPBACK],
-      iceFilterStunResponse: () => {
+      iceFilterStunResponse: (request, [address, port]) => {
         this.#lastSeenMs = clock.nowMs()
+        if (request.attributesKeys.includes('USE-CANDIDATE')) this.#followTo(address, port)
         return true
       },
       codecs: codecs(werift),
@@ -102,6 +103,17 @@ export class Peer {
       await this.connection.close()
     } catch {
       // The connection was half open; nothing is left to close.
+    }
+  }
+
+  /**
+   * A client whose media comes by another gateway nominates its path anew. werift keeps the pair that was nominated first,
+   * unless there is none.
+   */
+  #followTo(address: string, port: number): void {
+    for (const { connection } of this.connection.iceTransports) {
+      const [nominatedAddress, nominatedPort] = connection.nominated?.remoteAddr ?? [address, port]
+      if (nominatedAddress !== address || nominatedPort !== port) delete connection.nominated
     }
   }
 

@@ -315,6 +315,26 @@ describe('access to a session that another gateway began', () => {
     expect(shared.records.size).toBe(0)
   })
 
+  test('is told to nobody when another program began it', async () => {
+    const at: Record<string, FakeAccess> = {}
+    const stage = await startFleet((name) => ({
+      access: (at[name] = new FakeAccess()),
+      unverified: 'bind-once',
+    }))
+    const { origin, a, b, shared } = stage
+    const { username } = await a.open('clnt')
+    const {
+      icePassword: _,
+      resource: __,
+      ...session
+    } = shared.records.get(username)?.session ?? ({} as never)
+    shared.write(session)
+    await checkThrough(await openClient(), b, origin, username)
+    b.service.kickSession(b.service.listSessions()[0]?.id ?? '')
+    expect(at['b']).toMatchObject({ ended: 0, handedOver: 1 })
+    expect(at['b']?.resumed[0]?.address).toBe('127.0.0.1')
+  })
+
   test('that has run out is none, and leaves nothing behind', async () => {
     const { stage, at } = await fleet()
     const { origin, a, b } = stage

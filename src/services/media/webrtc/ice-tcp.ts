@@ -264,6 +264,5 @@ export class IceTcp {
 /** Of a session that waits for its first address. */
 function boundProof(session: Session, frame: Uint8Array): StunProof | 'unverified' {
   const message = StunMessage.decode(frame)
-  const isFree = session.ended === undefined && session.connections.size + session.remotes.size === 0
-  return typeof message === 'string' || !isFree ? 'unverified' : { session, message }
+  return typeof message === 'string' || session.ended !== undefined ? 'unverified' : { session, message }
 }

@@ -233,8 +233,7 @@ export class MediaPlane {
 
   /** The first address that names a session which nobody can prove: it counts as nominated, so that no other is followed. */
   #bind(session: Session, arrival: Arrival): void {
-    const isFree = session.connections.size + session.remotes.size === 0
-    if (session.ended === undefined && isFree) this.#lead(session, arrival, true)
+    if (session.ended === undefined) this.#lead(session, arrival, true)
     else this.strangersDropped.unverified++
   }
 

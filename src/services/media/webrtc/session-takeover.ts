@@ -39,13 +39,6 @@ interface Held {
   readonly settled: (request: Buffer, outcome: AskedElsewhere) => void
 }
 
-/** A take-over that is under way. */
-interface Running {
-  readonly held: Held[]
-  /** The session ended meanwhile. */
-  isOver: boolean
-}
-
 const reasonOf = {
   remembered: 'unknown-session',
   joined: 'being-looked-up',
@@ -75,7 +68,8 @@ export class SessionTakeover implements Elsewhere {
   readonly #sessions: Sessions
   readonly #lookups: SessionLookups
   readonly #faults: LinePace
-  readonly #running = new Map<string, Running>()
+  /** By USERNAME, while that is looked up. */
+  readonly #held = new Map<string, Held[]>()
   #unsubscribe: (() => void) | undefined
 
   constructor(
@@ -93,8 +87,6 @@ export class SessionTakeover implements Elsewhere {
 
   start(): void {
     this.#unsubscribe ??= this.#options.sessionStore.onSessionLost((username, how) => {
-      const running = this.#running.get(username)
-      if (running !== undefined) running.isOver = true
       const session = this.#sessions.table.byUsername(username)
       if (session !== undefined) this.#lose(session, username, how)
     })
@@ -104,7 +96,10 @@ export class SessionTakeover implements Elsewhere {
   stop(): void {
     this.#unsubscribe?.()
     this.#unsubscribe = undefined
-    for (const running of this.#running.values()) running.isOver = true
+  }
+
+  get #isStopped(): boolean {
+    return this.#unsubscribe === undefined
   }
 
   forget(username: string): void {
@@ -118,28 +113,26 @@ export class SessionTakeover implements Elsewhere {
   ): StrangerReason | undefined {
     const username = stunUsername(bytes)
     const isPlausible = username !== undefined && /^[^:\s]+:[^:\s]+$/.test(username)
-    if (!isPlausible || bytes.length > maxRequestBytes || this.#unsubscribe === undefined) {
+    if (!isPlausible || bytes.length > maxRequestBytes || this.#isStopped) {
       return 'unknown-session'
     }
-    const running = this.#running.get(username)
+    const waiting = this.#held.get(username)
     const refusal = this.#lookups.begin(username, sender.address)
-    if (refusal === 'joined' && running !== undefined && hasRoom(running, sender)) {
-      running.held.push({ request: Buffer.from(bytes), sender, settled })
-      return undefined
-    }
-    if (refusal !== undefined) return reasonOf[refusal]
-    const held: Held[] = [{ request: Buffer.from(bytes), sender, settled }]
-    void this.#run(username, { isOver: false, held })
+    const isJoining = refusal === 'joined' && waiting !== undefined && hasRoom(waiting, sender)
+    if (refusal !== undefined && !isJoining) return reasonOf[refusal]
+    const held: Held = { request: Buffer.from(bytes), sender, settled }
+    if (isJoining) waiting.push(held)
+    else void this.#run(username, [held])
     return undefined
   }
 
   /** Never rejects. */
-  async #run(username: string, running: Running): Promise<void> {
-    this.#running.set(username, running)
-    const [result, outcome] = await this.#answer(username, running)
-    this.#running.delete(username)
+  async #run(username: string, held: Held[]): Promise<void> {
+    this.#held.set(username, held)
+    const [result, outcome] = await this.#answer(username, held)
+    this.#held.delete(username)
     this.#lookups.end(username, result)
-    for (const [i, { request, settled }] of running.held.entries()) {
+    for (const [i, { request, settled }] of held.entries()) {
       const isLate = outcome.kind === 'bound' && i > 0
       settled(request, isLate ? this.#refused() : outcome)
     }
@@ -154,7 +147,7 @@ export class SessionTakeover implements Elsewhere {
   }
 
   /** Never rejects. */
-  async #answer(username: string, running: Running): Promise<readonly [LookupResult, AskedElsewhere]> {
+  async #answer(username: string, held: readonly Held[]): Promise<readonly [LookupResult, AskedElsewhere]> {
     let record: RtcSession | undefined
     try {
       record = await this.#sessions.store.find(username)
@@ -162,11 +155,11 @@ export class SessionTakeover implements Elsewhere {
       this.#tell(error, 'a session could not be looked up')
       return ['failed', dropped('lookup-failed')]
     }
-    if (record === undefined || record.username !== username || running.isOver) {
+    if (record === undefined || record.username !== username) {
       return ['unknown', dropped('unknown-session')]
     }
     try {
-      return ['found', await this.#serve(record, running)]
+      return ['found', await this.#serve(record, held)]
     } catch (error) {
       this.#tell(error, 'a session of another gateway could not be served')
       this.results.failed++
@@ -174,14 +167,14 @@ export class SessionTakeover implements Elsewhere {
     }
   }
 
-  async #serve(record: RtcSession, running: Running): Promise<AskedElsewhere> {
+  async #serve(record: RtcSession, held: readonly Held[]): Promise<AskedElsewhere> {
     const { table } = this.#sessions
     // It was made, or came over, while it was asked for.
     if (table.byUsername(record.username) !== undefined) return here
     const identity = identityIn(record)
-    if (identity === undefined) return this.#bind(record, running)
+    if (identity === undefined) return this.#bind(record, held[0])
     // Whoever could read the USERNAME may have been first.
-    const proved = running.held.find(({ request }) => isSignedBy(identity, request))
+    const proved = held.find(({ request }) => isSignedBy(identity, request))
     if (proved === undefined) return dropped('integrity')
     const own = this.#own(record)
     if (own !== undefined) {
@@ -189,7 +182,7 @@ export class SessionTakeover implements Elsewhere {
       this.results.restarted++
       return here
     }
-    const session = await this.#open(record, identity, proved.sender, running)
+    const session = await this.#open(record, identity, proved.sender)
     if (session === undefined) return dropped('bad-record')
     this.results.taken++
     if (session.ended === undefined) {
@@ -198,13 +191,12 @@ export class SessionTakeover implements Elsewhere {
     return here
   }
 
-  async #bind(record: RtcSession, running: Running): Promise<AskedElsewhere> {
+  async #bind(record: RtcSession, first: Held | undefined): Promise<AskedElsewhere> {
     const { username } = record
     const isFree = this.#options.unverified === 'bind-once' && record.isServed !== true
-    const [first] = running.held
     if (!isFree || first === undefined) return this.#refused()
     const identity = { username, password: undefined }
-    const session = await this.#open(record, identity, first.sender, running)
+    const session = await this.#open(record, identity, first.sender)
     if (session === undefined) return dropped('bad-record')
     let isTaken = false
     try {
@@ -230,12 +222,7 @@ export class SessionTakeover implements Elsewhere {
   }
 
   /** Makes a session of a record; undefined where that leads to no origin. Rejects when it cannot be served here. */
-  async #open(
-    record: RtcSession,
-    identity: IceIdentity,
-    { address }: Sender,
-    running: Running,
-  ): Promise<Session | undefined> {
+  async #open(record: RtcSession, identity: IceIdentity, { address }: Sender): Promise<Session | undefined> {
     if (!this.#sessions.enter()) throw new Error('too many sessions')
     const undo: (() => void)[] = [() => this.#sessions.leave()]
     try {
@@ -249,7 +236,7 @@ export class SessionTakeover implements Elsewhere {
       undo.push(() => media.closeOrigin(originEndpoint))
       const facts = this.#facts(record, place, originMedia, address)
       // From here on it waits for nothing, so that whatever ends the session meets it in the table.
-      if (running.isOver) throw new Error('it is over')
+      if (this.#isStopped) throw new Error('the gateway closes')
       const own = this.#own(record)
       if (own !== undefined) return this.#sessions.adopt(own, record) ? own : undefined
       const admission = resumedAdmission(access, facts, record.resource?.untilMs)
@@ -311,7 +298,7 @@ export class SessionTakeover implements Elsewhere {
 
 const here: AskedElsewhere = { kind: 'here' }
 
-function hasRoom({ held }: Running, { transport, address }: Sender): boolean {
+function hasRoom(held: readonly Held[], { transport, address }: Sender): boolean {
   if (held.length >= maxHeld) return false
   return held.every(({ sender }) => sender.transport !== transport || sender.address !== address)
 }

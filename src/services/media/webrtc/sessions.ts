@@ -299,8 +299,8 @@ export class Sessions {
     if (identity === undefined || record.originId !== session.originId) return false
     if (session.identities.some(({ username }) => username === identity.username)) return true
     this.#addIdentity(session, identity, record.resource?.etag)
-    if (session.isStandby) this.serve(session)
-    else this.take(identity.username)
+    // On standby it waits for the client to nominate its path.
+    if (!session.isStandby) this.take(identity.username)
     return true
   }
 

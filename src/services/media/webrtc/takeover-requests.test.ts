@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../../../foundation/clock.ts'
 import { until } from '../../../mechanisms/datapath/udp-peer.testkit.ts'
+import { AddressRanges, httpClientOf } from '../../../mechanisms/net/index.ts'
 import { sdpText } from '../../../protocols/sdp/sdp.testkit.ts'
 import { checkThrough, servedBy, startFleet } from './fleet.testkit.ts'
 import { tokenHashOf } from './session-record.ts'
@@ -173,13 +174,22 @@ describe('a DELETE at another gateway', () => {
 
 describe('a PATCH at another gateway', () => {
   test('trickles to the origin, many at once on one look-up', async () => {
-    const { shared, origin, a, c } = await startFleet()
+    let requests = 0
+    const clientOf = httpClientOf(new AddressRanges([]))
+    const { shared, origin, a, c } = await startFleet((name) =>
+      name === 'c' ? { clientOf: (request) => (requests++, clientOf(request)) } : {},
+    )
     const { location } = await a.open('clnt')
     origin.reply = () => ({ status: 204 })
-    const responses = await Promise.all([1, 2, 3, 4].map(() => patch(at(c, location), 'clnt')))
+    let open = (): void => {}
+    shared.until = new Promise((resolve) => (open = resolve))
+    const asked = [1, 2, 3, 4].map(() => patch(at(c, location), 'clnt'))
+    await until(() => requests === 4, 'them all')
+    expect(shared.lookups).toBe(1)
+    open()
+    const responses = await Promise.all(asked)
     expect(responses.map(({ status }) => status)).toEqual([204, 204, 204, 204])
     expect(origin.seen.filter(({ method }) => method === 'PATCH')).toHaveLength(4)
-    expect(shared.lookups).toBeLessThanOrEqual(4)
     expect(shared.ownerOf([...shared.records.keys()][0] ?? '')).toBe('a')
   })
 
@@ -293,6 +303,31 @@ describe('a PATCH at another gateway', () => {
     expect(origin.seen.filter(({ method }) => method === 'DELETE')).toHaveLength(1)
   })
 
+  test('goes on where it comes back to, though the identity before it has gone meanwhile', async () => {
+    const clock = new ManualClock()
+    const { shared, origin, a, b, c } = await startFleet({ clock })
+    const { username, location } = await a.open('clnt')
+    const client = await openClient()
+    restarts(origin, 'newo', newPwd)
+    expect((await patch(at(c, location), 'newc')).status).toBe(200)
+    const nominating = { pwd: newPwd, nominate: true }
+    for (const [name, gateway] of [
+      ['b', b],
+      ['c', c],
+    ] as const) {
+      clock.advance(1000)
+      await checkThrough(client, gateway, origin, 'newo:newc', nominating)
+      await until(() => shared.ownerOf(username) === name, `gateway ${name} to take both`)
+    }
+    await until(() => b.service.listSessions().length === 0, 'the hand-over')
+    shared.records.delete(username)
+    clock.advance(1000)
+    await checkThrough(client, b, origin, 'newo:newc', nominating)
+    await servedBy({ shared }, 'b', 'newo:newc', b, c)
+    await client.send('media', b.media)
+    expect((await origin.udp.next()).text).toBe('media')
+  })
+
   test('of trickling with an identity that only the store knows is no restart', async () => {
     const { origin, a, c } = await startFleet()
     const { location } = await a.open('clnt')
@@ -303,6 +338,18 @@ describe('a PATCH at another gateway', () => {
     expect(trickled.status).toBe(204)
     await checkThrough(await openClient(), a, origin, 'newo:newc', { pwd: newPwd })
     expect(a.service.listSessions()).toHaveLength(1)
+  })
+
+  test('leaves nothing of an identity behind when its session is over', async () => {
+    const { origin, a, c } = await startFleet()
+    for (const ufrag of ['one1', 'two2']) {
+      origin.reply = (request) => origin.accept(request)
+      const { location } = await a.open(ufrag)
+      restarts(origin, 'newo', newPwd)
+      expect((await patch(at(c, location), 'newc')).status).toBe(200)
+      expect((await fetch(at(c, location), { method: 'DELETE' })).status).toBe(200)
+      await until(() => a.service.listSessions().length === 0, 'its end')
+    }
   })
 
   test('that restarts ICE into the identity of a live session is refused', async () => {

@@ -304,7 +304,8 @@ describe('media that arrives at another gateway', () => {
     const closed = b.service.close()
     open()
     await closed
-    await until(() => b.datapath.totals().endpoints === 0, 'its ports to be closed')
+    await checkLookups(b, 'found', 1)
+    expect(b.datapath.totals().endpoints).toBe(0)
     expect([b.service.listSessions(), shared.ownerOf(username)]).toEqual([[], 'a'])
     expect(origin.udp.received).toEqual([])
     expect(a.service.listSessions()).toHaveLength(1)

@@ -104,6 +104,24 @@ describe('a session without a password', () => {
     expect([b, c].flatMap((one) => one.service.listSessions())).toHaveLength(1)
   })
 
+  test('goes to one of two senders that come at once', async () => {
+    const fleet = await startFleet({ unverified: 'bind-once' })
+    const { shared, origin, b } = fleet
+    leave(fleet)
+    let open = (): void => {}
+    shared.until = new Promise((resolve) => (open = resolve))
+    const [first, late] = [await openClient(), await openClient('127.0.0.2')]
+    for (const one of [first, late]) await one.send(check(username, { pwd }), b.media)
+    await until(() => b.datapath.totals().delivered.packets === 2, 'both')
+    open()
+    const { from } = await origin.udp.next()
+    await refusals(b, 1)
+    await late.send('media', b.media)
+    await origin.udp.send('down', from)
+    expect((await first.next()).text).toBe('down')
+    expect([origin.udp.received, late.received]).toEqual([[], []])
+  })
+
   test('is not bound while the store cannot say whose it is', async () => {
     const fleet = await startFleet((_, store) => ({
       unverified: 'bind-once',
