@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBlankPage, startBrowser } from './harness/browser.ts'
 import { type DemoOriginProcess, startDemoOrigin } from './harness/demo-origin.ts'
 import { makeSample } from './harness/ffmpeg.ts'
@@ -163,12 +163,34 @@ test('who had nothing to do with it has noticed nothing', () => {
   expect(bystander.longestGapMs).toBeLessThan(2000)
 })
 
-test('a gateway that is added knows where the streams are, and is given clients', async () => {
-  const added = await fleet.add()
-  await fleet.untilReady()
-  const played = opens(new PersistentViewer(`${added.url}/cam/through.flv`))
-  await until('tags through it', () => played.tags > 20, deadline)
-  expect(await carrierOf('cam/through')).toBe(before.origin)
+describe('a gateway that is added', () => {
+  let added: Gateway
+
+  beforeAll(async () => {
+    added = await fleet.add()
+    await fleet.untilReady()
+  })
+
+  test('knows where the streams are', async () => {
+    const played = opens(new PersistentViewer(`${added.url}/cam/through.flv`))
+    await until('tags through it', () => played.tags > 20, deadline)
+    expect(await carrierOf('cam/through')).toBe(before.origin)
+  })
+
+  test('serves the HLS segments of a playlist that another one gave out', async () => {
+    const playlist = await (await fetch(`${left[0]?.url}/live/hls.m3u8`)).text()
+    const segment = playlist.split('\n').find((line) => line !== '' && !line.startsWith('#'))
+    expect(segment).toMatch(/spbhid=[0-9a-f]{7}$/)
+    const [here, there] = await Promise.all(
+      [left[0], added].map(async (gateway) => {
+        const response = await fetch(new URL(segment ?? '', `${gateway?.url}/live/hls.m3u8`))
+        return [response.status, Buffer.from(await response.arrayBuffer()).toString('hex')] as const
+      }),
+    )
+    expect(there?.[0]).toBe(200)
+    expect(there?.[1].length).toBeGreaterThan(1000)
+    expect(there).toEqual(here)
+  })
 })
 
 function opens<T extends AsyncDisposable>(thing: T): T {

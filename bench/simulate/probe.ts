@@ -152,7 +152,7 @@ function compared(counts: ReadonlyMap<string, number>): string[][] {
   })) {
     // Whoever announces an origin need not read it; of the lists there are two, in one line of the model.
     const times = what.startsWith('lists') ? 2 : what.startsWith('origins') ? 0 : 1
-    const name = what.startsWith('orders') ? 'HGETALL' : NAMES[command]
+    const name = /^(?:orders|removed)/.test(what) ? 'HGETALL' : NAMES[command]
     if (name !== undefined) modelled.set(name, (modelled.get(name) ?? 0) + times * perSecond)
   }
   const names = [...new Set([...counts.keys(), ...modelled.keys()])].toSorted()

@@ -79,7 +79,7 @@ export function ratesOf(shape: FleetShape, periods: Periods, measured: MeasuredS
       what: 'lists of origins, read',
       command: 'listGet',
       perSecond: perGateway(periods.listReadMs),
-      together: 2,
+      together: 3,
       scale: origins / measured.origins,
       isHot: true,
     },
@@ -88,6 +88,13 @@ export function ratesOf(shape: FleetShape, periods: Periods, measured: MeasuredS
       command: 'originGet',
       perSecond: (gateways * origins) / ((periods.originReadMs + periods.listReadMs / 2) / 1000),
       together: periods.saysAtATime,
+    },
+    {
+      what: 'removed origins, read',
+      command: 'originGet',
+      perSecond: perGateway(periods.listReadMs),
+      together: 3,
+      isHot: true,
     },
     {
       what: 'orders of operators, read',

@@ -182,12 +182,13 @@ class History implements AsyncDisposable {
       // Whoever comes goes to the pin, and moves the stream with the next publisher.
       if (published.size === 0 && this.#pinned.has(key)) continue
       const expected = await this.#place(key)
-      expect(expected, `place of ${key}`).toBeDefined()
-      if (published.size === 1) expect(published, `publisher of ${key}`).toContain(expected)
+      const users = holds.map(({ at: gateway, role, origin: id }) => `${gateway.name} ${role} ${id}`).join(', ')
+      expect(expected, `place of ${key}: ${users}`).toBeDefined()
+      if (published.size === 1) expect(published, `publisher of ${key}: ${users}`).toContain(expected)
       for (const { store, name } of this.#gateways) {
         const claim = await store.pick(key, 'rtmp', { role: 'play' })
         await claim.release()
-        expect(claim.origin.id, `place of ${key} at ${name}`).toBe(expected)
+        expect(claim.origin.id, `place of ${key} at ${name}: ${users}`).toBe(expected)
       }
     }
     for (const { store, name } of this.#gateways)

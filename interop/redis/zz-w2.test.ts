@@ -18,7 +18,7 @@ import { ToxicLink } from './toxic-link.ts'
 
 /** Histories of each kind; they run beside one another, so that all together take as long as the slowest. */
 const HISTORIES = 16
-const SEED = Number(process.env.SEED ?? 20261126)
+const SEED = Number(process.env['SEED'] ?? 20261126)
 const GATEWAYS = 3
 const ORIGINS = 4
 const STREAMS = 4
@@ -182,12 +182,13 @@ class History implements AsyncDisposable {
       // Whoever comes goes to the pin, and moves the stream with the next publisher.
       if (published.size === 0 && this.#pinned.has(key)) continue
       const expected = await this.#place(key)
-      expect(expected, `place of ${key}`).toBeDefined()
-      if (published.size === 1) expect(published, `publisher of ${key}`).toContain(expected)
+      const users = holds.map(({ at: gateway, role, origin: id }) => `${gateway.name} ${role} ${id}`).join(', ')
+      expect(expected, `place of ${key}: ${users}`).toBeDefined()
+      if (published.size === 1) expect(published, `publisher of ${key}: ${users}`).toContain(expected)
       for (const { store, name } of this.#gateways) {
         const claim = await store.pick(key, 'rtmp', { role: 'play' })
         await claim.release()
-        expect(claim.origin.id, `place of ${key} at ${name}`).toBe(expected)
+        expect(claim.origin.id, `place of ${key} at ${name}: ${users}`).toBe(expected)
       }
     }
     for (const { store, name } of this.#gateways)
@@ -403,7 +404,7 @@ function playAll(kinds: readonly { weight: number; arbitrary: fc.Arbitrary<Step>
   const step = fc.oneof(...kinds)
   const steps = fc.array(fc.tuple(step, fc.boolean()), { minLength: 20, maxLength: 60, size: 'max' })
   return Promise.all(
-    fc.sample(steps, { seed, numRuns: HISTORIES }).map((history, number) => process.env.ONLY !== undefined && process.env.ONLY !== `${seed}/${number}` ? Promise.resolve() : play(history, `history ${seed}/${number}`)),
+    fc.sample(steps, { seed, numRuns: HISTORIES }).map((history, number) => process.env[ONLY] !== undefined && process.env[ONLY] !== `${seed}/${number}` ? Promise.resolve() : play(history, `history ${seed}/${number}`)),
   )
 }
 

@@ -8,6 +8,7 @@ import {
   Drain,
   type DrainLeft,
   type DrainState,
+  isChosen,
   ProcessLoad,
 } from '../mechanisms/fleet/index.ts'
 import { createDatapath, type Datapath, registerDatapathMetrics } from '../mechanisms/datapath/index.ts'
@@ -116,6 +117,7 @@ export class Gateway implements Lifecycle {
     const media = new MediaRole(config, {
       ...common,
       balancer,
+      isAsker: (id) => isChosen(fleet, id),
       canHandOver: redis !== undefined && config.fleet.secret !== undefined,
       dial,
       handlers: () => parts.handlers?.(this) ?? [],

@@ -6,6 +6,7 @@ import type { SessionDirectory } from '../foundation/session-info.ts'
 import { TlsCertificates } from '../mechanisms/acme/index.ts'
 import {
   type BalancerStore,
+  type OriginId,
   streamKeyOfHttp,
   streamKeyOfRtmp,
   streamKeyOfSrt,
@@ -50,6 +51,8 @@ export interface MediaParts {
   readonly dial: Dial
   /** Whether other gateways can take WebRTC sessions over, and prove who belongs to them. */
   readonly canHandOver: boolean
+  /** Whether this gateway is the one of the fleet that asks an origin for its streams. */
+  readonly isAsker: (id: OriginId) => boolean
   /** Asked after media and before pages. */
   readonly handlers: () => readonly HttpHandler[]
 }
@@ -127,6 +130,7 @@ export class MediaRole implements Lifecycle {
       streamKeyOf: ({ vhost, app, stream }) => streamKeyOfRtmp(`rtmp://${vhost}/${app}`, stream, keyRules),
       origins: config.origins.map(staticOrigin),
       followIntervalMs: millisecondsOrNone(registration.followSeconds),
+      isAsker: parts.isAsker,
       tls: originTls(dialOptionsOf),
     })
     this.#originApi = new OriginApi({ origins: balancer, logger })

@@ -1,5 +1,5 @@
 /** So many at a time: milliseconds of work, and far fewer commands than may wait for their answers. */
-const BATCH = 100
+const BATCH = 50
 
 /**
  * Does something to each of many, some at a time and the next when those are done, so that neither the event loop nor Redis

@@ -28,7 +28,7 @@ export interface StreamKeys {
   readonly url: string
   /**
    * Hash: gateways that publish it, or `@` and the id of an origin that says it has it, to a server key; `!@` and the id of
-   * one that has taken that back, to nothing.
+   * one that has taken that back, to when.
    */
   readonly publish: string
   /** Hash: gateways that play it, to a server key. */

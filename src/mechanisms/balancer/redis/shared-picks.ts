@@ -188,12 +188,16 @@ export class SharedPicks {
       return hadSaid || gone === 1
     }
     // Polls say so again and again.
-    if (share.heard.has(id) && !this.#isDue(share)) return hadSaid
+    if (share.heard.has(id) && !this.#isDue(share)) {
+      share.heard.set(id, this.#clock.nowMs())
+      return hadSaid
+    }
     if ((await this.#local.findOrigin(id))?.state === 'silent') return false
     if (this.#local.keptAt(key) === undefined) return false
-    share.heard.set(id, 'new')
+    const heardMs = this.#clock.nowMs()
+    share.heard.set(id, heardMs)
     this.#file(share)
-    if ((await this.#try(() => this.#sayFollow(share, id))) === undefined) this.#owe(share)
+    if ((await this.#try(() => this.#sayFollow(share, id, heardMs))) === undefined) this.#owe(share)
     return this.#local.keptAt(key) === id
   }
 
@@ -398,7 +402,7 @@ export class SharedPicks {
       for (let round = 0; round < MOST_ROUNDS; round++) {
         share.saysAgain = false
         await this.#sayOnce(share)
-        for (const id of share.heard.keys()) await this.#sayFollow(share, id)
+        for (const [id, heardMs] of share.heard) await this.#sayFollow(share, id, heardMs)
         if (!share.saysAgain) return
       }
       this.#owe(share)
@@ -450,7 +454,7 @@ export class SharedPicks {
     else if (role === 'publish') this.#onConflict(share, id)
   }
 
-  async #sayFollow(share: StreamShare, id: OriginId): Promise<true> {
+  async #sayFollow(share: StreamShare, id: OriginId, heardMs: number): Promise<true> {
     const { key, epoch } = share
     const origin = await this.#local.findOrigin(id)
     if (origin === undefined || origin.state === 'silent') {
@@ -465,14 +469,15 @@ export class SharedPicks {
         `@${id}`,
         'publish',
         '',
-        share.heard.get(id) === 'said' ? 'again' : '',
+        '',
+        Math.ceil(this.#clock.nowMs() - heardMs),
       ]),
     )
     if (reply === undefined) return true
     if (reply.word === 'ended') {
       this.#unhear(share, id)
       await this.#local.follow(key, id, false)
-    } else if (share.heard.has(id)) share.heard.set(id, 'said')
+    }
     // It is there once the publisher elsewhere has gone.
     if (reply.word === 'elsewhere') this.#owe(share)
     if (reply.word === 'moved') this.#fleet.send('all', TOPIC, { key })

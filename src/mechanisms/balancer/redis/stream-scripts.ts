@@ -34,6 +34,14 @@ local function lasting(ms, place)
 end
 `
 
+/** By the clock of Redis, so that gateways need not agree on the time. */
+const NOW = `
+local function nowMs()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+`
+
 /**
  * Where a stream goes: where it is, or where the asker would lead it, so that all who ask at once get one answer.
  * ARGV: 1 the asker's choice, or nothing; 2 how long it holds without an answer of the origin, in milliseconds; 3 the place
@@ -77,18 +85,21 @@ return { ARGV[1], 'next', publishers }
 /**
  * A gateway uses the stream at a place, begins to or goes on; an origin that says it has it is a publisher, too (`@` and its
  * id). ARGV: 1 the place; 2 how long that holds, in milliseconds; 3 who; 4 `publish` or `play`; 5 the place that gives way to
- * it, or nothing; 6 `wanted` when an operator wants it there, `again` when it was said before and holds unless it was taken
- * back since.
+ * it, or nothing; 6 `wanted` when an operator wants it there; 7 of an origin's word how long ago it said so, in
+ * milliseconds: what it has taken back since is worth nothing.
  * A publisher moves the stream unless another one is live elsewhere, a player only from the place that gives way.
  * Words: `kept`, `moved` (those who play it elsewhere want to hear of it), `elsewhere` (a gateway is no user then), `ended`.
  */
 export const USE: RedisScript = {
   name: 'use',
-  lua: `${IS_PUBLISHED}${LASTING}
+  lua: `${IS_PUBLISHED}${LASTING}${NOW}
 local place = redis.call('GET', KEYS[1])
 local isOrigin = string.sub(ARGV[3], 1, 1) == '@'
-if ARGV[6] == 'again' and redis.call('HEXISTS', KEYS[2], '!' .. ARGV[3]) == 1 then
-  return { place or '', 'ended', redis.call('HGETALL', KEYS[2]) }
+if isOrigin then
+  local endedMs = tonumber(redis.call('HGET', KEYS[2], '!' .. ARGV[3]) or 0)
+  if endedMs and endedMs > nowMs() - tonumber(ARGV[7]) then
+    return { place or '', 'ended', redis.call('HGETALL', KEYS[2]) }
+  end
 end
 if place and place ~= ARGV[1] and ARGV[6] ~= 'wanted' then
   local stays
@@ -125,16 +136,16 @@ return { ARGV[1], word, redis.call('HGETALL', KEYS[2]) }
 }
 
 /**
- * A user has gone; the stream stays where it is for a while. That an origin has taken its word back is remembered (`!` before
- * its name), also when Redis did not have it yet: whoever has heard that word would say it again. ARGV: 1 who; 2 for how long, in milliseconds.
+ * A user has gone; the stream stays where it is for a while. When an origin has taken its word back is remembered (`!` before
+ * its name), also when Redis did not have that yet: whoever has heard it would say it again. ARGV: 1 who; 2 for how long, in milliseconds.
  * Answers how many uses went.
  */
 export const LEAVE: RedisScript = {
   name: 'leave',
-  lua: `${LASTING}
+  lua: `${LASTING}${NOW}
 local gone = redis.call('HDEL', KEYS[2], ARGV[1]) + redis.call('HDEL', KEYS[3], ARGV[1])
 if string.sub(ARGV[1], 1, 1) == '@' then
-  redis.call('HSET', KEYS[2], '!' .. ARGV[1], '')
+  redis.call('HSET', KEYS[2], '!' .. ARGV[1], string.format('%.0f', nowMs()))
   redis.call('PEXPIRE', KEYS[2], lasting(ARGV[2]))
 end
 local place = redis.call('GET', KEYS[1])

@@ -22,8 +22,8 @@ export class StreamShare {
   isChosenHere = false
   /** Server key that this gateway could not use. */
   givesWay = ''
-  /** Origins that told this gateway that they have it, and whether Redis has heard of that. */
-  readonly heard: Map<OriginId, 'new' | 'said'> = new Map()
+  /** Origins that told this gateway that they have it, and the monotonic time of that. */
+  readonly heard: Map<OriginId, number> = new Map()
   /** Origins that say so, whoever heard it. */
   follows: ReadonlySet<OriginId> = new Set()
   /** Its place was cleared, or nothing is known of it any more; what runs goes on apart. */

@@ -336,6 +336,23 @@ describe('streams that are published past the gateways', () => {
     expect(seen).toHaveLength(3)
   })
 
+  it('are asked for by the gateway whose turn it is', async () => {
+    const { port, seen } = await httpOrigin((_, response) => response.end(JSON.stringify(srsStreams('a'))))
+    let isAsker = false
+    const { clock, store, nextRound } = await open({
+      followIntervalMs: INTERVAL_MS,
+      isAsker: () => isAsker,
+    })
+    await settled(clock)
+    const lists = { rtmp: [1], http: [], srt: [], rtc: [], api: [port] }
+    await store.announce({ ip: '127.0.0.1', server: 'srs', service: 's', pid: '1', ...lists })
+    await nextRound()
+    expect(seen).toHaveLength(0)
+    isAsker = true
+    await nextRound()
+    expect(await followed(store)).toContain('__defaultVhost__/live/a')
+  })
+
   it('of many streams every page is asked for', async () => {
     const all = [
       ...Array.from({ length: 1498 }, (_, at) => ({ name: `app/${at}`, ready: true, source: {} })),

@@ -32,6 +32,8 @@ export interface OriginsServiceOptions {
   readonly origins?: readonly StaticOrigin[]
   /** How often SRS that announced themselves are asked for their streams, in milliseconds. 0: never. @defaultValue 0 */
   readonly followIntervalMs?: number
+  /** Whether it is for this gateway to ask an origin for its streams: of many that share what they learn one is enough. @defaultValue it is */
+  readonly isAsker?: (id: OriginId) => boolean
   /** How long such an answer may take, in milliseconds. @defaultValue 3000 */
   readonly followTimeoutMs?: number
   /** How certificates of origins are checked, over HTTPS. @defaultValue by the authorities that Node knows */
@@ -148,9 +150,9 @@ export class OriginsService implements Lifecycle {
   }
 
   #pollParts(): Omit<StreamPollParts, 'dispatcher'> {
-    const { balancer, streamKeyOf } = this.#options
+    const { balancer, streamKeyOf, isAsker = () => true } = this.#options
     const onPolled: StreamPollParts['onPolled'] = (result) => this.#polls.inc({ result })
-    return { balancer, streamKeyOf, clock: this.#clock, log: this.#log, onPolled }
+    return { balancer, streamKeyOf, isAsker, clock: this.#clock, log: this.#log, onPolled }
   }
 }
 

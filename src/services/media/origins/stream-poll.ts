@@ -10,6 +10,8 @@ import { type PublishedSource, publishedStreams, type StreamPlace } from './publ
 export interface StreamPollParts {
   readonly balancer: Pick<Balancer, 'follow'>
   readonly streamKeyOf: (place: StreamPlace) => StreamKey
+  /** Whether it is for this gateway to ask. */
+  readonly isAsker: (id: OriginId) => boolean
   readonly dispatcher: Dispatcher
   readonly clock: Clock
   readonly log: Logger
@@ -38,7 +40,7 @@ export class StreamPoll {
    * heartbeat and by its connections.
    */
   async ask(stopped: AbortSignal): Promise<void> {
-    if (this.#isAsking || stopped.aborted) return
+    if (this.#isAsking || stopped.aborted || !this.#parts.isAsker(this.#id)) return
     this.#isAsking = true
     let isLate = false
     try {

@@ -16,7 +16,7 @@ import { sessionExists, SessionStoreClient } from './session-store-client.ts'
 import { SessionTable } from './session-table.ts'
 
 /** How often a store is told that a session is still alive; stores forget after minutes. */
-const renewEveryMs = 30_000
+const renewEveryMs = 20_000
 
 /**
  * An origin that takes no connection and whose media has stopped for so long is gone: a working one sends feedback all
