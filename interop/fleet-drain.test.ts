@@ -8,7 +8,6 @@ import { GatewayFleet, membersOf } from './harness/fleet.ts'
 import type { Gateway } from './harness/gateway.ts'
 import { total } from './harness/metrics.ts'
 import { PersistentViewer } from './harness/persistent-viewer.ts'
-import { startPionOrigin } from './harness/pion-origin.ts'
 import { Program } from './harness/program.ts'
 import { repository } from './harness/repository.ts'
 import { temporaryFolder } from './harness/temporary-folder.ts'
@@ -32,20 +31,15 @@ beforeAll(async () => {
   const sample = join(folder.path, 'sample.flv')
   await makeSample(sample, 60)
   const redis = opens(await startRedis())
-  const apps = [
-    { app: 'live', origins: ['sluice-demo'] },
-    { app: 'cam', origins: ['pion'] },
-  ]
   // What has moved is stood by for until its old path has been idle for so long.
   const webrtc = { idleSeconds: 8 }
   fleet = opens(
     await GatewayFleet.start({
       redis: { url: redis.url },
-      config: { balancer: { apps }, media: { webrtc } },
+      config: { media: { webrtc } },
     }),
   )
   opens(await startDemoOrigin(fleet.registrationUrl))
-  opens(await startPionOrigin(fleet.registrationUrl))
   await fleet.untilReady()
   const [a, b, c] = fleet.gateways
   if (a === undefined || b === undefined || c === undefined) throw new Error('no three gateways')
@@ -60,12 +54,12 @@ beforeAll(async () => {
   opened.push({ [Symbol.asyncDispose]: () => browser.close() })
   camera = opens(await openBlankPage(browser)).page
   screen = opens(await openBlankPage(browser)).page
-  expect((await publishByWhip(camera, `${fleet.url}/cam/face/whip`)).status).toBe(201)
-  expect((await playByWhep(screen, `${fleet.url}/cam/face/whep`)).status).toBe(201)
+  expect((await publishByWhip(camera, `${fleet.url}/live/face/whip`)).status).toBe(201)
+  expect((await playByWhep(screen, `${fleet.url}/live/face/whep`)).status).toBe(201)
   await until('tags', () => viewer.tags > 50, deadline)
   await untilMorePictures()
   for (const balancer of [fleet.web, fleet.media]) balancer.leadTo(undefined)
-}, 300_000)
+}, 120_000)
 
 afterAll(async () => {
   for (const thing of opened.toReversed()) await thing[Symbol.asyncDispose]()

@@ -38,34 +38,34 @@ export interface ShownReadiness {
 export class GatewayFleet implements AsyncDisposable {
   readonly #options: FleetOptions
   readonly #gateways: Gateway[] = []
-  readonly rotation: Rotation = new Rotation()
+  readonly rotation: Rotation
   readonly web: TcpBalancer
   readonly rtmp: TcpBalancer
   /** Origins may come to a gateway that is not ready: it is so because none has come. */
   readonly registration: TcpBalancer
   readonly media: UdpBalancer
 
-  private constructor(options: FleetOptions, balancers: Balancers) {
+  private constructor(options: FleetOptions, rotation: Rotation, balancers: Balancers) {
     this.#options = options
+    this.rotation = rotation
     this.web = balancers.web
     this.rtmp = balancers.rtmp
     this.registration = balancers.registration
     this.media = balancers.media
-    this.rotation.onLook(() => this.media.moveStranded())
+    rotation.onLook(() => this.media.moveStranded())
   }
 
   /** Starts all of them. Resolves when each knows the others. */
   static async start(options: FleetOptions): Promise<GatewayFleet> {
-    // What the balancers lead to is known only when there are gateways, and these are told of the balancers.
-    let fleet: GatewayFleet | undefined
+    const rotation = new Rotation()
     const ready = (which: keyof GatewayPorts) => (): readonly number[] =>
-      fleet?.rotation.ready.map(({ ports }) => ports[which]) ?? []
-    const registration = (): readonly number[] =>
-      fleet?.rotation.alive.map(({ ports }) => ports.registration) ?? []
-    fleet = new GatewayFleet(options, {
+      rotation.ready.map(({ ports }) => ports[which])
+    const fleet = new GatewayFleet(options, rotation, {
       web: await TcpBalancer.start({ targets: ready('http') }),
       rtmp: await TcpBalancer.start({ targets: ready('rtmp') }),
-      registration: await TcpBalancer.start({ targets: registration }),
+      registration: await TcpBalancer.start({
+        targets: () => rotation.alive.map(({ ports }) => ports.registration),
+      }),
       media: await UdpBalancer.start({ targets: ready('webrtc') }),
     })
     try {

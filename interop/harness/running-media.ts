@@ -71,7 +71,7 @@ export class RunningMedia implements AsyncDisposable {
   /** What went wrong since `mark`; empty if nothing. */
   async faults(longestGapMs: number): Promise<readonly string[]> {
     const states = await Promise.all(
-      [this.#camera, this.#screen].map((peer) => peer && connectionState(peer.page)),
+      [this.#camera, this.#screen].map(async (peer) => peer && (await connectionState(peer.page))),
     )
     return [
       ...this.#viewers.flatMap(({ cuts }, index) => (cuts > 0 ? [`viewer ${index} was cut`] : [])),

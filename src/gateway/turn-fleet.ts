@@ -1,11 +1,12 @@
 import { createHash, hkdfSync } from 'node:crypto'
 import { isIP } from 'node:net'
+import { LRUCache } from 'lru-cache'
 import type { Fleet, GatewayId } from '../mechanisms/fleet/index.ts'
 import { parseListenText } from '../mechanisms/net/index.ts'
 import type { TurnFleet } from '../services/turn/index.ts'
 
 /** By what a gateway announces where others reach its TURN by UDP. */
-export const TURN_PEER = 'turnPeer'
+const TURN_PEER = 'turnPeer'
 
 /** The gateways as their TURN servers see each other, from what they have announced. */
 export function turnFleetOf(fleet: Pick<Fleet, 'id' | 'members' | 'onGone'>): TurnFleet {
@@ -34,9 +35,15 @@ export function turnSecretOf(
   return new Uint8Array(hkdfSync('sha256', fleetSecret, '', 'sluice turn nonces and tickets', 32))
 }
 
+/** Of the gateways that were met, so that a flood of tickets does not cost a hash of each every time. */
+const tags = new LRUCache<GatewayId, string>({
+  max: 2048,
+  memoMethod: (id) => createHash('sha256').update(id).digest('hex').slice(0, 8),
+})
+
 /** Ids are texts of any length, tickets have room for 4 bytes. */
 function tagOf(id: GatewayId): string {
-  return createHash('sha256').update(id).digest('hex').slice(0, 8)
+  return tags.memo(id)
 }
 
 /** Whether something can be sent to an address that others have named. */

@@ -12,7 +12,7 @@ export interface RedisSettings {
 }
 
 /** Those of the SRS proxy, with their defaults, and those of our own. */
-export const REDIS_DEFAULTS = {
+const REDIS_DEFAULTS = {
   PROXY_REDIS_HOST: '127.0.0.1',
   PROXY_REDIS_PORT: '6379',
   PROXY_REDIS_PASSWORD: '',

@@ -85,6 +85,16 @@ describe('a drain', () => {
     expect([calls, drain.state().isToExit, clock.pending]).toEqual([[true, false], false, 0])
   })
 
+  it('that has ended the gateway cannot be taken back, until it starts again', () => {
+    const { drain, calls, clock, left } = make()
+    left.sessions = 0
+    drain.begin({ isToExit: true })
+    clock.advance(1000)
+    expect([drain.end(), drain.isDraining, calls]).toEqual([false, true, [true, 'empty']])
+    drain.reopen()
+    expect([drain.isDraining, drain.end()]).toEqual([false, true])
+  })
+
   it('of a gateway that cannot end itself only drains', () => {
     const drain = new Drain({
       left: () => ({ sessions: 0, allocations: 0, tunnelClients: 0 }),

@@ -130,6 +130,8 @@ export class Drain {
         this.#look()
         return
       }
+      // What ends it has begun, and cannot be taken back.
+      this.#isFinal = true
       this.#log.info('nothing is left, this gateway ends')
       this.#options.onEmpty?.()
     })

@@ -3,7 +3,8 @@ import type { RedisScript } from '../redis/index.ts'
 /**
  * Announces a gateway for another lease and gives the others. One hash has them all: id to `<end of lease> <entry>`, in
  * milliseconds of Redis' own clock, so that gateways need not agree on the time. Whatever has run out is taken away, and so
- * is what cannot be a lease: too long a text, or an end too far ahead (Redis' clock was set back).
+ * is what cannot be a lease: too long a text, or an end too far ahead (Redis' clock was set back). Where there is far more than
+ * gateways can have left behind, something else has written there: all goes, and each gateway comes back by its next renewal.
  *
  * KEYS: the hash. ARGV: id, entry, lease in milliseconds, most gateways, longest entry in bytes.
  * Gives `full`, or `ok`, this gateway's own entry as it was ('' when it had none, or that had run out), and then id and entry
@@ -17,7 +18,7 @@ local most, longest = tonumber(ARGV[4]), tonumber(ARGV[5]) + 20
 local day_ms = 86400000
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-if redis.call('HLEN', KEYS[1]) > most then return {'full'} end
+if redis.call('HLEN', KEYS[1]) > 2 * most then redis.call('DEL', KEYS[1]) end
 local reply = {'ok', ''}
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do

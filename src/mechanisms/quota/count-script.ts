@@ -1,7 +1,7 @@
 import type { RedisScript } from '../redis/index.ts'
 
 /** Most ids of other gateways that a refusal names. */
-export const MAX_NAMED = 200
+const MAX_NAMED = 200
 /** No gateway comes to say so many. */
 export const MAX_NUMBER = 1e15
 

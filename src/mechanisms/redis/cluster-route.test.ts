@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { eventually } from '../../foundation/eventually.testkit.ts'
 import { slotOf } from './cluster-slots.ts'
 import { type FakeAnswer, FakeRedis } from './fake-redis.testkit.ts'
-import { startLink, until } from './redis-link.testkit.ts'
+import { makeLink, startLink, until } from './redis-link.testkit.ts'
 
 describe('a Cluster', () => {
   it('has a connection to each master, and commands go to that of their slot', async () => {
@@ -19,6 +19,25 @@ describe('a Cluster', () => {
     expect(left.count('EVALSHA')).toBe(0)
     expect((await link.redis.scan('*', 10)).toSorted()).toEqual(['left', 'right'])
     expect(link.lines).toEqual([expect.stringContaining('Redis answers')])
+  })
+
+  it('whose servers swallow what is sent does not hold up the start for each of them', async () => {
+    await using cluster = await fakeCluster()
+    const { left, right } = cluster
+    await using other = await FakeRedis.start()
+    for (const fake of [left, right, other]) fake.isSilent = true
+    const seeds = [left, right, other].map(({ place }) => place)
+    await using link = makeLink({ cluster: seeds, connectMs: 1000 })
+    const started = link.redis.start()
+    await until(() => link.clock.dueInMs !== undefined)
+    link.clock.advance(2000)
+    await started
+    expect(link.redis.isUp).toBe(false)
+    for (const fake of [left, right]) fake.isSilent = false
+    await eventually(() => {
+      link.clock.advance(20)
+      expect(link.redis.isUp).toBe(true)
+    })
   })
 
   it('follows MOVED, and asks for the table anew', async () => {

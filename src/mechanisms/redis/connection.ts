@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import type { Redis as Client, RedisOptions as ClientOptions } from 'ioredis'
 import type { Clock, Timer } from '../../foundation/clock.ts'
+import { ChannelTalk } from './channel-talk.ts'
 import type { RedisArgument } from './contract.ts'
 import { RedisError, refusal } from './errors.ts'
 import { type ServerAddress, serverAddressText } from './server-address.ts'
@@ -44,7 +45,8 @@ export class Connection {
   #timer: Timer | undefined
   #end: { readonly reason: string } | undefined
   #onEnd: ((reason: string) => void) | undefined
-  #onMessage: ((channel: string, message: string) => void) | undefined
+  /** Once it hears channels. */
+  #talk: ChannelTalk | undefined
 
   private constructor(address: ServerAddress, client: Client, options: RedisConnectionOptions) {
     this.address = address
@@ -54,7 +56,6 @@ export class Connection {
     // After any error what comes next cannot be told from what belongs to something else.
     client.on('error', (error: Error) => this.destroy(wordsOf(error)))
     client.on('end', () => this.destroy('the other side closed the connection'))
-    client.on('message', (channel: string, message: string) => this.#onMessage?.(channel, message))
   }
 
   /**
@@ -78,6 +79,7 @@ export class Connection {
       // A client that was ended before it has begun would begin all the same.
       if (signal.aborted) throw new RedisError('REDIS_AWAY', 'closed')
       await connection.#client.connect()
+      connection.#refuseUnasked()
       await connection.#logIn(options)
     } catch (error) {
       const reason = connection.#end?.reason
@@ -106,9 +108,19 @@ export class Connection {
     else listener(`${serverAddressText(this.address)}: ${this.#end.reason}`)
   }
 
-  /** Called for what is published on channels that were subscribed to. */
+  /**
+   * From now on it is one that hears channels: it takes SUBSCRIBE and UNSUBSCRIBE of one channel, and `listener` is called for
+   * what is published there.
+   */
   onMessage(listener: (channel: string, message: string) => void): void {
-    this.#onMessage = listener
+    const { stream } = this.#client
+    if (this.#end !== undefined || this.#talk !== undefined || stream === undefined) return
+    this.#talk = new ChannelTalk(stream, {
+      onMessage: (channel, message) => {
+        if (this.#end === undefined) listener(channel, message)
+      },
+      onNonsense: (reason) => this.destroy(reason),
+    })
   }
 
   /** Sends a command; those of one tick go out in one write. Fails at once when it cannot be written. */
@@ -130,18 +142,15 @@ export class Connection {
     this.#client.stream?.destroy()
     this.#onEnd?.(`${serverAddressText(this.address)}: ${reason}`)
     this.#onEnd = undefined
-    this.#onMessage = undefined
+    this.#talk?.end()
   }
 
   #send(name: string, args: readonly RedisArgument[]): Promise<unknown> {
     const { clock } = this.#options
     if (this.#inFlight++ === 0) this.#owedSinceMs = clock.nowMs()
     this.#cork()
-    const isSubscribe = name === 'SUBSCRIBE' || name === 'UNSUBSCRIBE'
     // In capitals, as ioredis then hands out answers as they came.
-    const sent: Promise<unknown> = isSubscribe
-      ? this.#client[name === 'SUBSCRIBE' ? 'subscribe' : 'unsubscribe'](...args.map(String))
-      : this.#client.call(name, ...args)
+    const sent = this.#talk?.send(name, args) ?? this.#client.call(name, ...args)
     return sent.then(
       (answer) => {
         this.#answered()
@@ -157,6 +166,17 @@ export class Connection {
           : new RedisError('REDIS_SLOW', `${name}: the connection to Redis ended before its answer`)
       },
     )
+  }
+
+  /** ioredis throws where nobody can catch it, which would end the process, when a null comes that was not asked for. */
+  #refuseUnasked(): void {
+    const { stream } = this.#client
+    const readers = stream.listeners('data')
+    stream.removeAllListeners('data')
+    stream.on('data', (piece: Buffer) => {
+      if (this.#inFlight === 0) this.destroy('it answered what was not asked')
+      else for (const read of readers) read.call(stream, piece)
+    })
   }
 
   #answered(): void {

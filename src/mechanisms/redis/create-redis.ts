@@ -16,6 +16,9 @@ import { assertMaster } from './unfit.ts'
 
 const DEFAULTS = { timeoutSeconds: 1, maxInFlight: 10_000, connectMs: 3000, maxRetryMs: 3000 }
 
+/** What waits for the first connection does so for as long as so many attempts may take, of however many servers. */
+const START_ATTEMPTS = 2
+
 /** Servers that are silent for so many deadlines are given up. */
 const SILENT_DEADLINES = 3
 
@@ -76,6 +79,7 @@ export function createRedis(options: RedisOptions): RedisLink {
     prefix,
     database,
     timeoutMs,
+    startMs: connectMs * START_ATTEMPTS,
     maxInFlight,
     maxRetryMs,
     clock,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Clock } from '../../foundation/clock.ts'
+import type { Clock, Timer } from '../../foundation/clock.ts'
 import { errorMessage } from '../../foundation/errors.ts'
 import type { Lifecycle, StartOptions } from '../../foundation/lifecycle.ts'
 import { LinePace, type Logger, type Registry } from '../telemetry/index.ts'
@@ -19,6 +19,8 @@ export interface RedisLinkParts {
   readonly prefix: string
   readonly database: number
   readonly timeoutMs: number
+  /** How long `start` waits for the first attempt to connect, in milliseconds. */
+  readonly startMs: number
   /** Most commands that wait for their answers. */
   readonly maxInFlight: number
   readonly maxRetryMs: number
@@ -79,7 +81,8 @@ export class RedisLink implements Redis, Lifecycle {
   }
 
   /**
-   * Connects. A Redis that is away is not an error: the log says so, and it is tried again until it is there.
+   * Connects. A Redis that is away is not an error: the log says so, and it is tried again until it is there. Nor is one of
+   * many servers that swallow what is sent: after a while it goes on connecting in the background.
    * @throws REDIS_BAD_OPTION when a file of TLS cannot be used
    */
   async start({ signal }: StartOptions = {}): Promise<void> {
@@ -95,10 +98,20 @@ export class RedisLink implements Redis, Lifecycle {
     this.#route = route
     const abort = (): void => void this.close()
     signal?.addEventListener('abort', abort, { once: true })
-    await route.start()
+    await this.#untilTried(route)
     signal?.removeEventListener('abort', abort)
     signal?.throwIfAborted()
     if (!this.#isClosed) this.#subscriptions.start()
+  }
+
+  async #untilTried(route: Route): Promise<void> {
+    const { clock, startMs } = this.#parts
+    let timer: Timer | undefined
+    const late = new Promise<void>((resolve) => {
+      timer = clock.after(startMs, resolve)
+    })
+    await Promise.race([route.start(), late])
+    timer?.cancel()
   }
 
   // oxlint-disable-next-line typescript/require-await -- Lifecycle's

@@ -50,6 +50,36 @@ describe('channels', () => {
     await until(() => fake.count('UNSUBSCRIBE') === 1)
   })
 
+  it.each([
+    ['nothing in place of an answer', '*-1\r\n'],
+    ['an answer without words', '*0\r\n'],
+    ['an answer of half the words', '*1\r\n$9\r\nsubscribe\r\n'],
+    ['no Redis', 'HTTP/1.1 400\r\n'],
+    ['an answer to nothing', '+OK\r\n'],
+  ])('of a server that says %s are heard again on another connection', async (_, text) => {
+    await using fake = await FakeRedis.start()
+    await using link = await startLink({ url: `redis://${fake.place}`, timeoutSeconds: 60, connectMs: 60_000 })
+    const heard: string[] = []
+    link.redis.subscribe('a', (message) => heard.push(message))
+    await until(() => fake.count('SUBSCRIBE') === 1)
+    fake.publish('a', 'x')
+    await until(() => heard.length === 1)
+    fake.write(text)
+    fake.write(text)
+    await eventually(() => {
+      link.clock.advance(100)
+      expect(fake.count('SUBSCRIBE')).toBeGreaterThan(1)
+    })
+    await eventually(() => {
+      fake.publish('a', 'y')
+      expect(heard).toContain('y')
+    })
+    await eventually(() => {
+      link.clock.advance(100)
+      expect(link.redis.isUp).toBe(true)
+    })
+  })
+
   it('that cannot be heard for want of a connection are a warning', async () => {
     let isFull = false
     await using fake = await FakeRedis.start(([name]) =>

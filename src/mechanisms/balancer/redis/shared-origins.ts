@@ -34,7 +34,12 @@ const AT_A_TIME = 50
 const SAY_AGAIN = 1 / 10
 /** All gateways hear at once that Redis is back, and begin within so many milliseconds. */
 const SPREAD_MS = 1000
+/** Most removals that wait for Redis to hear of them. */
+const MOST_OWED = 1000
 const TOPIC = 'origin'
+
+/** `gone` when its key is not there any more, or a later run of it is known; `unfit` when nothing can be made of it here. */
+type Reading = 'heard' | 'gone' | 'unfit'
 
 /** The origins of all gateways: what they announce here is told to all, what they announced elsewhere is known here. */
 export class SharedOrigins {
@@ -51,6 +56,8 @@ export class SharedOrigins {
   #listed = new Set<string>()
   /** What was announced at this gateway. */
   readonly #here = new Map<OriginId, { announcement: OriginAnnouncement; atMs: number }>()
+  /** Removals that Redis has not heard of. */
+  readonly #owed = new Set<OriginId>()
   #refreshing: Promise<boolean> | undefined
   #refreshedMs = Number.NEGATIVE_INFINITY
   #timer: Timer | undefined
@@ -101,26 +108,41 @@ export class SharedOrigins {
 
   /** As `OriginRegistry.announce`; others know it when this resolves, or Redis is away. */
   async announce(announcement: OriginAnnouncement): Promise<OriginId> {
+    const isNew = (await this.#local.findOrigin(originIdOf(announcement))) === undefined
+    const before = isNew ? await this.#local.list() : []
     const id = await this.#local.announce(announcement)
     this.#here.set(id, { announcement, atMs: this.#clock.nowMs() })
+    this.#owed.delete(id)
     await this.#try(() => this.#say(id, announcement))
+    for (const earlier of before) {
+      // Its place has been taken; it would be there again if the later one were removed.
+      if ((await this.#local.findOrigin(earlier.id)) !== undefined) continue
+      this.#here.delete(earlier.id)
+      await this.#sayRemoved(earlier.id)
+    }
     return id
   }
 
   /** As `OriginRegistry.remove`. */
   async remove(id: OriginId): Promise<boolean> {
     const wasHere = await this.#removed(id)
-    const key = this.serverKey(id)
-    const gone = await this.#try(async () => {
-      const answer = await this.#redis.command('DEL', key)
-      const removed = this.#redis.key(KEY.removed)
-      await this.#redis.command('HSET', removed, id, '1')
-      await this.#redis.command('PEXPIRE', removed, this.#heartbeatTtlMs)
-      await this.#changeLists([], [key])
-      return answer
-    })
+    const gone = await this.#sayRemoved(id)
     this.#fleet.send('all', TOPIC, { id, isRemoved: true })
     return wasHere || gone === 1
+  }
+
+  /** Tells Redis, or will when that is back. Gives how many keys went. */
+  async #sayRemoved(id: OriginId): Promise<unknown> {
+    if (this.#owed.size < MOST_OWED) this.#owed.add(id)
+    return await this.#try(async () => {
+      const [key, removed] = [this.serverKey(id), this.#redis.key(KEY.removed)]
+      await this.#redis.command('HSET', removed, id, '1')
+      await this.#redis.command('PEXPIRE', removed, this.#heartbeatTtlMs)
+      const gone = await this.#redis.command('DEL', key)
+      await this.#changeLists([], [key])
+      this.#owed.delete(id)
+      return gone
+    })
   }
 
   async #removed(id: OriginId): Promise<boolean> {
@@ -152,16 +174,13 @@ export class SharedOrigins {
   }
 
   async #refresh(): Promise<boolean> {
+    for (const id of [...this.#owed]) await this.#sayRemoved(id)
     const [removed, ...lists] = await Promise.all([
       this.#redis.command('HGETALL', this.#redis.key(KEY.removed)),
       ...[KEY.allServers, KEY.otherServers].map((name) => this.#redis.command('GET', this.#redis.key(name))),
     ])
     const keys = lists.flatMap((list) => (typeof list === 'string' ? (readServerList(list) ?? []) : []))
     this.#listed = new Set(keys)
-    // Whoever did not hear of it, being away.
-    for (const id of textsOf(removed).keys()) {
-      if (isOriginId(id) && !this.#listed.has(this.serverKey(id))) await this.#removed(id)
-    }
     for (const [id, { atMs }] of this.#here) {
       if (this.#clock.nowMs() - atMs >= this.#heartbeatTtlMs) this.#here.delete(id)
     }
@@ -172,18 +191,26 @@ export class SharedOrigins {
       const heardMs = id === undefined ? undefined : origins.get(id)?.lastHeartbeatMs
       return id === undefined || (heardMs !== undefined && heardMs > againMs) ? [] : [id]
     })
-    const gone: OriginId[] = []
-    for (let at = 0; at < toRead.length; at += AT_A_TIME) {
-      const some = toRead.slice(at, at + AT_A_TIME)
-      const found = await Promise.all(some.map((id) => this.#read(id)))
-      for (const [index, id] of some.entries()) if (found[index] === 'gone') gone.push(id)
+    const found = await this.#readAll(toRead)
+    await this.#unlist(toRead.filter((id) => found.get(id) === 'gone'))
+    // For those who did not hear of it, being away. A later run that has its place is known by now.
+    for (const id of textsOf(removed).keys()) {
+      if (isOriginId(id) && !this.#listed.has(this.serverKey(id))) await this.#removed(id)
     }
-    await this.#unlist(gone)
     return true
   }
 
-  /** `gone` when its key is not there any more, or a later run of it is known; `unfit` when nothing can be made of it here. */
-  async #read(id: OriginId): Promise<'heard' | 'gone' | 'unfit'> {
+  /** A few at a time. */
+  async #readAll(ids: readonly OriginId[]): Promise<ReadonlyMap<OriginId, Reading>> {
+    const found = new Map<OriginId, Reading>()
+    for (let at = 0; at < ids.length; at += AT_A_TIME) {
+      const some = ids.slice(at, at + AT_A_TIME)
+      await Promise.all(some.map(async (id) => found.set(id, await this.#read(id))))
+    }
+    return found
+  }
+
+  async #read(id: OriginId): Promise<Reading> {
     const key = this.serverKey(id)
     const [text, leftMs] = await Promise.all([
       this.#redis.command('GET', key),
@@ -212,13 +239,13 @@ export class SharedOrigins {
       [],
       gone.map((id) => this.serverKey(id)),
     )
-    const back = await Promise.all(
-      gone.map(async (id) => {
-        const origin = (await this.#read(id)) === 'heard' ? await this.#local.findOrigin(id) : undefined
-        return origin === undefined ? [] : [origin]
-      }),
-    )
-    await this.#list(back.flat())
+    const found = await this.#readAll(gone)
+    const back: OriginAnnouncement[] = []
+    for (const [id, reading] of found) {
+      const origin = reading === 'heard' ? await this.#local.findOrigin(id) : undefined
+      if (origin !== undefined) back.push(origin)
+    }
+    await this.#list(back)
   }
 
   async #say(id: OriginId, announcement: OriginAnnouncement): Promise<void> {

@@ -85,7 +85,7 @@ export class SharedPicks {
   /** What was to be said while Redis was away. */
   readonly #owing = new Set<StreamShare>()
   /** Places that the local copy has dropped, and Redis has not yet. */
-  readonly #dropped = new Map<StreamKey, { readonly id: OriginId; readonly why: 'gone' | 'silent' }>()
+  readonly #dropped = new Map<StreamKey, Dropped>()
   #isDropping = false
   #stops: (() => void)[] = []
   #timer: Timer | undefined
@@ -362,7 +362,8 @@ export class SharedPicks {
         if (role === 'publish' && share.role !== 'publish') share.forgetPublishers()
         this.#file(share)
         // An answer that is on its way says nothing of this.
-        if (share.isSaying || share.said !== share.role) void this.#speak(share)
+        const isOver = share.role === undefined && share.isListed
+        if (share.isSaying || isOver || share.said !== share.role) void this.#speak(share)
       },
     }
   }
@@ -550,11 +551,16 @@ export class SharedPicks {
   }
 
   #forget(key: StreamKey): void {
+    const share = this.#forgetHere(key)
+    if (share?.isListed) void this.#speak(share)
+  }
+
+  #forgetHere(key: StreamKey): StreamShare | undefined {
     const share = this.#held.get(key) ?? this.#idle.get(key)
     this.#held.delete(key)
     this.#idle.delete(key)
     share?.forget()
-    if (share?.isListed) void this.#speak(share)
+    return share
   }
 
   #onMessage(data: unknown): void {
@@ -573,8 +579,8 @@ export class SharedPicks {
 
   /** The local copy has dropped a place, and so do all; an origin may have had thousands. */
   #onDropped(key: StreamKey, id: OriginId, why: 'gone' | 'silent'): void {
-    if (why === 'gone') this.#forget(key)
-    this.#dropped.set(key, { id, why })
+    const share = why === 'gone' ? this.#forgetHere(key) : undefined
+    this.#dropped.set(key, { id, why, share })
     if (!this.#isDropping) void this.#tellDrops()
   }
 
@@ -583,10 +589,13 @@ export class SharedPicks {
     while (this.#dropped.size > 0) {
       const some = [...this.#dropped].slice(0, AT_A_TIME)
       await Promise.all(
-        some.map(async ([key, { id, why }]) => {
+        some.map(async ([key, { id, why, share }]) => {
           this.#dropped.delete(key)
           if (why === 'silent') await this.#try(() => this.#fail(this.#share(key), id))
-          else await this.#try(() => this.#run(DROP, key, [this.#origins.serverKey(id)]))
+          else {
+            await this.#try(() => this.#run(DROP, key, [this.#origins.serverKey(id)]))
+            if (share?.isListed) await this.#speak(share)
+          }
         }),
       )
     }
@@ -693,6 +702,13 @@ function messageOf(data: unknown): { readonly key: StreamKey; readonly isCleared
   } catch {
     return undefined
   }
+}
+
+/** What the local copy has dropped; with the share that ends with it when the origin is gone. */
+interface Dropped {
+  readonly id: OriginId
+  readonly why: 'gone' | 'silent'
+  readonly share: StreamShare | undefined
 }
 
 interface Request {

@@ -55,7 +55,11 @@ export async function sharedStreams(
   }
   const users = new Set(found.flatMap(({ publishers, players }) => [...publishers, ...players]))
   const gone = await fleet.gone([...users]).catch((): ReadonlySet<GatewayId> => new Set())
-  for (const stream of found) known.set(stream.key, merged(known.get(stream.key), shown(stream, gone)))
+  const living = (ids: readonly GatewayId[]): readonly GatewayId[] => ids.filter((id) => !gone.has(id))
+  for (const { publishers, players, ...rest } of found) {
+    const stream = { ...rest, publishers: living(publishers), players: living(players) }
+    known.set(stream.key, merged(known.get(stream.key), stream, fleet.id))
+  }
   return [...known.values()]
 }
 
@@ -84,24 +88,20 @@ async function readStream(redis: Redis, origins: SharedOrigins, key: StreamKey):
   }
 }
 
-function shown({ key, originId, isFollowed, ...found }: Found, gone: ReadonlySet<GatewayId>): Stream {
-  const lives = (id: GatewayId): boolean => !gone.has(id)
-  const publishers = found.publishers.filter(lives)
-  const players = found.players.filter(lives)
-  return {
-    key,
-    originId,
-    publishers: publishers.length,
-    players: players.length,
-    isPinned: false,
-    isFollowed,
-    gateways: [...publishers, ...players],
+/** Counts the sessions of this gateway, and those of each other one as one. */
+function merged(here: Stream | undefined, { publishers, players, ...found }: Found, me: GatewayId): Stream {
+  const gateways = [...publishers, ...players]
+  if (here === undefined) {
+    const counts = { publishers: publishers.length, players: players.length }
+    return { ...found, ...counts, isPinned: false, gateways }
   }
-}
-
-/** What this gateway knows of its own, and the rest as Redis has it. */
-function merged(here: Stream | undefined, shared: Stream): Stream {
-  return here === undefined ? shared : { ...here, gateways: shared.gateways ?? [] }
+  return {
+    ...here,
+    // Those of others are among them, but for such as came since this gateway has last asked.
+    publishers: Math.max(here.publishers, publishers.length),
+    players: here.players + players.filter((id) => id !== me).length,
+    gateways,
+  }
 }
 
 function streamKeyOfName(text: string): StreamKey | undefined {

@@ -117,17 +117,6 @@ export class Peer {
     }
   }
 
-  /**
-   * Media goes to the address that the peer has nominated last: another gateway may have taken the session over. By itself
-   * werift stays with the first one.
-   */
-  #follow([host, port]: readonly [string, number]): void {
-    for (const { connection } of this.connection.iceTransports) {
-      const at = connection.nominated?.remoteAddr
-      if (at !== undefined && (at[0] !== host || at[1] !== port)) connection.resetNominatedPair()
-    }
-  }
-
   #watchIdle(): void {
     const { clock, idleTimeoutMs } = this.#options
     const quietMs = clock.nowMs() - this.#lastSeenMs

@@ -22,15 +22,23 @@ export class LimitMeters {
     this.#datapath = datapath
   }
 
+  /** @throws what `openMeter` throws; then nothing is taken */
   take(limits: readonly BandwidthLimit[]): MetersInUse {
-    const meters = limits.map((limit) => this.#use(limit))
-    let ids = limits.map(({ id }) => id)
-    return {
-      meters,
-      end: () => {
-        for (const id of ids) this.#leave(id)
-        ids = []
-      },
+    let ids: string[] = []
+    const end = (): void => {
+      for (const id of ids) this.#leave(id)
+      ids = []
+    }
+    try {
+      const meters = limits.map((limit) => {
+        const meter = this.#use(limit)
+        ids.push(limit.id)
+        return meter
+      })
+      return { meters, end }
+    } catch (error) {
+      end()
+      throw error
     }
   }
 

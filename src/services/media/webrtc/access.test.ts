@@ -335,6 +335,26 @@ describe('access to a session that another gateway began', () => {
     expect(at['b']?.resumed[0]?.address).toBe('127.0.0.1')
   })
 
+  test('whose bounds cannot be kept is given back', async () => {
+    const { stage, at } = await fleet()
+    const { origin, a, b } = stage
+    const limit = (id: string, bytesPerSecond: number): BandwidthLimit => {
+      return { id, bytesPerSecond, burstBytes: 1, charge: () => 0 }
+    }
+    if (at['b']) at['b'].limits = [limit('x', 1000), limit('y', Number.NaN)]
+    const { username } = await a.open('clnt')
+    const client = await openClient()
+    await client.send(check(username), b.media)
+    await eventually(async () =>
+      expect(await b.metric('sluice_webrtc_takeovers_total{result="failed"}')).toBe(1),
+    )
+    expect(at['b']).toMatchObject({ ended: 0, handedOver: 1 })
+    expect(b.datapath.totals()).toMatchObject({ endpoints: 1, flows: 0 })
+    if (at['b']) at['b'].limits = []
+    await checkThrough(client, b, origin, username)
+    await servedBy(stage, 'b', username, b, a)
+  })
+
   test('that has run out is none, and leaves nothing behind', async () => {
     const { stage, at } = await fleet()
     const { origin, a, b } = stage

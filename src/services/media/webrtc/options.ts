@@ -125,9 +125,13 @@ export interface WebRtcOptions {
    * and tells no origin. @defaultValue false
    */
   readonly leaveOnClose?: boolean
-  /** Sessions of other gateways that are looked up or taken over at a time; beyond, nothing is asked. @defaultValue 256 */
+  /**
+   * Sessions of other gateways that are looked up or taken over at a time; beyond, nothing is asked. A quarter is kept for
+   * those who cannot forge their address: requests by HTTP, and ICE-TCP. Idle sessions of our own that are looked up before
+   * they end are bounded by the same number. @defaultValue 256
+   */
   readonly maxLookups?: number
-  /** Look-ups per second. @defaultValue 2000 */
+  /** Look-ups per second, a quarter of which is kept in the same way. @defaultValue 2000 */
   readonly lookupsPerSecond?: number
   /** The same of one source: a /24 of IPv4 or a /48 of IPv6. @defaultValue 20 */
   readonly lookupsPerSecondPerSource?: number

@@ -100,7 +100,7 @@ export class WebRtcService implements Lifecycle, SessionDirectory {
   }
 
   get sessionCount(): number {
-    return this.#sessions.table.size
+    return this.#sessions.table.servingSize
   }
 
   listSessions(): readonly SessionInfo[] {

@@ -29,6 +29,15 @@ type Bounds = Pick<
   | 'clock'
 >
 
+/**
+ * How whoever asks is reached: the address of a datagram may be forged, so a flood of them comes from as many sources as it
+ * likes; that of a connection is its own.
+ */
+export type LookupTransport = 'udp' | 'tcp'
+
+/** Of both bounds on all, what is kept for those whose address is their own. */
+const keptShare = 1 / 4
+
 /** A budget of so many a second; the second's worth may go at once. */
 interface Budget {
   left: number
@@ -68,8 +77,8 @@ export class SessionLookups {
   }
 
   /** Takes a place for one look-up, which `end` gives back; or says why there is none. */
-  begin(name: string, address: string): LookupRefusal | undefined {
-    const refusal = this.#refusal(name, address)
+  begin(name: string, address: string, transport: LookupTransport): LookupRefusal | undefined {
+    const refusal = this.#refusal(name, address, transport)
     if (refusal === undefined) this.#inFlight.add(name)
     else this.results[refusal]++
     return refusal
@@ -90,7 +99,7 @@ export class SessionLookups {
     if (this.#unknown.size > maxUnknown) this.#unknown.delete(this.#unknown.keys().next().value ?? '')
   }
 
-  #refusal(name: string, address: string): LookupRefusal | undefined {
+  #refusal(name: string, address: string, transport: LookupTransport): LookupRefusal | undefined {
     const { clock, maxLookups, lookupsPerSecond, lookupsPerSecondPerSource } = this.#bounds
     const nowMs = clock.nowMs()
     if (this.#isUnknown(name, nowMs)) return 'remembered'
@@ -101,8 +110,9 @@ export class SessionLookups {
     fill(own, lookupsPerSecondPerSource, nowMs)
     if (own.left < 1) return 'source'
     fill(this.#all, lookupsPerSecond, nowMs)
-    if (this.#all.left < 1) return 'rate'
-    if (this.#inFlight.size >= maxLookups) return 'in-flight'
+    const kept = (bound: number): number => (transport === 'udp' ? Math.floor(bound * keptShare) : 0)
+    if (this.#all.left < 1 + kept(lookupsPerSecond)) return 'rate'
+    if (this.#inFlight.size >= maxLookups - kept(maxLookups)) return 'in-flight'
     own.left--
     this.#all.left--
     return undefined

@@ -238,7 +238,7 @@ export class SessionRequests {
     if (running !== undefined) return running
     // A space is in no USERNAME that is asked for.
     const name = `token ${tokenHash}`
-    const refusal = this.#lookups.begin(name, address)
+    const refusal = this.#lookups.begin(name, address, 'tcp')
     if (refusal === 'remembered') return Promise.resolve(undefined)
     if (refusal !== undefined) {
       return Promise.reject(unavailable('WEBRTC_TOO_MANY_LOOKUPS', 'too many sessions are asked for'))

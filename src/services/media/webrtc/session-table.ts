@@ -71,6 +71,13 @@ export class SessionTable {
     return undefined
   }
 
+  /** How many no other gateway serves. */
+  get servingSize(): number {
+    let size = 0
+    for (const { isStandby } of this.#sessions) if (!isStandby) size++
+    return size
+  }
+
   /** Those that no other gateway serves. */
   *serving(): IterableIterator<Session> {
     for (const session of this.#sessions) if (!session.isStandby) yield session

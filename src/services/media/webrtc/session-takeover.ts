@@ -117,7 +117,7 @@ export class SessionTakeover implements Elsewhere {
       return 'unknown-session'
     }
     const waiting = this.#held.get(username)
-    const refusal = this.#lookups.begin(username, sender.address)
+    const refusal = this.#lookups.begin(username, sender.address, sender.transport)
     const isJoining = refusal === 'joined' && waiting !== undefined && hasRoom(waiting, sender)
     if (refusal !== undefined && !isJoining) return reasonOf[refusal]
     const held: Held = { request: Buffer.from(bytes), sender, settled }
@@ -240,6 +240,7 @@ export class SessionTakeover implements Elsewhere {
       const own = this.#own(record)
       if (own !== undefined) return this.#sessions.adopt(own, record) ? own : undefined
       const admission = resumedAdmission(access, facts, record.resource?.untilMs)
+      undo.push(() => admission.handOver())
       const meters = limits.take(admission.limits)
       const identities = previous === undefined ? [identity] : [identity, previous]
       const etag = record.resource?.etag

@@ -384,7 +384,8 @@ export class Sessions {
    */
   async #endIdle(session: Session): Promise<void> {
     const username = session.identities[0]?.username ?? ''
-    if (this.#asked.has(session)) return
+    // Those of a whole origin become idle together. The next time comes.
+    if (this.#asked.has(session) || this.#asked.size >= this.#options.maxLookups) return
     this.#asked.add(session)
     const isServedHere = await this.store.serves(username)
     this.#asked.delete(session)

@@ -54,6 +54,8 @@ describe('media that arrives at another gateway', () => {
     expect(b.service.listSessions()[0]?.id).toMatch(/^webrtc-[\da-f]{16}$/)
     expect((await b.store.streams())[0]).toMatchObject({ publishers: 1 })
     expect((await a.store.streams())[0]).toMatchObject({ publishers: 0 })
+    // What stands by keeps no gateway from ending that drains.
+    expect([a.service.sessionCount, b.service.sessionCount]).toEqual([0, 1])
     expect(origin.seen.map(({ method }) => method)).toEqual(['POST'])
     expect(shared.lookups).toBe(1)
     expect([await result(b, 'lookups', 'found'), await result(b, 'takeovers', 'taken')]).toEqual([1, 1])
@@ -209,7 +211,8 @@ describe('media that arrives at another gateway', () => {
       await client.next()
     }
     await until(() => a.service.listSessions().length === 0, 'the first gateway to let go')
-    expect(shared.renewals).toEqual(['b'])
+    // Until then both held it for their own.
+    expect(shared.renewals).toEqual(['a', 'b', 'b'])
     expect(b.service.listSessions()).toHaveLength(1)
     expect(origin.seen.map(({ method }) => method)).toEqual(['POST'])
     expect(shared.ownerOf(username)).toBe('b')
@@ -436,6 +439,37 @@ describe('a store that is slow or away', () => {
     await checkLookups(b, 'failed', 1)
     shared.isAway = false
     await checkThrough(client, b, origin, username)
+  })
+
+  test('is asked about a few idle sessions at a time, though a whole origin’s are idle at once', async () => {
+    const clock = new ManualClock()
+    let open = (): void => {}
+    const gate = new Promise<void>((resolve) => (open = resolve))
+    let asked = 0
+    const { a } = await startFleet((_, store) => ({
+      clock,
+      maxLookups: 2,
+      sessionStore: {
+        ...store,
+        servesSession: async () => {
+          asked++
+          await gate
+          return true
+        },
+      },
+    }))
+    for (const name of ['one', 'two', 'three', 'four', 'five']) {
+      await a.open(`${name}00`, `/live/${name}/whip`)
+    }
+    clock.advance(31_000)
+    expect(asked).toBe(2)
+    open()
+    await eventually(() => {
+      clock.advance(1000)
+      expect(a.service.sessionCount).toBe(0)
+    })
+    expect(asked).toBe(5)
+    expect(await a.metric('sluice_webrtc_sessions_ended_total{reason="idle"}')).toBe(5)
   })
 
   test('does not keep a session from being served that was found', async () => {

@@ -208,6 +208,15 @@ describe('a client with the ticket of another server', () => {
     expect(kit.held()).toMatchObject({ endpoints: 0, flows: 0, meters: 0, timers: 0 })
   })
 
+  it('that moves on leaves at most two behind', async () => {
+    const { kit, told, moved } = await open({ limits: { attemptsPerSecond: 0 } })
+    for (let port = 1; port <= 10; port++) await moved(kit.client({ port }))
+    expect([kit.state.detours.size, kit.state.detours.proved]).toEqual([3, 10])
+    told.length = 0
+    for (let port = 1; port <= 10; port++) kit.client({ port }).sendChannel(0x4000, 'up')
+    expect(told).toHaveLength(3)
+  })
+
   it('loses it with the server, with its listener, and when it is refused', async () => {
     const { kit, refresh, refuse, moved } = await open()
     await moved(kit.client())
@@ -280,6 +289,23 @@ describe('before the other server has granted anything', () => {
     }
     await settle()
     expect([kit.state.detours.size, kit.state.detours.refused.limit]).toEqual([256, 300 + 6 - 256])
+  })
+
+  it('a source gets 32 at a time, so that others have room; those that were granted are not of them', async () => {
+    const { kit, refresh, told, answer } = await open({ limits: { attemptsPerSecond: 0 } })
+    const come = async (port: number): Promise<void> => {
+      kit.client({ port }).put(refresh(`bbbbbbbb${port.toString(16).padStart(8, '0')}`))
+      await settle()
+    }
+    for (let port = 1; port <= 40; port++) await come(port)
+    expect([kit.state.detours.size, kit.state.detours.refused.limit]).toEqual([32, 8])
+    answer(undefined, told[0])
+    await come(41)
+    await come(42)
+    expect([kit.state.detours.size, kit.state.detours.refused.limit]).toEqual([33, 9])
+    kit.state.detours.endAll()
+    for (let port = 1; port <= 40; port++) await come(port)
+    expect(kit.state.detours.size).toBe(32)
   })
 
   it('a source gets as many as it may have allocations', async () => {

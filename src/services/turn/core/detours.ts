@@ -57,6 +57,7 @@ export class Detours {
   /** By five-tuple. */
   readonly #byClient = new Map<string, Detour>()
   readonly #perSource = new SourceCounts()
+  readonly #unprovedPerSource = new SourceCounts()
   readonly #unproved = new Set<Detour>()
   readonly #counters = new Float64Array(2 * COUNTER_STRIDE)
   readonly refused: Record<DetourRefusal, number> = { limit: 0, failed: 0 }
@@ -115,6 +116,7 @@ export class Detours {
     this.#byClient.set(client.key, detour)
     this.#unproved.add(detour)
     this.#perSource.add(client.address)
+    this.#unprovedPerSource.add(client.address)
     void this.#connect(detour)
   }
 
@@ -164,9 +166,25 @@ export class Detours {
     const { maxPerAddress } = this.#options.limits()
     if (this.#byClient.size >= maxDetours || this.#unproved.size >= maxUnproved) return false
     if (maxPerAddress > 0 && this.#perSource.of(client.address) >= maxPerAddress) return false
+    if (this.#unprovedPerSource.of(client.address) >= maxUnprovedOfSource) return false
     let ofTicket = 0
     for (const other of this.#unproved) if (other.allocation === allocation) ofTicket++
     return ofTicket < maxUnprovedOfAllocation
+  }
+
+  /** Takes it out of those that were not granted yet; false when it is none of them. */
+  #isProvedNow(detour: Detour): boolean {
+    if (!this.#unproved.delete(detour)) return false
+    this.#unprovedPerSource.remove(detour.client.address)
+    return true
+  }
+
+  /** A client that moves on leaves its ways behind: its server sends nothing there any more, and nobody says so. */
+  #endLeftBehind({ allocation }: Detour): void {
+    const proved = [...this.#byClient.values()].filter(
+      (other) => other.allocation === allocation && !this.#unproved.has(other),
+    )
+    for (const other of proved.slice(0, -maxProvedOfAllocation)) this.#end(other)
   }
 
   async #connect(detour: Detour): Promise<void> {
@@ -236,7 +254,9 @@ export class Detours {
     detour.expiry.cancel()
     const lifeMs = Math.min(seconds, maxLifetimeSeconds) * 1000 + slackMs
     detour.expiry = this.#options.clock.after(lifeMs, () => this.#end(detour))
-    if (this.#unproved.delete(detour)) this.#prove(detour)
+    if (!this.#isProvedNow(detour)) return
+    this.#prove(detour)
+    this.#endLeftBehind(detour)
   }
 
   #prove(detour: Detour): void {
@@ -298,7 +318,7 @@ export class Detours {
     for (const flow of flows ?? []) datapath.removeFlow(flow)
     if (endpoint !== undefined) datapath.closeEndpoint(endpoint)
     if (meter !== undefined) datapath.closeMeter(meter)
-    this.#unproved.delete(detour)
+    this.#isProvedNow(detour)
     this.#byClient.delete(client.key)
     this.#perSource.remove(client.address)
     if (this.#byClient.size === 0) onEmpty()
@@ -351,13 +371,17 @@ function padded(bytes: Uint8Array): Uint8Array | undefined {
 }
 
 /** Digits of an allocation's id that name its server. */
-export const tagDigits = 8
+const tagDigits = 8
 
 /** Each is a socket. */
 const maxDetours = 4096
 /** Of them such as have not been granted a Refresh: whoever has seen a ticket can cause them. */
 const maxUnproved = 256
 const maxUnprovedOfAllocation = 4
+/** So that one source leaves room for others; each needs a fraction of a second. */
+const maxUnprovedOfSource = 32
+/** The one before the newest is in use until the client has sent something on the newest. */
+const maxProvedOfAllocation = 3
 /** Time for a challenge and its answer, some of them lost. */
 const unprovedMs = 20_000
 /** Requests, with what is sent again. */
