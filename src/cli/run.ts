@@ -3,17 +3,14 @@ import { Gateway } from '../gateway/gateway.ts'
 import { defaultConfig } from '../mechanisms/config/index.ts'
 import { createLogger, type Logger } from '../mechanisms/telemetry/index.ts'
 import { configOf } from './config-file.ts'
-import { runUntilSignal } from './until-signal.ts'
+import { drainEnd, runUntilSignal } from './until-signal.ts'
 
 /** `sluice run`: the gateway, until SIGTERM or SIGINT. */
 export async function run(options: { readonly config?: string }): Promise<void> {
   const config = (await configOf(options.config)) ?? defaultConfig()
   const logger = createLogger({ level: config.log.level })
-  let endDrained = (): void => {}
-  const until = new Promise<void>((resolve) => {
-    endDrained = resolve
-  })
-  const gateway = new Gateway(config, { logger, onDrained: () => endDrained() })
+  const { until, onDrained } = drainEnd()
+  const gateway = new Gateway(config, { logger, onDrained })
   await runUntilSignal(gateway, {
     logger,
     until,

@@ -4,7 +4,7 @@ import { adminListener } from '../gateway/srs-proxy/admin-listener.ts'
 import { loadSettings, SrsProxy } from '../gateway/srs-proxy/srs-proxy.ts'
 import { configOfSettings, type SrsProxyFlags } from '../gateway/srs-proxy/translate.ts'
 import { createLogger } from '../mechanisms/telemetry/index.ts'
-import { runUntilSignal } from './until-signal.ts'
+import { drainEnd, runUntilSignal } from './until-signal.ts'
 
 /** The flags of `sluice srs-proxy`. */
 export interface SrsProxyOptions extends SrsProxyFlags {
@@ -24,12 +24,10 @@ export async function srsProxy(options: SrsProxyOptions): Promise<void> {
       return
     }
     const logger = createLogger({ level: options.log })
-    const proxy = new SrsProxy(
-      settings,
-      { ...options, admin: options.admin ?? (await adminListener(logger)) },
-      logger,
-    )
-    await runUntilSignal(proxy, { logger, graceMs: settings.graceMs, forceMs: settings.forceMs })
+    const { until, onDrained } = drainEnd()
+    const flags = { ...options, admin: options.admin ?? (await adminListener(logger)) }
+    const proxy = new SrsProxy(settings, flags, { logger, onDrained })
+    await runUntilSignal(proxy, { logger, until, graceMs: settings.graceMs, forceMs: settings.forceMs })
   } catch (error) {
     process.stderr.write(
       error instanceof SluiceError

@@ -17,6 +17,15 @@ export interface UntilSignalOptions {
   readonly onReady?: () => void
 }
 
+/** The end of a drain, for `until`. */
+export function drainEnd(): { readonly until: Promise<void>; readonly onDrained: () => void } {
+  let onDrained = (): void => {}
+  const until = new Promise<void>((resolve) => {
+    onDrained = resolve
+  })
+  return { until, onDrained }
+}
+
 /**
  * Starts a service and runs it until SIGTERM or SIGINT. The first signal drains: nothing new is accepted,
  * running sessions go on for the grace time, then they are cut and the process ends with code 0; during the start it ends that.

@@ -4,7 +4,7 @@ import type { CloseOptions, Lifecycle, StartOptions } from '../../foundation/lif
 import { type Config, parseConfig } from '../../mechanisms/config/index.ts'
 import { parseListenText } from '../../mechanisms/net/index.ts'
 import type { Logger } from '../../mechanisms/telemetry/index.ts'
-import { Gateway, type GatewayAddresses } from '../gateway.ts'
+import { Gateway, type GatewayAddresses, type GatewayParts } from '../gateway.ts'
 import { parseDotEnv } from './dot-env.ts'
 import { srsProxyError } from './errors.ts'
 import { ProfileServer } from './profile-server.ts'
@@ -38,10 +38,15 @@ export class SrsProxy implements Lifecycle {
   readonly #profileServer: ProfileServer | undefined
 
   /** @throws CONFIG_INVALID when a flag has a value that means nothing */
-  constructor(settings: SrsProxySettings, flags: SrsProxyFlags, logger: Logger) {
+  constructor(
+    settings: SrsProxySettings,
+    flags: SrsProxyFlags,
+    parts: Pick<GatewayParts, 'logger' | 'onDrained'>,
+  ) {
+    const { logger } = parts
     this.#logger = logger
     this.#config = parseConfig('srs-proxy.json', JSON.stringify(configOfSettings(settings, flags)))
-    this.#gateway = new Gateway(this.#config, { logger })
+    this.#gateway = new Gateway(this.#config, parts)
     this.#profileServer =
       settings.profiler === undefined ? undefined : new ProfileServer(settings.profiler, logger)
   }

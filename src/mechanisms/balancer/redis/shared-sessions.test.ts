@@ -478,7 +478,7 @@ describe('when Redis has lost what it had', () => {
       a.fleet.return()
       end()
       await gateways.settle()
-      expect(gateways.server.keys.filter((name) => name.includes('ufrag'))).toHaveLength(100)
+      expect(gateways.server.keys.filter((name) => name.includes('ufrag'))).toHaveLength(50)
     }
     expect(a.fleet.listening).toBe(0)
   })
