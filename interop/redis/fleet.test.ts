@@ -197,6 +197,15 @@ describe('a fleet on a real Redis', () => {
     expect([...((await redis.command('HKEYS', KEY)) as string[])].toSorted()).toEqual(['a', 'good', 'odd'])
   })
 
+  test.each([1500, 2500])('that %i other things were written to is cleaned of them', async (count) => {
+    const redis = await start()
+    using client = await redis.connect()
+    const fields = Array.from({ length: count }, (_, index) => [`x${index}`, 'rubbish']).flat()
+    await client.command('HSET', KEY, ...fields)
+    const a = await open(redis, 'a')
+    expect([ids(a), await redis.command('HKEYS', KEY)]).toEqual([['a'], ['a']])
+  })
+
   test('has room for a thousand', async () => {
     const redis = await start()
     const until = (await seconds(redis)) * 1000 + 80_000_000

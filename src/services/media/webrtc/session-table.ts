@@ -78,6 +78,12 @@ export class SessionTable {
     return size
   }
 
+  /** The one that was made first. */
+  get oldestStandby(): Session | undefined {
+    for (const session of this.#sessions) if (session.isStandby) return session
+    return undefined
+  }
+
   /** Those that no other gateway serves. */
   *serving(): IterableIterator<Session> {
     for (const session of this.#sessions) if (!session.isStandby) yield session

@@ -178,9 +178,16 @@ export class Sessions {
     this.ended[reason] = (this.ended[reason] ?? 0) + 1
   }
 
-  /** Takes a place for a session to come; false when there is none. Each is given back by `leave`. */
+  /**
+   * Takes a place for a session to come; false when there is none. Each is given back by `leave`. What stands by gives way:
+   * as many may come from another gateway as have just gone there.
+   */
   enter(): boolean {
-    if (this.table.size + this.#pending >= this.#options.maxSessions) return false
+    if (this.table.size + this.#pending >= this.#options.maxSessions) {
+      const standby = this.table.oldestStandby
+      if (standby === undefined) return false
+      void this.end(standby, 'taken')
+    }
     this.#pending++
     return true
   }

@@ -113,6 +113,24 @@ describe('media that arrives at another gateway', () => {
     expect(origin.seen.filter(({ method }) => method === 'DELETE')).toHaveLength(2)
   })
 
+  test('leaves its place to the next where there is no other, though it stands by', async () => {
+    const fleet = await startFleet({ maxSessions: 1 })
+    const { origin, a, b } = fleet
+    const { username } = await a.open('clnt')
+    const client = await openClient()
+    await checkThrough(client, b, origin, username, { nominate: true })
+    await servedBy(fleet, 'b', username, b, a)
+    const next = await a.open('next', '/live/other/whip')
+    expect(a.datapath.totals().endpoints).toBe(2)
+    await checkThrough(await openClient(), a, origin, next.username)
+    await client.send('goes on', b.media)
+    expect((await origin.udp.next()).text).toBe('goes on')
+    expect(fleet.shared.ownerOf(username)).toBe('b')
+    // What is served gives no place away.
+    await (await openClient()).send(check(username), a.media)
+    await eventually(async () => expect(await dropped(a, 'not-served')).toBe(1))
+  })
+
   test('of two paths at two gateways goes on while both are checked, and the nominated one decides', async () => {
     const clock = new ManualClock()
     const fleet = await startFleet({ clock })
