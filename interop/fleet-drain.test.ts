@@ -59,7 +59,7 @@ beforeAll(async () => {
   await until('tags', () => viewer.tags > 50, deadline)
   await untilMorePictures()
   for (const balancer of [fleet.web, fleet.media]) balancer.leadTo(undefined)
-}, 120_000)
+}, 240_000)
 
 afterAll(async () => {
   for (const thing of opened.toReversed()) await thing[Symbol.asyncDispose]()
@@ -67,7 +67,7 @@ afterAll(async () => {
 })
 
 test('a gateway that is drained under media hands its WebRTC sessions over, waits for its viewers, and ends', {
-  timeout: 120_000,
+  timeout: 240_000,
 }, async () => {
   expect(total(await drained.metrics(), 'sluice_webrtc_sessions')).toBe(2)
   const command = opens(

@@ -18,6 +18,7 @@ import { startRedis } from './redis/redis-process.ts'
 
 /** For what a slow machine may be slow at. */
 const deadline = { deadlineMs: 60_000 }
+const timeout = 180_000
 const folder = temporaryFolder()
 const opened: AsyncDisposable[] = []
 let fleet: GatewayFleet
@@ -103,38 +104,40 @@ beforeAll(async () => {
   bystander.forgetGaps()
   for (const balancer of [fleet.web, fleet.rtmp]) balancer.leadTo(undefined)
   await fleet.kill(killed)
-}, 180_000)
+}, 300_000)
 
 afterAll(async () => {
   for (const thing of opened.toReversed()) await thing[Symbol.asyncDispose]()
   folder[Symbol.dispose]()
 })
 
-test('a publisher through it comes back through another one, to the same origin', async () => {
+test('a publisher through it comes back through another one, to the same origin', { timeout }, async () => {
   await until('the publisher to notice', () => publisher.failures > 0, deadline)
   await until('the stream again', async () => (await carrierOf('cam/through')) !== undefined, deadline)
   expect(await carrierOf('cam/through')).toBe(before.origin)
 })
 
-test('a viewer by HTTP-FLV goes on through another one', async () => {
+test('a viewer by HTTP-FLV goes on through another one', { timeout }, async () => {
   await until('further tags', () => viewer.tags > before.tags + 100, deadline)
   expect(viewer.cuts).toBeGreaterThan(0)
 })
 
-test('a page with hls.js goes on through another one, without an error after which it gives up', async () => {
+test('a page with hls.js goes on through another one, without an error after which it gives up', {
+  timeout,
+}, async () => {
   const further = async (): Promise<boolean> => (await playedBy(hls)).fragments.length > before.fragments + 3
   await until('further fragments', further, deadline)
   expect((await playedBy(hls)).fatal).toEqual([])
 })
 
-test('new players by WHEP have pictures, whichever gateway answers', async () => {
+test('new players by WHEP have pictures, whichever gateway answers', { timeout }, async () => {
   for (const { page } of players) {
     expect((await playByWhep(page, `${fleet.url}/cam/face/whep`)).status).toBe(201)
     await until('pictures', async () => (await receivedBy(page)).framesDecoded > 10, deadline)
   }
 })
 
-test('origins that came to it are heard of through another one', async () => {
+test('origins that came to it are heard of through another one', { timeout }, async () => {
   for (const gateway of left) {
     const isLater = async (): Promise<boolean> => {
       const beats = await heartbeatsAt(gateway)
@@ -144,7 +147,9 @@ test('origins that came to it are heard of through another one', async () => {
   }
 })
 
-test('the others know that it has gone when its lease is over, and what went through it', async () => {
+test('the others know that it has gone when its lease is over, and what went through it', {
+  timeout,
+}, async () => {
   await fleet.untilKnown()
   for (const gateway of left) {
     expect(total(await gateway.metrics(), 'sluice_fleet_gateways')).toBe(2)
@@ -171,13 +176,13 @@ describe('a gateway that is added', () => {
     await fleet.untilReady()
   })
 
-  test('knows where the streams are', async () => {
+  test('knows where the streams are', { timeout }, async () => {
     const played = opens(new PersistentViewer(`${added.url}/cam/through.flv`))
     await until('tags through it', () => played.tags > 20, deadline)
     expect(await carrierOf('cam/through')).toBe(before.origin)
   })
 
-  test('serves the HLS segments of a playlist that another one gave out', async () => {
+  test('serves the HLS segments of a playlist that another one gave out', { timeout }, async () => {
     const playlist = await (await fetch(`${left[0]?.url}/live/hls.m3u8`)).text()
     const segment = playlist.split('\n').find((line) => line !== '' && !line.startsWith('#'))
     expect(segment).toMatch(/spbhid=[0-9a-f]{7}$/)

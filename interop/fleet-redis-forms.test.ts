@@ -5,7 +5,7 @@ import { until } from './harness/until.ts'
 import { startCluster } from './redis/cluster.ts'
 import { startSentinels } from './redis/sentinels.ts'
 
-const timeout = 180_000
+const timeout = 300_000
 
 test('nobody notices a failover by Sentinels', { timeout }, async () => {
   await using set = await startSentinels()

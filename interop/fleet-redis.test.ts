@@ -2,7 +2,7 @@ import { afterAll, beforeAll, test } from 'vitest'
 import { SharedRedisStage } from './harness/shared-redis-stage.ts'
 import { type RedisProcess, startRedis } from './redis/redis-process.ts'
 
-const timeout = 120_000
+const timeout = 240_000
 let redis: RedisProcess
 let stage: SharedRedisStage
 

@@ -7,6 +7,8 @@ import { playPicture, publishPicture } from './harness/one-picture.ts'
 import { until } from './harness/until.ts'
 import { startRedis } from './redis/redis-process.ts'
 
+/** For what a slow machine may be slow at. */
+const timeout = 180_000
 /** Three gateways, four origins that register at the address of the balancer, and 200 publishers that know that only. */
 const names = Array.from({ length: 200 }, (_, index) => `stream-${index}`)
 const origins: DemoOriginProcess[] = []
@@ -24,14 +26,14 @@ beforeAll(async () => {
     return known.every(({ length }) => length === origins.length)
   })
   await inLanes(names, (name) => publish(name, fleet.rtmp.port))
-}, 120_000)
+}, 180_000)
 
 afterAll(async () => {
   for (const { socket } of publishers.values()) socket.destroy()
   for (const thing of opened.toReversed()) await thing[Symbol.asyncDispose]()
 })
 
-test('each stream is at one origin, and all origins and gateways are used', async () => {
+test('each stream is at one origin, and all origins and gateways are used', { timeout }, async () => {
   const placed = await streamsByOrigin()
   expect(placed.flat().toSorted()).toEqual(names.map((name) => `live/${name}`).toSorted())
   for (const streams of placed) expect(streams.length).toBeGreaterThan(10)
@@ -42,7 +44,7 @@ test('each stream is at one origin, and all origins and gateways are used', asyn
   }
 })
 
-test('every gateway shows all of them, at the same origins', async () => {
+test('every gateway shows all of them, at the same origins', { timeout }, async () => {
   const shown = await Promise.all(
     fleet.gateways.map(async (gateway) =>
       (await shownBy(gateway))
@@ -57,7 +59,7 @@ test('every gateway shows all of them, at the same origins', async () => {
   expect(shown[2]).toEqual(shown[0])
 })
 
-test('every stream plays through every gateway', async () => {
+test('every stream plays through every gateway', { timeout }, async () => {
   for (const gateway of fleet.gateways) {
     const wrong: string[] = []
     await inLanes(names, async (name) => {
@@ -68,7 +70,9 @@ test('every stream plays through every gateway', async () => {
   }
 })
 
-test('a publisher that comes again through another gateway is led to the origin that its stream had', async () => {
+test('a publisher that comes again through another gateway is led to the origin that its stream had', {
+  timeout,
+}, async () => {
   const before = await streamsByOrigin()
   const again = names.slice(0, 60)
   await inLanes(again, async (name) => {

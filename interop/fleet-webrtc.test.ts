@@ -16,7 +16,8 @@ import {
 import { startRedis } from './redis/redis-process.ts'
 
 /** For what a slow machine may be slow at. */
-const deadline = { deadlineMs: 30_000 }
+const deadline = { deadlineMs: 60_000 }
+const timeout = 240_000
 const opened: AsyncDisposable[] = []
 let fleet: GatewayFleet
 let origin: PionOrigin
@@ -43,13 +44,15 @@ beforeAll(async () => {
   opened.push({ [Symbol.asyncDispose]: () => browser.close() })
   camera = opens(await openBlankPage(browser)).page
   screen = opens(await openBlankPage(browser)).page
-}, 120_000)
+}, 300_000)
 
 afterAll(async () => {
   for (const thing of opened.toReversed()) await thing[Symbol.asyncDispose]()
 })
 
-test('media comes to another gateway than the one that answered, from the first packet', async () => {
+test('media comes to another gateway than the one that answered, from the first packet', {
+  timeout,
+}, async () => {
   fleet.media.leadTo(first.ports.webrtc)
   published = await publishByWhip(camera, `${signalling.url}/live/s/whip`)
   expect(published.status).toBe(201)
@@ -61,7 +64,9 @@ test('media comes to another gateway than the one that answered, from the first 
   expect(await takeoversAt(first)).toBe(2)
 })
 
-test('clients that are led from one gateway to another and back while they run notice nothing', async () => {
+test('clients that are led from one gateway to another and back while they run notice nothing', {
+  timeout,
+}, async () => {
   for (const gateway of [second, first, second, first]) {
     fleet.media.leadTo(gateway.ports.webrtc)
     const before = await packetsAt(gateway)
@@ -80,7 +85,9 @@ test('clients that are led from one gateway to another and back while they run n
   await expectConnected()
 })
 
-test('the gateway that carries the media is killed, and it goes on through another one', async () => {
+test('the gateway that carries the media is killed, and it goes on through another one', {
+  timeout,
+}, async () => {
   fleet.media.leadTo(undefined)
   await untilMore()
   const before = first.ports.webrtc
@@ -92,7 +99,9 @@ test('the gateway that carries the media is killed, and it goes on through anoth
   await expectConnected()
 })
 
-test('DELETE sent to a gateway that has nothing to do with it ends a session everywhere', async () => {
+test('DELETE sent to a gateway that has nothing to do with it ends a session everywhere', {
+  timeout,
+}, async () => {
   fleet.media.leadTo(signalling.ports.webrtc)
   await untilMore()
   await until('the sessions at the first gateway', async () => (await sessionsAt(signalling)) === 2, deadline)

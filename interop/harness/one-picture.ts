@@ -7,17 +7,30 @@ import { until } from './until.ts'
 const configuration = Buffer.from('1700000000014200', 'hex')
 const keyFrame = Buffer.from('1701000000', 'hex')
 
-/** A publisher that costs next to nothing: one picture of `live/{name}`, which is that name, and then silence. */
+/** Who sends nothing for long is taken for gone. */
+const AGAIN_MS = 5000
+
+/** A publisher that costs next to nothing: a picture of `live/{name}`, which is that name, every few seconds. */
 export async function publishPicture(rtmpPort: number, name: string): Promise<TestClient> {
   const client = new TestClient(rtmpPort, { streamName: name })
   const isReady = (): boolean => client.ready !== undefined
   await until(`${name} to be published`, () => isReady() || client.isClosed || client.refusal !== undefined)
-  const { ready } = client
-  if (ready === undefined) throw new Error(`${name} was not published: ${client.refusal?.code ?? 'cut off'}`)
-  for (const payload of [configuration, Buffer.concat([keyFrame, Buffer.from(name)])]) {
-    const { streamId } = ready
-    client.send({ chunkStreamId: 6, type: MessageType.video, streamId, timestamp: 0, payload })
+  if (client.ready === undefined) {
+    throw new Error(`${name} was not published: ${client.refusal?.code ?? 'cut off'}`)
   }
+  const { streamId } = client.ready
+  let timestamp = 0
+  const send = (payload: Buffer): void => {
+    client.send({ chunkStreamId: 6, type: MessageType.video, streamId, timestamp, payload })
+  }
+  const picture = Buffer.concat([keyFrame, Buffer.from(name)])
+  send(configuration)
+  send(picture)
+  const timer = setInterval(() => {
+    timestamp += AGAIN_MS
+    send(picture)
+  }, AGAIN_MS)
+  client.socket.once('close', () => clearInterval(timer))
   return client
 }
 

@@ -152,23 +152,23 @@ describe('uses', () => {
   it('of a stream that users come for all the time are renewed', async () => {
     const a = await open('a')
     await announce(a, '1')
-    await held(a, 'publish', parseStreamKey('__defaultVhost__/live/quiet'))
     await held(a, 'publish')
-    for (let minute = 0; minute < 15; minute++) {
-      await pass(60_000)
+    for (let time = 0; time < 40; time++) {
+      await pass(20_000)
       await announce(a, '1')
+      // There is always another one whose turn comes first.
+      await held(a, 'publish', parseStreamKey(`__defaultVhost__/live/quiet${time}`))
       ;(await held(a, 'play')).end()
     }
     expect(await place()).toBe('server-1-service-1')
     expect(await users('publish')).toEqual(['a'])
-    await pass(600_000)
   })
 
   it('that Redis has heard of without its answer coming back end all the same', async () => {
     const a = await open('a')
     await announce(a, '1')
     const claim = await pick(a, 'publish')
-    a.redis.loses.add('use')
+    a.redis.loses.set('use', 0)
     const hold = await claim.keep()
     await settled()
     expect(await users('publish')).toEqual(['a'])
@@ -286,6 +286,62 @@ describe('uses', () => {
   })
 })
 
+describe('what others do', () => {
+  it('counts no more at the moment they have gone, and is taken out of Redis', async () => {
+    const [a, b] = [await open('a'), await open('b')]
+    const [first, second] = [await announce(a, '1'), await announce(b, '2')]
+    await settled()
+    await b.store.list()
+    await a.store.pin(S, first)
+    await held(a, 'publish')
+    await held(b, 'play')
+    b.redis.isAway = true
+    const elsewhere = { role: 'play', avoid: [first] } as const
+    await expect(b.store.pick(S, 'rtmp', elsewhere)).rejects.toMatchObject({ code: 'BALANCER_NO_ORIGIN' })
+    messages.leave(a.fleet.id)
+    expect((await b.store.pick(S, 'rtmp', elsewhere)).origin.id).toBe(second)
+    b.redis.isAway = false
+    await (await pick(b, 'publish')).keep()
+    await settled()
+    expect(await users('publish')).toEqual(['b'])
+  })
+
+  it('counts again when what was published here has ended', async () => {
+    const [a, b] = [await open('a'), await open('b')]
+    const first = await announce(a, '1')
+    b.redis.isAway = true
+    await held(a, 'publish')
+    await announce(b, '2')
+    const claim = await b.store.pick(S, 'rtmp', { role: 'publish', avoid: [first] })
+    const hold = await claim.keep()
+    b.redis.isAway = false
+    b.fleet.return()
+    await pass(10_000)
+    hold.end()
+    await settled()
+    await b.store.suspect(first)
+    // It is live there.
+    expect((await pick(b, 'play')).origin.id).toBe(first)
+    expect(await place()).toBe(first)
+  })
+
+  it('says nothing of a place that failed while its answer was on its way', async () => {
+    const [a, b] = [await open('a'), await open('b')]
+    await announce(a, '1')
+    await announce(a, '2')
+    await held(a, 'play')
+    const claim = await pick(a, 'play')
+    a.redis.holdsBack.add('use')
+    b.fleet.send('all', 'stream', { key: S })
+    await settled()
+    await claim.failed()
+    a.redis.letGo()
+    await settled()
+    expect(await place()).toBeUndefined()
+    expect(await users('play')).toEqual([])
+  })
+})
+
 describe('claims', () => {
   it('that Redis leaves half-way are open and count', async () => {
     const a = await open('a')
@@ -296,10 +352,9 @@ describe('claims', () => {
     await redis.command('SET', `${prefix}:srs-proxy-url:${S}`, `${prefix}:srs-proxy-server:${second}`)
     await a.store.pin(S, first)
     // The first answer leads to the other origin, then it is gone.
-    const pending = pick(a, 'publish')
-    a.redis.loses.add('pick')
-    const claim = await pending
-    a.redis.loses.clear()
+    a.redis.loses.set('pick', 1)
+    const claim = await pick(a, 'publish')
+    expect(a.redis.loses.get('pick')).toBe(0)
     const hold = await claim.keep()
     expect(await a.store.streams()).toMatchObject([{ originId: first, publishers: 1 }])
     hold.end()
@@ -377,6 +432,30 @@ describe('the word of an origin', () => {
     expect(await users('publish')).not.toContain(`@${first}`)
   })
 
+  it('ends when the origin falls silent', async () => {
+    const a = await open('a')
+    const [first] = [await announce(a, '1'), await announce(a, '2')]
+    await a.store.follow(S, first, true)
+    await pass(500_000)
+    expect(a.store.sharing.held).toBe(0)
+    expect(await users('publish')).not.toContain(`@${first}`)
+  })
+
+  it('counts once a publisher elsewhere has ended', async () => {
+    const [a, b] = [await open('a'), await open('b')]
+    const [first, second] = [await announce(a, '1'), await announce(b, '2')]
+    await settled()
+    await b.store.pin(S, second)
+    const published = await held(b, 'publish')
+    await a.store.follow(S, first, true)
+    expect(await place()).toBe(second)
+    await pass(10_000)
+    expect(await place()).toBe(second)
+    published.end()
+    await pass(10_000)
+    expect(await place()).toBe(first)
+  })
+
   it('keeps the stream there after a viewer has come and gone, and its gateway too', async () => {
     const [a, b] = [await open('a'), await open('b')]
     const [first] = [await announce(a, '1'), await announce(b, '2')]
@@ -401,8 +480,9 @@ describe('the word of an origin', () => {
     const claim = await pick(a, 'play')
     expect(claim.origin.id).toBe(first)
     await claim.failed()
-    await pass(400_000)
+    await pass(200_000)
     expect(await users('publish')).not.toContain(`@${first}`)
+    expect(a.store.sharing.held).toBe(0)
   })
 })
 

@@ -278,6 +278,20 @@ describe('Redis away', () => {
     expect(a.told).toEqual(['return'])
   })
 
+  it('that comes and goes all the time is told of to each that asks, and to the log now and then', async () => {
+    const server = new FakeRedisServer()
+    const lines: string[] = []
+    const info = (_fields: unknown, text: unknown): void => void lines.push(String(text))
+    const logger = Object.assign(silentLogger(), { child: () => Object.assign(silentLogger(), { info }) })
+    const a = await open(server, 'a', { logger })
+    for (let times = 0; times < 20; times++) {
+      server.setUp(false)
+      server.setUp(true)
+      await pass(server, 1000)
+    }
+    expect([a.told.length, lines]).toEqual([20, ['Redis is back, what this gateway holds is said again']])
+  })
+
   it('a slow answer or two is no return', async () => {
     const server = new FakeRedisServer()
     const a = await open(server, 'a')

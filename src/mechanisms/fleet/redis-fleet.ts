@@ -232,7 +232,7 @@ export class RedisFleet implements Fleet, Lifecycle {
     this.#mustReturn = false
     for (const id of this.#others.replace(this.#entries(rest), !this.#isSure())) this.#hasGone(id)
     if (mustReturn) {
-      this.#log.info({ wasLost }, 'Redis is back, what this gateway holds is said again')
+      this.#line('info', { wasLost }, 'Redis is back, what this gateway holds is said again')
       this.#return.call()
     }
     return true
@@ -295,7 +295,7 @@ export class RedisFleet implements Fleet, Lifecycle {
     }
   }
 
-  #line(level: 'warn' | 'error', fields: object, text: string): void {
+  #line(level: 'info' | 'warn' | 'error', fields: object, text: string): void {
     const due = this.#pace.due(text)
     if (due !== undefined) this.#log[level]({ ...fields, ...due }, text)
   }

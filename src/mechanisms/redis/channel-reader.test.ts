@@ -43,7 +43,16 @@ describe('what a server says to who hears channels', () => {
 
   it('any other bytes throw nothing and are not kept without bound', () => {
     const text = fc.oneof(
-      fc.constantFrom('*3\r\n', '$7\r\nmessage\r\n', '$1\r\nc\r\n', '$-1\r\n', ':1\r\n', '-E\r\n', '*-1\r\n', '\r\n'),
+      fc.constantFrom(
+        '*3\r\n',
+        '$7\r\nmessage\r\n',
+        '$1\r\nc\r\n',
+        '$-1\r\n',
+        ':1\r\n',
+        '-E\r\n',
+        '*-1\r\n',
+        '\r\n',
+      ),
       fc.string({ unit: 'binary', maxLength: 20 }),
     )
     fc.assert(fc.property(fc.array(text, { maxLength: 20 }), (texts) => void read(...texts)))

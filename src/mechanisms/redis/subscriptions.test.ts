@@ -58,7 +58,11 @@ describe('channels', () => {
     ['an answer to nothing', '+OK\r\n'],
   ])('of a server that says %s are heard again on another connection', async (_, text) => {
     await using fake = await FakeRedis.start()
-    await using link = await startLink({ url: `redis://${fake.place}`, timeoutSeconds: 60, connectMs: 60_000 })
+    await using link = await startLink({
+      url: `redis://${fake.place}`,
+      timeoutSeconds: 60,
+      connectMs: 60_000,
+    })
     const heard: string[] = []
     link.redis.subscribe('a', (message) => heard.push(message))
     await until(() => fake.count('SUBSCRIBE') === 1)

@@ -79,7 +79,10 @@ export class SharedOrigins {
   /** Resolves when what others know of origins is known here, or Redis is away. */
   async start(): Promise<void> {
     this.#stops = [
-      this.#fleet.on(TOPIC, (data) => void this.#onMessage(data)),
+      this.#fleet.on(
+        TOPIC,
+        (data) => void this.#onMessage(data).catch((error: unknown) => this.#failed(error)),
+      ),
       this.#fleet.onReturn(() => {
         this.#waiting?.cancel()
         this.#waiting = this.#clock.after(SPREAD_MS * this.#random(), () => void this.#sayAll())

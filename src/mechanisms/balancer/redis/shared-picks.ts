@@ -268,7 +268,6 @@ export class SharedPicks {
         return await this.#shared(request)
       }
       await request.claim?.release()
-      request.claim = undefined
       if (reply.word === 'next' || reply.word === 'pending') {
         request.claim = this.#local.claimAt(id, key, need, options)
         share.givesWay = givesWay
