@@ -4,6 +4,7 @@ import { errorCode, errorMessage, SluiceError } from '../foundation/errors.ts'
 import { defaultConfig } from '../mechanisms/config/index.ts'
 import { parseListenText } from '../mechanisms/net/index.ts'
 import { configOf } from './config-file.ts'
+import { plainText } from './status-table.ts'
 
 /** Where the admin API of a gateway is, and who asks. */
 export interface AdminOptions {
@@ -154,5 +155,7 @@ function readError(json: unknown): { readonly code: string; readonly message: st
   if (typeof error !== 'object' || error === null || !('code' in error) || !('message' in error))
     return undefined
   const { code, message } = error
-  return typeof code === 'string' && typeof message === 'string' ? { code, message } : undefined
+  return typeof code === 'string' && typeof message === 'string'
+    ? { code: plainText(code), message: plainText(message) }
+    : undefined
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { durationText, plainText, tableText } from './status-table.ts'
+import { durationText, plainJson, plainText, tableText } from './status-table.ts'
 
 describe('a table', () => {
   it('has columns as wide as their texts, and numbers to the right', () => {
@@ -16,6 +16,7 @@ describe('a table', () => {
 
   it('shows nothing that a terminal would act on', () => {
     expect(plainText('a\u001b[31mb\nc\u009bé')).toBe('a\ufffd[31mb\ufffdc\ufffdé')
+    expect(plainJson(['\u009b\u001b'])).toBe('[\n  "\\u009b\\u001b"\n]')
     expect(tableText(['A'], [['x\u001b]0;title\u0007']])).toBe('A\nx\ufffd]0;title\ufffd\n')
   })
 })

@@ -25,6 +25,15 @@ export function plainText(text: string): string {
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '\ufffd')
 }
 
+/** The same as JSON, which escapes but a part of it. */
+export function plainJson(value: unknown): string {
+  const hex = (character: string): string => character.codePointAt(0)?.toString(16).padStart(4, '0') ?? ''
+  return JSON.stringify(value, undefined, 2).replaceAll(
+    /[\u007f-\u009f]/g,
+    (character) => `\\u${hex(character)}`,
+  )
+}
+
 /** A time that has passed, to two units: `3d 4h`, `5m 6s`. */
 export function durationText(seconds: number): string {
   const units = [

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type AdminOptions, AdminClient } from './status-client.ts'
-import { durationText, plainText, tableText } from './status-table.ts'
+import { durationText, plainJson, plainText, tableText } from './status-table.ts'
 
 export interface StatusOptions extends AdminOptions {
   /** The answer of the gateway as it is. */
@@ -24,7 +24,7 @@ export async function status(options: StatusOptions): Promise<void> {
   const path = `/api/v1/status?streams=${streams}`
   if (options.json === true) {
     const answer = await client.ask('GET', path, z.looseObject({ gateway: z.string() }))
-    process.stdout.write(`${JSON.stringify(answer, undefined, 2)}\n`)
+    process.stdout.write(`${plainJson(answer)}\n`)
   } else process.stdout.write(statusText(await client.ask('GET', path, statusSchema)))
 }
 

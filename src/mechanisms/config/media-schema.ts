@@ -134,7 +134,7 @@ const webrtc = z.strictObject({
     .max(100_000)
     .default(2000)
     .describe(
-      'Sessions of other gateways that are looked up in Redis per second because of a packet or a request; what is beyond waits for its next packet. In a large fleet 20,000 divided by the number of gateways.',
+      'Sessions of other gateways that are looked up in Redis per second because of a packet or a request; what is beyond waits for its next packet. A quarter is kept for requests by HTTP and for ICE-TCP, whose address cannot be forged. In a large fleet 20,000 divided by the number of gateways.',
     ),
   lookupsPerSource: z
     .int()

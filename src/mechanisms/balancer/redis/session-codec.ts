@@ -41,7 +41,8 @@ export class SessionCodec {
         originAddress,
         originPort,
         ...(resource && { resource }),
-        ...(this.#sealer && isAny && { sealed: this.#sealer.seal(JSON.stringify(secrets), username) }),
+        ...(this.#sealer &&
+          isAny && { sealed: this.#sealer.seal(JSON.stringify(secrets), boundTo(session)) }),
       },
     })
   }
@@ -53,15 +54,14 @@ export class SessionCodec {
     const { streamKey, username, ours } = value
     if (ours === undefined) return { by: 'srs-proxy', streamKey, username }
     const { gateway, sealed, resource, ...place } = ours
-    const secrets = sealed === undefined ? {} : this.#open(sealed, username)
+    const bare = { streamKey, username, ...place, ...(resource && { resource }) }
+    const secrets = sealed === undefined ? {} : this.#open(sealed, bare)
     const { icePassword, originUrl } = secrets ?? {}
     return {
       by: 'sluice',
       gateway,
       session: {
-        streamKey,
-        username,
-        ...place,
+        ...bare,
         ...(icePassword !== undefined && { icePassword }),
         ...(resource && { resource: { ...resource, ...(originUrl !== undefined && { originUrl }) } }),
       },
@@ -69,9 +69,25 @@ export class SessionCodec {
     }
   }
 
-  #open(sealed: string, username: string): Secrets | undefined {
-    const text = this.#sealer?.open(sealed, username)
+  #open(sealed: string, session: RtcSession): Secrets | undefined {
+    const text = this.#sealer?.open(sealed, boundTo(session))
     // Only a gateway that has the secret can have written it.
     return text === undefined ? undefined : (JSON.parse(text) as Secrets)
   }
+}
+
+/** What is sealed is good for this and nothing else: whoever can write there shall not lead media elsewhere, nor make it last. */
+function boundTo(session: RtcSession): string {
+  const { username, streamKey, role, originId, originAddress, originPort, resource } = session
+  const { tokenHash, untilMs } = resource ?? {}
+  return JSON.stringify([
+    username,
+    streamKey,
+    role,
+    originId,
+    originAddress,
+    originPort,
+    tokenHash ?? null,
+    untilMs ?? null,
+  ])
 }

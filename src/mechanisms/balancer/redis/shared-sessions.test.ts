@@ -69,6 +69,26 @@ describe('sessions that gateways share', () => {
     expect(await reader.findSession('a:c')).not.toHaveProperty('icePassword')
   })
 
+  it.each([
+    ['another address', '"address":"127.0.0.1"', '"address":"127.0.0.9"'],
+    ['another port', '"port":8000', '"port":8001'],
+    ['another role', '"role":"publish"', '"role":"play"'],
+    ['another token', '"token of a:b"', '"token of c:d"'],
+    ['a later end', '"untilMs":1', '"untilMs":9'],
+  ])('that somebody gave %s have no password', async (_, written, put) => {
+    const { a, b, gateways } = await open()
+    await a.sessions.addSession(session('a:b'))
+    const text = gateways.server.get('p:srs-proxy-ufrag:a:b') ?? ''
+    expect(text).toContain(written)
+    expect(await b.sessions.findSession('a:b')).toHaveProperty('icePassword')
+    const other = new SharedSessions({ ...OPTIONS, ...gateways.open('c') })
+    gateways.server.set('p:srs-proxy-ufrag:a:b', text.replace(written, put))
+    const found = await other.findSession('a:b')
+    expect(found).toMatchObject({ username: 'a:b' })
+    expect(found).not.toHaveProperty('icePassword')
+    expect(found?.resource).not.toHaveProperty('originUrl')
+  })
+
   it('of a Go proxy have their media where the stream is, and no password', async () => {
     const { b, gateways } = await open()
     gateways.server.set(
