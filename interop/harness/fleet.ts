@@ -15,8 +15,8 @@ export interface FleetOptions {
   readonly config?: Sections
 }
 
-/** The `fleet.secret` of all of them. */
-export const FLEET_SECRET = 'the secret of all gateways'
+/** That of `openStore`, so that tests can read what is sealed. */
+const FLEET_SECRET = 'the secret of all gateways'
 
 /** How long a gateway is missed before it is gone, in seconds: the shortest that may be configured. */
 const LEASE_SECONDS = 3
