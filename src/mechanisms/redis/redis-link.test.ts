@@ -125,7 +125,9 @@ describe('a script', () => {
     expect(await link.redis.run(SCRIPT, ['k'], ['a', 2])).toBe('by text')
     expect(fake.commands.at(-1)).toEqual(['EVAL', 'return 1', '1', 'k', 'a', '2'])
     expect(await link.redis.run(SCRIPT, ['k'], ['a', 2])).toBe('by hash')
-    expect(await link.registry.metrics()).toContain('{command="script",result="ok"} 2')
+    const metrics = await link.registry.metrics()
+    expect(metrics).toContain('{command="script",result="ok"} 3')
+    expect(metrics).not.toContain('result="refused"')
   })
 })
 

