@@ -20,6 +20,8 @@ export interface Mishap {
   readonly begin: () => Promise<unknown>
   /** Absent: it is over at once. */
   readonly end?: () => Promise<unknown>
+  /** How much media runs meanwhile, in seconds. @defaultValue 6 */
+  readonly seconds?: number
 }
 
 /** Longest time without media. Most of it is for machines on which a process waits long for its turn. */
@@ -80,7 +82,7 @@ export class SharedRedisStage implements AsyncDisposable {
    * Lets it happen, and expects that nobody notices: what runs runs on, what is known plays, what is new goes where a
    * gateway leads it by itself; readiness says so, and afterwards all of it is in Redis again.
    */
-  async expectUnnoticed({ begin, end }: Mishap): Promise<void> {
+  async expectUnnoticed({ begin, end, seconds = 6 }: Mishap): Promise<void> {
     const [first, second, third] = this.fleet.gateways
     if (first === undefined || second === undefined || third === undefined)
       throw new Error('no three gateways')
@@ -93,7 +95,7 @@ export class SharedRedisStage implements AsyncDisposable {
     this.#opened.push(await publishPicture(third.ports.rtmp, fresh))
     expect(await playPicture(`${third.url}/live/${fresh}.flv`)).toBe(fresh)
     await this.#playsByWhep(second.url)
-    await this.#media.untilMore(6)
+    await this.#media.untilMore(seconds)
 
     await end?.()
     await this.#untilDegraded(false)
