@@ -1,9 +1,7 @@
 import { z } from 'zod'
 import type { Clock, Timer } from '../../../foundation/clock.ts'
-import { errorCode } from '../../../foundation/errors.ts'
 import type { Fleet } from '../../fleet/index.ts'
 import type { Redis } from '../../redis/index.ts'
-import { LinePace, type Logger } from '../../telemetry/index.ts'
 import type { OriginId } from '../contract.ts'
 import type { MemoryBalancerStore } from '../memory-store.ts'
 import { isOriginId } from '../origin-id.ts'
@@ -11,17 +9,11 @@ import { parseStreamKey, type StreamKey } from '../stream-key.ts'
 import { readJson } from './json-text.ts'
 import { KEY } from './keys.ts'
 import type { SharedOrigins } from './shared-origins.ts'
+import { Sharing, type SharingParts } from './sharing.ts'
 import { textsOf } from './stream-place.ts'
 
-export interface SharedOrdersOptions {
-  readonly redis: Redis
-  readonly fleet: Fleet
-  readonly local: MemoryBalancerStore
+export interface SharedOrdersOptions extends SharingParts {
   readonly origins: SharedOrigins
-  readonly clock: Clock
-  readonly logger: Logger
-  /** A number in [0, 1). */
-  readonly random: () => number
 }
 
 /** Where a stream is pinned; `server` and `ip` outlive restarts of the origin. */
@@ -49,9 +41,8 @@ export class SharedOrders {
   readonly #local: MemoryBalancerStore
   readonly #origins: SharedOrigins
   readonly #clock: Clock
-  readonly #logger: Logger
   readonly #random: () => number
-  readonly #pace: LinePace
+  readonly #sharing: Sharing
   readonly #pins = new Map<StreamKey, string>()
   readonly #drained = new Set<OriginId>()
   /** What could not be said yet. */
@@ -66,19 +57,18 @@ export class SharedOrders {
     this.#local = options.local
     this.#origins = options.origins
     this.#clock = options.clock
-    this.#logger = options.logger
     this.#random = options.random
-    this.#pace = new LinePace(options.clock)
+    this.#sharing = new Sharing(options, 'orders not shared')
   }
 
   /** Resolves when the orders that stand are in force here, or Redis is away. */
   async start(): Promise<void> {
     this.#stops = [
-      this.#fleet.on(TOPIC, () => void this.#try(() => this.#read())),
-      this.#fleet.onReturn(() => void this.#try(() => this.#sayAll())),
+      this.#fleet.on(TOPIC, () => void this.#sharing.try(() => this.#read())),
+      this.#fleet.onReturn(() => void this.#sharing.try(() => this.#sayAll())),
     ]
     this.#schedule()
-    await this.#try(() => this.#read())
+    await this.#sharing.try(() => this.#read())
   }
 
   close(): void {
@@ -88,7 +78,7 @@ export class SharedOrders {
 
   /** As `OriginRegistry.drain`. */
   async drain(id: OriginId, draining: boolean): Promise<boolean> {
-    const isThere = (await this.#try(() => this.#origins.ensure(id))) ?? false
+    const isThere = (await this.#sharing.try(() => this.#origins.ensure(id))) ?? false
     if (!(await this.#local.drain(id, draining)) && !isThere) return false
     if (draining) this.#drained.add(id)
     else this.#drained.delete(id)
@@ -98,7 +88,7 @@ export class SharedOrders {
 
   /** As `Balancer.pin`. */
   async pin(key: StreamKey, id: OriginId): Promise<boolean> {
-    await this.#try(() => this.#origins.ensure(id))
+    await this.#sharing.try(() => this.#origins.ensure(id))
     const origin = await this.#local.findOrigin(id)
     if (origin === undefined || !(await this.#local.pin(key, id))) return false
     const text = JSON.stringify({ origin: id, server: origin.server, ip: origin.ip })
@@ -127,7 +117,7 @@ export class SharedOrders {
     this.#given++
     const name = `${order.hash} ${order.field}`
     if (this.#owed.size < MOST_OWED || this.#owed.has(name)) this.#owed.set(name, order)
-    return await this.#try(async () => {
+    return await this.#sharing.try(async () => {
       const answer = await this.#write(order)
       if (this.#owed.get(name) === order) this.#owed.delete(name)
       this.#fleet.send('all', TOPIC, {})
@@ -198,21 +188,9 @@ export class SharedOrders {
 
   #schedule(): void {
     this.#timer = this.#clock.after(REFRESH_MS * (0.9 + 0.2 * this.#random()), () => {
-      void this.#try(() => this.#read())
+      void this.#sharing.try(() => this.#read())
       this.#schedule()
     })
-  }
-
-  async #try<T>(act: () => Promise<T>): Promise<T | undefined> {
-    if (!this.#redis.isUp) return undefined
-    try {
-      return await act()
-    } catch (error) {
-      const code = errorCode(error)
-      const due = this.#pace.due(code)
-      if (due !== undefined) this.#logger.warn({ code, ...due }, 'orders not shared')
-      return undefined
-    }
   }
 }
 

@@ -1,24 +1,16 @@
 import type { Clock, Timer } from '../../../foundation/clock.ts'
-import { errorCode } from '../../../foundation/errors.ts'
 import type { Fleet } from '../../fleet/index.ts'
 import type { Redis } from '../../redis/index.ts'
-import { LinePace, type Logger } from '../../telemetry/index.ts'
 import type { OriginAnnouncement, OriginId } from '../contract.ts'
 import type { MemoryBalancerStore } from '../memory-store.ts'
 import { isOriginId, originIdOf } from '../origin-id.ts'
 import { KEY } from './keys.ts'
+import { Sharing, type SharingParts } from './sharing.ts'
 import { CHANGE_LIST } from './server-list.ts'
 import { textsOf } from './stream-place.ts'
 import { readServerList, readServerValue, serverValue } from './srs-server-value.ts'
 
-export interface SharedOriginsOptions {
-  readonly redis: Redis
-  readonly fleet: Fleet
-  readonly local: MemoryBalancerStore
-  readonly clock: Clock
-  readonly logger: Logger
-  /** A number in [0, 1). */
-  readonly random: () => number
+export interface SharedOriginsOptions extends SharingParts {
   /** An origin not heard of for so long is silent, in milliseconds. */
   readonly heartbeatTtlMs: number
 }
@@ -47,10 +39,9 @@ export class SharedOrigins {
   readonly #fleet: Fleet
   readonly #local: MemoryBalancerStore
   readonly #clock: Clock
-  readonly #logger: Logger
   readonly #random: () => number
   readonly #heartbeatTtlMs: number
-  readonly #pace: LinePace
+  readonly #sharing: Sharing
   readonly #prefix: string
   /** Server keys that were in the lists when they were read last. */
   #listed = new Set<string>()
@@ -69,10 +60,9 @@ export class SharedOrigins {
     this.#fleet = options.fleet
     this.#local = options.local
     this.#clock = options.clock
-    this.#logger = options.logger
     this.#random = options.random
     this.#heartbeatTtlMs = options.heartbeatTtlMs
-    this.#pace = new LinePace(options.clock)
+    this.#sharing = new Sharing(options, 'origins not shared')
     this.#prefix = options.redis.key(KEY.server(''))
   }
 
@@ -81,7 +71,7 @@ export class SharedOrigins {
     this.#stops = [
       this.#fleet.on(
         TOPIC,
-        (data) => void this.#onMessage(data).catch((error: unknown) => this.#failed(error)),
+        (data) => void this.#onMessage(data).catch((error: unknown) => this.#sharing.failed(error)),
       ),
       this.#fleet.onReturn(() => {
         this.#waiting?.cancel()
@@ -116,7 +106,7 @@ export class SharedOrigins {
     const id = await this.#local.announce(announcement)
     this.#here.set(id, { announcement, atMs: this.#clock.nowMs() })
     this.#owed.delete(id)
-    await this.#try(() => this.#say(id, announcement))
+    await this.#sharing.try(() => this.#say(id, announcement))
     for (const earlier of before) {
       // Its place has been taken; it would be there again if the later one were removed.
       if ((await this.#local.findOrigin(earlier.id)) !== undefined) continue
@@ -137,7 +127,7 @@ export class SharedOrigins {
   /** Tells Redis, or will when that is back. Gives how many keys went. */
   async #sayRemoved(id: OriginId): Promise<unknown> {
     if (this.#owed.size < MOST_OWED) this.#owed.add(id)
-    return await this.#try(async () => {
+    return await this.#sharing.try(async () => {
       const [key, removed] = [this.serverKey(id), this.#redis.key(KEY.removed)]
       await this.#redis.command('HSET', removed, id, '1')
       await this.#redis.command('PEXPIRE', removed, this.#heartbeatTtlMs)
@@ -168,7 +158,7 @@ export class SharedOrigins {
     if (this.#refreshing !== undefined) return await this.#refreshing
     if (this.#clock.nowMs() - this.#refreshedMs < REFRESH_PAUSE_MS) return false
     this.#refreshedMs = this.#clock.nowMs()
-    this.#refreshing = this.#try(() => this.#refresh()).then((done) => done === true)
+    this.#refreshing = this.#sharing.try(() => this.#refresh()).then((done) => done === true)
     try {
       return await this.#refreshing
     } finally {
@@ -227,7 +217,7 @@ export class SharedOrigins {
       const ageMs = Math.max(0, this.#heartbeatTtlMs - Number(leftMs))
       return this.#local.hear(value.announcement, ageMs) ? 'heard' : 'gone'
     } catch (error) {
-      this.#failed(error)
+      this.#sharing.failed(error)
       return 'unfit'
     }
   }
@@ -289,7 +279,7 @@ export class SharedOrigins {
     const { id } = data
     if (typeof id !== 'string' || !isOriginId(id)) return
     if ('isRemoved' in data) await this.#removed(id)
-    else if ((await this.#try(() => this.#read(id))) === 'heard') this.#listed.add(this.serverKey(id))
+    else if ((await this.#sharing.try(() => this.#read(id))) === 'heard') this.#listed.add(this.serverKey(id))
   }
 
   /**
@@ -305,9 +295,11 @@ export class SharedOrigins {
     )
     for (let at = 0; at < missing.length; at += AT_A_TIME) {
       const some = missing.slice(at, at + AT_A_TIME)
-      await this.#try(() => Promise.all(some.map(([id, { announcement }]) => this.#set(id, announcement))))
+      await this.#sharing.try(() =>
+        Promise.all(some.map(([id, { announcement }]) => this.#set(id, announcement))),
+      )
     }
-    await this.#try(() => this.#list(missing.map(([, { announcement }]) => announcement)))
+    await this.#sharing.try(() => this.#list(missing.map(([, { announcement }]) => announcement)))
   }
 
   #schedule(): void {
@@ -315,21 +307,5 @@ export class SharedOrigins {
       void this.refresh()
       this.#schedule()
     })
-  }
-
-  async #try<T>(act: () => Promise<T>): Promise<T | undefined> {
-    if (!this.#redis.isUp) return undefined
-    try {
-      return await act()
-    } catch (error) {
-      this.#failed(error)
-      return undefined
-    }
-  }
-
-  #failed(error: unknown): void {
-    const code = errorCode(error)
-    const due = this.#pace.due(code)
-    if (due !== undefined) this.#logger.warn({ code, ...due }, 'origins not shared')
   }
 }

@@ -79,7 +79,7 @@ export class SharedPicks {
           await request.claim?.release()
           throw error
         }
-        this.#talk.failed(error)
+        this.#talk.sharing.failed(error)
       }
     }
     const claim = await this.#shared(request)
@@ -98,7 +98,7 @@ export class SharedPicks {
   async clear(key: StreamKey): Promise<boolean> {
     const wasHere = await this.#options.local.clearPick(key)
     this.#talk.forget(key)
-    const gone = await this.#talk.try(async () => this.#talk.run(CLEAR, key, []))
+    const gone = await this.#talk.sharing.try(async () => this.#talk.run(CLEAR, key, []))
     this.#talk.announce({ key, isCleared: true })
     return wasHere || gone === 1
   }
@@ -109,7 +109,7 @@ export class SharedPicks {
     const share = this.#shares.of(key)
     if (!isLive) {
       this.#talk.unhear(share, id)
-      const gone = await this.#talk.try(async () =>
+      const gone = await this.#talk.sharing.try(async () =>
         this.#talk.run(LEAVE, key, [`@${id}`, this.#options.pickIdleMs]),
       )
       if (gone === 1) this.#talk.announce({ key })
@@ -125,7 +125,7 @@ export class SharedPicks {
     const heardMs = this.#options.clock.nowMs()
     share.heard.set(id, heardMs)
     this.#shares.file(share)
-    if ((await this.#talk.try(() => this.#talk.sayFollow(share, id, heardMs))) === undefined)
+    if ((await this.#talk.sharing.try(() => this.#talk.sayFollow(share, id, heardMs))) === undefined)
       this.#talk.owe(share)
     return this.#options.local.keptAt(key) === id
   }
@@ -144,7 +144,7 @@ export class SharedPicks {
   /** Where a stream that is new here is kept by others, so that what goes with it goes there, too. */
   async #learn(key: StreamKey): Promise<void> {
     if (this.#options.local.keptAt(key) !== undefined) return
-    await this.#talk.try(async () => {
+    await this.#talk.sharing.try(async () => {
       const place = await this.#options.redis.command('GET', this.#options.redis.key(KEY.url(key)))
       const id = typeof place === 'string' ? this.#options.origins.idOf(place) : undefined
       if (id !== undefined && (await this.#options.origins.ensure(id))) this.#options.local.place(key, id)
@@ -236,7 +236,7 @@ export class SharedPicks {
         // Publishers that were live there through others may have gone.
         if (share.hasPublishers) await this.#talk.speak(share)
         await claim.failed(how)
-        await this.#talk.try(() => this.#talk.fail(share, id, how))
+        await this.#talk.sharing.try(() => this.#talk.fail(share, id, how))
       },
     }
   }
@@ -246,7 +246,7 @@ export class SharedPicks {
     // Another share may have its place by now.
     if (!share.isForgotten) this.#talk.forget(share.key)
     if (!share.isChosenHere && share.givesWay === '') return
-    await this.#talk.try(() =>
+    await this.#talk.sharing.try(() =>
       this.#talk.run(UNPICK, share.key, [this.#options.origins.serverKey(id), PENDING_MS]),
     )
   }

@@ -1,5 +1,4 @@
 import type { Clock, Timer } from '../../../foundation/clock.ts'
-import { errorCode } from '../../../foundation/errors.ts'
 import { type Fleet, type GatewayId, isGatewayId } from '../../fleet/index.ts'
 import type { Redis, RedisScript } from '../../redis/index.ts'
 import { LinePace, type Logger } from '../../telemetry/index.ts'
@@ -8,20 +7,14 @@ import type { MemoryBalancerStore } from '../memory-store.ts'
 import { parseStreamKey, type StreamKey } from '../stream-key.ts'
 import { streamKeys } from './keys.ts'
 import type { SharedOrigins } from './shared-origins.ts'
+import { Sharing, type SharingParts } from './sharing.ts'
 import { DROP, FAIL, LEAVE, USE } from './stream-scripts.ts'
 import { type StreamPlace, streamPlaceOf } from './stream-place.ts'
 import type { StreamShare } from './stream-share.ts'
 import type { StreamShares } from './stream-shares.ts'
 
-export interface StreamTalkOptions {
-  readonly redis: Redis
-  readonly fleet: Fleet
-  readonly local: MemoryBalancerStore
+export interface StreamTalkOptions extends SharingParts {
   readonly origins: SharedOrigins
-  readonly clock: Clock
-  readonly logger: Logger
-  /** A number in [0, 1). */
-  readonly random: () => number
   /** How long a stream stays where it is after its last use, in milliseconds. */
   readonly pickIdleMs: number
   /** How long an origin's own word on its streams is kept, in milliseconds. */
@@ -49,6 +42,7 @@ export const NOT_YET: ReadonlySet<string> = new Set(['new', 'pending', 'next'])
 export class StreamTalk {
   /** Publishers of one stream that were found live at two origins. */
   conflicts = 0
+  readonly sharing: Sharing
   readonly #redis: Redis
   readonly #fleet: Fleet
   readonly #local: MemoryBalancerStore
@@ -71,6 +65,7 @@ export class StreamTalk {
 
   constructor(shares: StreamShares, options: StreamTalkOptions) {
     this.#shares = shares
+    this.sharing = new Sharing(options, 'place of a stream not shared')
     this.#redis = options.redis
     this.#fleet = options.fleet
     this.#local = options.local
@@ -107,7 +102,7 @@ export class StreamTalk {
         return
       }
     } catch (error) {
-      this.failed(error)
+      this.sharing.failed(error)
     }
     this.owe(share)
   }
@@ -248,7 +243,7 @@ export class StreamTalk {
     const { key } = share
     const users = [...reply.publishers].slice(0, MOST_PUBLISHERS)
     const gone: ReadonlySet<string> = await this.#fleet.gone(users.map(([who]) => who).filter(isGatewayId))
-    for (const who of gone) void this.try(() => this.run(LEAVE, key, [who, this.#pickIdleMs]))
+    for (const who of gone) void this.sharing.try(() => this.run(LEAVE, key, [who, this.#pickIdleMs]))
     const publishers = new Map<string, OriginId>()
     const follows = new Set<OriginId>()
     for (const [who, place] of users) {
@@ -288,24 +283,6 @@ export class StreamTalk {
     return await this.#redis.run(script, [url, publish, play, next], args)
   }
 
-  /** Does what can be done later, too. */
-  async try<T>(act: () => Promise<T>): Promise<T | undefined> {
-    if (!this.#redis.isUp) return undefined
-    try {
-      return await act()
-    } catch (error) {
-      this.failed(error)
-      return undefined
-    }
-  }
-
-  /** One line for each kind and while. */
-  failed(error: unknown): void {
-    const code = errorCode(error)
-    const due = this.#pace.due(code)
-    if (due !== undefined) this.#logger.warn({ code, ...due }, 'place of a stream not shared')
-  }
-
   /** All others look again where the stream is, or forget it. */
   announce(message: { readonly key: StreamKey; readonly isCleared?: true }): void {
     this.#fleet.send('all', TOPIC, message)
@@ -339,9 +316,9 @@ export class StreamTalk {
       await Promise.all(
         some.map(async ([key, { id, why, share }]) => {
           this.#dropped.delete(key)
-          if (why === 'silent') await this.try(() => this.fail(this.#shares.of(key), id))
+          if (why === 'silent') await this.sharing.try(() => this.fail(this.#shares.of(key), id))
           else {
-            await this.try(() => this.run(DROP, key, [this.#origins.serverKey(id)]))
+            await this.sharing.try(() => this.run(DROP, key, [this.#origins.serverKey(id)]))
             if (share?.isListed) await this.speak(share)
           }
         }),
