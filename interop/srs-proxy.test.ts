@@ -10,6 +10,7 @@ import { repository } from './harness/repository.ts'
 import { srsProxyProgram, type SrsProxyProcess, startSrsProxy } from './harness/srs-proxy.ts'
 import { temporaryFolder } from './harness/temporary-folder.ts'
 import { until } from './harness/until.ts'
+import { startRedis } from './redis/redis-process.ts'
 
 /*
  * `sluice srs-proxy` as a process, where the SRS proxy was: the same variables, ports, `.env` and exit codes. The origin registers
@@ -244,6 +245,28 @@ describe('the end', () => {
   }, 120_000)
 })
 
+test('two proxies on one Redis are one: what registers and is published at the first plays at the second', async () => {
+  await using redis = await startRedis({ password: 'secret' })
+  const variables = {
+    PROXY_LOAD_BALANCER_TYPE: 'redis',
+    PROXY_REDIS_PORT: `${redis.port}`,
+    PROXY_REDIS_PASSWORD: 'secret',
+    PROXY_REDIS_KEY_PREFIX: 'live',
+  }
+  await using first = await startSrsProxy({ folder: folder.path, variables })
+  await using second = await startSrsProxy({ folder: folder.path, variables })
+  await using origin = await startDemoOrigin(first.registrationUrl)
+  await using publisher = publishByRtmp(sample, `rtmp://127.0.0.1:${first.rtmp}/live/shared`)
+  await until('the stream at the origin', async () => (await origin.streams()).includes('live/shared'))
+  const codecs = await until('the stream at the second', () =>
+    probeCodecs(`http://127.0.0.1:${second.http}/live/shared.flv`),
+  )
+  expect(codecs).toEqual({ video: 'h264', audio: 'aac' })
+  expect(publisher.isRunning).toBe(true)
+  const list = String(await redis.command('GET', 'live:srs-proxy-all-servers'))
+  expect(JSON.parse(list)).toEqual([expect.stringMatching(/^live:srs-proxy-server:/)])
+}, 120_000)
+
 describe('what cannot start', () => {
   test('says why in one line and ends with 255', async () => {
     const taken = createServer().listen(0, '127.0.0.1')
@@ -261,7 +284,8 @@ describe('what cannot start', () => {
       [{}, ['--admin', port], port],
       [{ PROXY_RTMP_SERVER: 'here' }, [], 'PROXY_RTMP_SERVER=here'],
       [{ PROXY_ORIGIN_SERVER_TTL: '0' }, [], 'PROXY_ORIGIN_SERVER_TTL=0'],
-      [{ PROXY_LOAD_BALANCER_TYPE: 'redis' }, [], 'PROXY_LOAD_BALANCER_TYPE=redis'],
+      [{ PROXY_LOAD_BALANCER_TYPE: 'etcd' }, [], 'PROXY_LOAD_BALANCER_TYPE=etcd'],
+      [{ PROXY_LOAD_BALANCER_TYPE: 'redis', PROXY_REDIS_PORT: '0' }, [], 'PROXY_REDIS_PORT=0'],
       [{}, ['--admin', 'here'], 'admin.listen = "here"'],
       [{}, ['--register-allow', 'here'], 'registration.allow'],
       [{}, ['--nothing'], '--nothing'],
