@@ -8,6 +8,7 @@ import {
   parseStreamKey,
   RedisBalancerStore,
 } from '../../src/mechanisms/balancer/index.ts'
+import { describeIdle } from '../../src/mechanisms/fleet/idle-member.testkit.ts'
 import { newGatewayId, RedisFleet } from '../../src/mechanisms/fleet/index.ts'
 import { createRedis, type Redis } from '../../src/mechanisms/redis/index.ts'
 import { createLogger, Registry } from '../../src/mechanisms/telemetry/index.ts'
@@ -59,11 +60,7 @@ async function openStore(url: string | undefined): Promise<Store> {
     redis,
     id: newGatewayId('bench'),
     version: '0',
-    describe: () => ({
-      addresses: {},
-      isDraining: false,
-      load: { sessions: 0, allocations: 0, tunnelClients: 0, cpu: 0, memoryBytes: 0 },
-    }),
+    describe: describeIdle,
     logger,
     registry,
   })

@@ -5,6 +5,7 @@
 import { ManualClock } from '../../src/foundation/clock.ts'
 import type { Hold } from '../../src/mechanisms/balancer/index.ts'
 import { MemoryBalancerStore, RedisBalancerStore } from '../../src/mechanisms/balancer/index.ts'
+import { describeIdle } from '../../src/mechanisms/fleet/idle-member.testkit.ts'
 import { newGatewayId, RedisFleet } from '../../src/mechanisms/fleet/index.ts'
 import { createRedis, type Redis } from '../../src/mechanisms/redis/index.ts'
 import { createLogger, Registry } from '../../src/mechanisms/telemetry/index.ts'
@@ -57,11 +58,7 @@ async function countsOf(url: string): Promise<ReadonlyMap<string, number>> {
     redis,
     id: newGatewayId('probe'),
     version: '0',
-    describe: () => ({
-      addresses: {},
-      isDraining: false,
-      load: { sessions: 0, allocations: 0, tunnelClients: 0, cpu: 0, memoryBytes: 0 },
-    }),
+    describe: describeIdle,
     logger,
     registry,
     clock,

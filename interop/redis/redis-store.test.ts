@@ -6,6 +6,7 @@ import {
   type StoreUnderTest,
 } from '../../src/mechanisms/balancer/conformance.testkit.ts'
 import { MemoryBalancerStore, RedisBalancerStore } from '../../src/mechanisms/balancer/index.ts'
+import { describeIdle } from '../../src/mechanisms/fleet/idle-member.testkit.ts'
 import { LoneFleet, newGatewayId } from '../../src/mechanisms/fleet/index.ts'
 import { createRedis } from '../../src/mechanisms/redis/index.ts'
 import { createLogger, createRegistry } from '../../src/mechanisms/telemetry/index.ts'
@@ -31,11 +32,7 @@ describeBalancerStore('the Redis store', async (settings: ConformanceSettings): 
     id: newGatewayId('one'),
     version: '0',
     clock,
-    describe: () => ({
-      addresses: {},
-      isDraining: false,
-      load: { sessions: 0, allocations: 0, tunnelClients: 0, cpu: 0, memoryBytes: 0 },
-    }),
+    describe: describeIdle,
   })
   const placement = { policy, ...(zone !== undefined && { zone }), ...(apps !== undefined && { apps }) }
   const local = new MemoryBalancerStore({ clock, ...placement, ...times })

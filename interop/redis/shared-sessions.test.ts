@@ -9,6 +9,7 @@ import {
 } from '../../src/mechanisms/balancer/index.ts'
 import { SharedHls } from '../../src/mechanisms/balancer/redis/shared-hls.ts'
 import { SharedSessions } from '../../src/mechanisms/balancer/redis/shared-sessions.ts'
+import { describeIdle } from '../../src/mechanisms/fleet/idle-member.testkit.ts'
 import { newGatewayId, RedisFleet } from '../../src/mechanisms/fleet/index.ts'
 import { createRedis, type RedisLink } from '../../src/mechanisms/redis/index.ts'
 import { createLogger, createRegistry } from '../../src/mechanisms/telemetry/index.ts'
@@ -197,11 +198,7 @@ async function open(
     redis,
     id: newGatewayId('gateway'),
     version: '0',
-    describe: () => ({
-      addresses: {},
-      isDraining: false,
-      load: { sessions: 0, allocations: 0, tunnelClients: 0, cpu: 0, memoryBytes: 0 },
-    }),
+    describe: describeIdle,
     logger,
     registry,
     leaseMs: 1000,

@@ -9,6 +9,7 @@ import {
   type RtcSession,
   streamKeyOf,
 } from '../../src/mechanisms/balancer/index.ts'
+import { describeIdle } from '../../src/mechanisms/fleet/idle-member.testkit.ts'
 import { LoneFleet, newGatewayId } from '../../src/mechanisms/fleet/index.ts'
 import { createRedis } from '../../src/mechanisms/redis/index.ts'
 import { createLogger, createRegistry } from '../../src/mechanisms/telemetry/index.ts'
@@ -400,11 +401,7 @@ async function startStore(prefix?: string): Promise<RedisBalancerStore> {
       id: newGatewayId('one'),
       version: '0',
       clock,
-      describe: () => ({
-        addresses: {},
-        isDraining: false,
-        load: { sessions: 0, allocations: 0, tunnelClients: 0, cpu: 0, memoryBytes: 0 },
-      }),
+      describe: describeIdle,
     }),
     local: new MemoryBalancerStore({ clock }),
     logger,

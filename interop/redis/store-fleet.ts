@@ -3,6 +3,7 @@ import {
   type MemoryBalancerStoreOptions,
   RedisBalancerStore,
 } from '../../src/mechanisms/balancer/index.ts'
+import { describeIdle } from '../../src/mechanisms/fleet/idle-member.testkit.ts'
 import { newGatewayId, RedisFleet } from '../../src/mechanisms/fleet/index.ts'
 import { createRedis, type RedisLink, type RedisOptions } from '../../src/mechanisms/redis/index.ts'
 import { createLogger, createRegistry } from '../../src/mechanisms/telemetry/index.ts'
@@ -39,11 +40,7 @@ export async function openStore(name: string, options: StoreFleetOptions): Promi
     redis,
     id: newGatewayId(name),
     version: '0',
-    describe: () => ({
-      addresses: {},
-      isDraining: false,
-      load: { sessions: 0, allocations: 0, tunnelClients: 0, cpu: 0, memoryBytes: 0 },
-    }),
+    describe: describeIdle,
     logger,
     registry,
     leaseMs,

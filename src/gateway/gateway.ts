@@ -3,14 +3,7 @@ import { type Clock, systemClock } from '../foundation/clock.ts'
 import type { CloseOptions, Lifecycle, StartOptions } from '../foundation/lifecycle.ts'
 import { registerBalancerMetrics } from '../mechanisms/balancer/index.ts'
 import type { Config } from '../mechanisms/config/index.ts'
-import {
-  type Describe,
-  Drain,
-  type DrainLeft,
-  type DrainState,
-  isChosen,
-  ProcessLoad,
-} from '../mechanisms/fleet/index.ts'
+import { type Describe, Drain, type DrainLeft, isChosen, ProcessLoad } from '../mechanisms/fleet/index.ts'
 import { createDatapath, type Datapath, registerDatapathMetrics } from '../mechanisms/datapath/index.ts'
 import { type Dial, dialTcp } from '../mechanisms/net/index.ts'
 import { profileRoutes, Profiler } from '../mechanisms/profiling/index.ts'
@@ -212,21 +205,6 @@ export class Gateway implements Lifecycle {
     this.#logger.info({ version, engine: this.#datapath.engine, ...this.addresses }, 'gateway ready')
     // Where it listens is known now.
     void this.#fleet.fleet.announce()
-  }
-
-  /** Takes this gateway out of rotation: it is not ready, and goes on serving what comes. */
-  drain(options?: { readonly isToExit?: boolean }): void {
-    this.#drain.begin(options)
-  }
-
-  /** Takes that back. False on the way down. */
-  undrain(): boolean {
-    return this.#drain.end()
-  }
-
-  /** How far it has drained. */
-  get drainState(): DrainState {
-    return this.#drain.state()
   }
 
   /**

@@ -114,13 +114,13 @@ export class RedisLink implements Redis, Lifecycle {
     timer?.cancel()
   }
 
-  // oxlint-disable-next-line typescript/require-await -- Lifecycle's
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.#isClosed = true
     this.#subscriptions.close()
     this.#route?.close()
     this.#isUp = false
     this.#listeners.clear()
+    return Promise.resolve()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
